@@ -1,0 +1,196 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# The demo: boot a guest with a device node, let groups with a quota ask for
+# more of it than they may have, and show where their pages went; then the same
+# kernel with cdm=off, which is what Linux does without cdm.
+#
+# Every number comes from the guests.  The exit status is 1 when a quota was not
+# held, or not usable to its last page.
+
+# shellcheck source-path=SCRIPTDIR source=../lib.sh
+. "$(dirname "$0")/../lib.sh"
+
+NODE=2
+BAR=32
+wrong=0
+
+case ${LC_ALL:-${LC_CTYPE:-${LANG:-}}} in
+*[Uu][Tt][Ff]8* | *[Uu][Tt][Ff]-8*)
+	ON_DEVICE=█ IN_RAM=░ SWAPPED=s NOWHERE=·
+	;;
+*)
+	ON_DEVICE='#' IN_RAM=: SWAPPED=s NOWHERE=.
+	;;
+esac
+
+# bar MAP: the buffer, from its first byte to its last
+bar()
+{
+	local map=$1
+
+	map=${map//./$NOWHERE}
+	map=${map//D/$ON_DEVICE}
+	map=${map//R/$IN_RAM}
+	printf '%s' "${map//S/$SWAPPED}"
+}
+
+# ended ROW: how the program ended, in words
+ended()
+{
+	local end
+
+	end=$(field end "$1")
+	case $end in
+	0)
+		echo "finished"
+		;;
+	holding)
+		echo "has it all"
+		;;
+	SIGKILL)
+		echo "killed: out of memory"
+		;;
+	SIG*)
+		echo "$end after $(field touched "$1") M"
+		;;
+	*)
+		echo "exit status $end"
+		;;
+	esac
+}
+
+heading()
+{
+	printf '  %-11s %6s %7s %7s %7s  %-*s  %s\n' \
+		"$1" quota asked device RAM $BAR "the buffer, first to last byte" \
+		"how it ended"
+}
+
+# line NAME QUOTA ROW
+line()
+{
+	printf '  %-11s %6s %5.0f M %5.0f M %5.0f M  %s  %s\n' "$1" "$2" \
+		"$(field asked "$3")" "$(field device "$3")" \
+		"$(field ram "$3")" "$(bar "$(field map "$3")")" \
+		"$(ended "$3")"
+}
+
+# complain TEXT...: something is not as it should be
+complain()
+{
+	echo "  WRONG: $*"
+	wrong=1
+}
+
+# held ROW: the program had exactly its quota on the device, and never more
+held()
+{
+	local quota device peak
+
+	quota=$(field quota "$1")
+	device=$(field device "$1")
+	peak=$(field peak "$1")
+	if [ "$device" != "$quota" ] || [ "$peak" != $((quota * MIB)) ]; then
+		complain "quota $quota M, on the device $device M, peak $peak"
+	fi
+}
+
+# boot MODE [options of vm run]: the guest's rows, in $rows
+boot()
+{
+	local mode=$1 log status
+
+	shift
+	log=$(mktemp)
+	vm --timeout 180 "$@" -- \
+		"$CDM_TESTING/demo/guest.sh" "$mode" "$HOG" $NODE > "$log" 2>&1
+	status=$?
+	rows=$(sed -n 's/\r$//; s/^row //p' "$log")
+	if [ $status -ne 0 ] || [ -z "$rows" ]; then
+		cat "$log" >&2
+		rm -f "$log"
+		die "the guest failed with status $status"
+	fi
+	rm -f "$log"
+}
+
+row()
+{
+	printf '%s\n' "$rows" | grep "^name=$1 "
+}
+
+build_hog
+
+cat <<EOF
+
+cdm: a quota for device memory that is a NUMA node
+
+  The guest has RAM on nodes 0 and 1; node $NODE is the memory of a device.  Each
+  program maps 160 MiB, binds it to node $NODE with mbind(MPOL_BIND), touches every
+  page and asks move_pages() where its pages are:
+  $ON_DEVICE on the device   $IN_RAM in RAM   $NOWHERE never touched
+
+EOF
+
+boot cdm
+echo "With cdm (Linux $(field kernel "$rows"), cdm_nodes=$NODE, node $NODE has $(field size "$rows") MiB)"
+echo
+heading "cdm.policy"
+for policy in fallback reclaim fail; do
+	r=$(row $policy)
+	line $policy "$(field quota "$r") M" "$r"
+	events=$(field events "$r")
+	events=${events//:/ }
+	printf '  %-11s cdm.events: %s\n' "" "${events//,/, }"
+
+	held "$r"
+	case $policy in
+	fail)
+		[ "$(field end "$r")" = SIGBUS ] ||
+			complain "it should have got SIGBUS"
+		;;
+	*)
+		[ "$(field end "$r")" = 0 ] ||
+			complain "it should have finished"
+		;;
+	esac
+done
+r=$(row open)
+line "(no quota)" "$(field quota "$r")" "$r"
+[ "$(field device "$r")" = "$(field asked "$r")" ] ||
+	complain "there was room on the device for all of it"
+r=$(row bystander)
+line "bystander" - "$r"
+isolated=$(field device "$r")
+[ "$isolated" = 0 ] || complain "nobody asked for these pages on the device"
+
+boot off --append cdm=off --no-check-log
+echo
+echo "Without cdm (the same guest with cdm=off: node $NODE is ordinary memory)"
+echo
+heading "program"
+r=$(row bystander)
+line "bystander" - "$r"
+spilled=$(field device "$r")
+line "tenant A" - "$(row first)"
+line "tenant B" - "$(row second)"
+r=$(row first-after)
+line "A, after B" - "$r"
+first=$(ended "$r")
+second=$(ended "$(row second)")
+
+cat <<EOF
+
+  The three groups asked for the same.  Each got its quota, to the last page, and
+  its policy decided about the rest: take RAM, move its older pages to RAM to make
+  room, or SIGBUS.  The bystander asks for more than node 0 has, and for no node: it
+  has $isolated MiB on the device with cdm, $spilled MiB without.  Without cdm, two tenants
+  that bind to the device share it like this: A $first, B $second.
+
+  Try it: make shell, then the quick tour of README.md.
+
+EOF
+
+[ $wrong -eq 0 ] || echo "cdm: the demo found something wrong, see above" >&2
+exit $wrong

@@ -1,0 +1,90 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# cdm_nodes= and cdm=: what cannot be a device node is refused with a line in
+# the kernel log that names it, and does not spoil what stands beside it.
+
+# shellcheck source-path=SCRIPTDIR source=../lib.sh
+. "$(dirname "$0")/../lib.sh"
+
+# The nodes that are device nodes now
+cdm_nodes()
+{
+	cat /sys/devices/system/node/has_coherent_memory
+}
+
+# The log's lines about cdm
+cdm_log()
+{
+	dmesg | sed -n 's/^\[[^]]*\] *//; /^cdm: /p'
+}
+
+log_says()
+{
+	like "the log says: $1" "$(cdm_log)" "^cdm: $1"
+}
+
+no_such_node()
+{
+	is "cdm_nodes=2,9: node 2 is taken" "$(cdm_nodes)" 2
+	log_says "node 9: no such node, ignored"
+	is "node 2 has its capacity" \
+		"$(keyed $CG/cdm.capacity node2)" \
+		$(($(node_kb 2 MemTotal) * 1024))
+}
+
+node_with_cpus()
+{
+	is "cdm_nodes=0-2: node 2 is taken" "$(cdm_nodes)" 2
+	log_says "node 0: has CPUs, ignored"
+	log_says "node 1: has CPUs, ignored"
+}
+
+only_ram()
+{
+	is "the only node with RAM is not taken" "$(cdm_nodes)" ""
+	log_says "node 1: the only node with RAM, ignored"
+}
+
+garbage()
+{
+	is "cdm_nodes=banana: there is no device node" "$(cdm_nodes)" ""
+	like "the log says so" "$(cdm_log)" "^cdm: .*banana"
+	is "the controller is there all the same" \
+		"$(tr ' ' '\n' < $CG/cgroup.controllers | grep -x cdm)" cdm
+}
+
+off()
+{
+	is "cdm=off: no controller" \
+		"$(tr ' ' '\n' < $CG/cgroup.controllers | grep -x cdm)" ""
+	is "no files" "$(find $CG -maxdepth 1 -name 'cdm.*')" ""
+	is "no device node" \
+		"$(cdm_nodes 2> /dev/null)" ""
+	is "MemTotal counts every node" "$(meminfo_kb MemTotal)" \
+		"$(cat /sys/devices/system/node/node*/meminfo |
+			awk '$3 == "MemTotal:" { n += $4 } END { print n }')"
+}
+
+as_shipped()
+{
+	is "the default command line: node 2" "$(cdm_nodes)" 2
+	log_says "node 2: coherent device memory, 256 MiB"
+	is "MemTotal leaves it out" "$(meminfo_kb MemTotal)" \
+		$(($(node_kb 0 MemTotal) + $(node_kb 1 MemTotal)))
+	is "CdmTotal counts it" "$(meminfo_kb CdmTotal)" "$(node_kb 2 MemTotal)"
+}
+
+host()
+{
+	local drop=(--without "cdm_nodes=2,3" --allow "cdm: .*ignored")
+
+	plan 23
+	in_guest 4 as_shipped
+	in_guest 3 no_such_node "${drop[@]}" --append cdm_nodes=2,9
+	in_guest 3 node_with_cpus "${drop[@]}" --append cdm_nodes=0-2
+	in_guest 3 garbage "${drop[@]}" --append cdm_nodes=banana
+	in_guest 4 off --append cdm=off
+}
+
+run_halves "$@"
