@@ -1,0 +1,1097 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Helpers of the cdm selftests, see cdm_util.h. */
+
+#include <fcntl.h>
+#include <ftw.h>
+#include <linux/mempolicy.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cdm_util.h"
+
+#define HAS_COHERENT_MEMORY	"/sys/devices/system/node/has_coherent_memory"
+#define THP_SIZE	"/sys/kernel/mm/transparent_hugepage/hpage_pmd_size"
+#define AUDIT		"/sys/kernel/debug/cdm/audit"
+
+/* No case takes this long; one that does hangs in the kernel. */
+#define CASE_SECONDS	55
+/* How long frees that others hold up may take to be seen. */
+#define SETTLE_SECONDS	5
+
+char cdm_root[PATH_MAX];
+int cdm_node;
+int cdm_ram;
+long cdm_psize;
+long cdm_hpages;
+
+/* Failed checks of the running case, shared with its workers. */
+static atomic_int *failures;
+
+/* Every worker that has not been ended, to be killed after the case. */
+static pid_t running[64];
+
+static char case_group[PATH_MAX + 16];
+static const char *case_name;
+static long root_before[CDM_MAX_NODES];
+static int kmsg = -1;
+
+/*
+ * Checks
+ */
+
+void cdm_fail(const char *file, int line, const char *fmt, ...)
+{
+	char what[512];
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(what, sizeof(what), fmt, args);
+	va_end(args);
+	ksft_print_msg("%s:%d: %s\n", file, line, what);
+	atomic_fetch_add(failures, 1);
+}
+
+void cdm_check_failed(const char *file, int line, const char *what,
+		      long actual, const char *op, long expected)
+{
+	cdm_fail(file, line, "%s: %ld %s %ld is not so", what, actual, op,
+		 expected);
+}
+
+bool cdm_check_str(const char *file, int line, const char *what,
+		   const char *actual, const char *expected)
+{
+	if (!strcmp(actual, expected))
+		return true;
+	cdm_fail(file, line, "%s: '%s' is not '%s'", what, actual, expected);
+	return false;
+}
+
+/*
+ * Plain files
+ */
+
+int file_read(const char *path, char *buf, size_t len)
+{
+	size_t got = 0;
+	ssize_t ret;
+	int fd;
+
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	do {
+		ret = read(fd, buf + got, len - 1 - got);
+		if (ret > 0)
+			got += ret;
+	} while (ret > 0 && got < len - 1);
+	buf[got] = '\0';
+	ret = ret < 0 ? -errno : 0;
+	close(fd);
+	return ret;
+}
+
+int file_write(const char *path, const char *fmt, ...)
+{
+	char buf[4096];
+	va_list args;
+	int fd, len, ret;
+
+	va_start(args, fmt);
+	len = vsnprintf(buf, sizeof(buf), fmt, args);
+	va_end(args);
+
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	ret = write(fd, buf, len);
+	if (ret < 0)
+		ret = -errno;
+	else
+		ret = ret == len ? 0 : -EIO;
+	close(fd);
+	return ret;
+}
+
+long file_long(const char *path)
+{
+	char buf[128];
+
+	if (file_read(path, buf, sizeof(buf)))
+		return CDM_NONE;
+	return strtol(buf, NULL, 0);
+}
+
+/* The number after @key, the first word of a line but for what is before. */
+long file_key(const char *path, const char *key)
+{
+	static char buf[1 << 16];
+	char *found;
+
+	if (file_read(path, buf, sizeof(buf)))
+		return CDM_NONE;
+	found = strstr(buf, key);
+	if (!found)
+		return CDM_NONE;
+	return strtol(found + strlen(key), NULL, 0);
+}
+
+bool file_exists(const char *path)
+{
+	return !access(path, F_OK);
+}
+
+long node_meminfo(int node, const char *key)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), "/sys/devices/system/node/node%d/meminfo",
+		 node);
+	return file_key(path, key);
+}
+
+/* Parse a node list such as "0-2,5"; returns how many nodes it has. */
+int node_list(const char *path, int *nodes, int max)
+{
+	char buf[256], *pos = buf;
+	int nr = 0;
+
+	if (file_read(path, buf, sizeof(buf)))
+		return -1;
+	while (*pos >= '0' && *pos <= '9') {
+		long first = strtol(pos, &pos, 10), last = first;
+
+		if (*pos == '-')
+			last = strtol(pos + 1, &pos, 10);
+		while (first <= last && nr < max)
+			nodes[nr++] = first++;
+		if (*pos == ',')
+			pos++;
+	}
+	return nr;
+}
+
+bool node_in(const int *nodes, int nr, int node)
+{
+	while (nr--)
+		if (nodes[nr] == node)
+			return true;
+	return false;
+}
+
+static int coherent_nodes(int *nodes)
+{
+	return node_list(HAS_COHERENT_MEMORY, nodes, CDM_MAX_NODES);
+}
+
+/*
+ * Groups
+ */
+
+char *cdm_group(const char *parent, const char *name)
+{
+	char *group = cg_name(parent, name);
+
+	if (mkdir(group, 0755))
+		cdm_fail(__FILE__, __LINE__, "mkdir %s: %s", group,
+			 strerror(errno));
+	return group;
+}
+
+int cdm_enable(const char *group, const char *controllers)
+{
+	return cdm_write(group, "cgroup.subtree_control", "%s", controllers);
+}
+
+/* Returns 0 or -errno; the whole text goes in one write(). */
+int cdm_write(const char *group, const char *file, const char *fmt, ...)
+{
+	char buf[4096];
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(buf, sizeof(buf), fmt, args);
+	va_end(args);
+	return cg_write(group, file, buf);
+}
+
+/* Limit @group to @pages on @node, or not at all if that is negative. */
+int cdm_limit(const char *group, int node, long pages)
+{
+	if (pages < 0)
+		return cdm_write(group, "cdm.max", "node%d max\n", node);
+	return cdm_write(group, "cdm.max", "node%d %ld\n", node,
+			 pages * cdm_psize);
+}
+
+/* What follows "node<N> " in a keyed file. */
+static int node_line(const char *group, const char *file, int node,
+		     char *line, size_t len)
+{
+	char buf[4096], key[32], *pos, *end;
+
+	if (cg_read(group, file, buf, sizeof(buf)))
+		return -1;
+	snprintf(key, sizeof(key), "node%d ", node);
+	for (pos = buf; pos; pos = strchr(pos, '\n')) {
+		if (*pos == '\n')
+			pos++;
+		if (strncmp(pos, key, strlen(key)))
+			continue;
+		end = strchrnul(pos, '\n');
+		snprintf(line, len, "%.*s", (int)(end - pos - strlen(key)),
+			 pos + strlen(key));
+		return 0;
+	}
+	return -1;
+}
+
+/* In bytes, LONG_MAX for max, CDM_NONE if there is no such node or file. */
+long cdm_value(const char *group, const char *file, int node)
+{
+	char line[256];
+
+	if (node_line(group, file, node, line, sizeof(line)))
+		return CDM_NONE;
+	if (!strcmp(line, "max"))
+		return LONG_MAX;
+	return strtol(line, NULL, 10);
+}
+
+long cdm_pages(const char *group, int node)
+{
+	long value = cdm_value(group, "cdm.current", node);
+
+	return value == CDM_NONE ? CDM_NONE : value / cdm_psize;
+}
+
+static double now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec + ts.tv_nsec / 1e9;
+}
+
+/*
+ * The usage of @group, once it is @pages or the time for that is over: a page
+ * that was unmapped lives on while another CPU has it in a batch.
+ */
+long cdm_settle(const char *group, int node, long pages)
+{
+	double end = now() + SETTLE_SECONDS;
+	long got;
+
+	for (;;) {
+		got = cdm_pages(group, node);
+		if (got == pages || now() > end)
+			return got;
+		cdm_drain();
+	}
+}
+
+long cdm_event(const char *group, const char *file, int node,
+	       const char *event)
+{
+	char line[512], key[64], *pos;
+
+	if (node_line(group, file, node, line + 1, sizeof(line) - 1))
+		return CDM_NONE;
+	line[0] = ' ';
+	snprintf(key, sizeof(key), " %s=", event);
+	pos = strstr(line, key);
+	return pos ? strtol(pos + strlen(key), NULL, 10) : CDM_NONE;
+}
+
+/* One line of the audit file, without the "node<N> ". */
+static int audit_line(int node, char *line, size_t len)
+{
+	return node_line("/sys/kernel/debug/cdm", "audit", node, line, len);
+}
+
+long cdm_audit(int node, const char *key)
+{
+	char line[512], *pos;
+	size_t len = strlen(key);
+
+	if (audit_line(node, line, sizeof(line)))
+		return CDM_NONE;
+	for (pos = line; pos; pos = strchr(pos, ' ')) {
+		if (*pos == ' ')
+			pos++;
+		if (!strncmp(pos, key, len) && pos[len] == ' ')
+			return strtol(pos + len, NULL, 10);
+	}
+	return CDM_NONE;
+}
+
+/*
+ * Empty the per-CPU batches of pages on their way to an LRU list: move_pages()
+ * does it before it looks at a page.
+ */
+void cdm_drain(void)
+{
+	static long page;
+	void *addr = &page;
+	int node, status;
+
+	page++;
+	node = addr_node(addr);
+	sys_move_pages(0, 1, &addr, &node, &status, MPOL_MF_MOVE);
+}
+
+/*
+ * System calls
+ */
+
+long sys_mbind(void *addr, unsigned long len, int mode, int node,
+	       unsigned int flags)
+{
+	unsigned long mask = 1UL << node;
+
+	return syscall(__NR_mbind, addr, len, mode, &mask,
+		       8 * sizeof(mask) + 1, flags);
+}
+
+long sys_set_mempolicy(int mode, unsigned long nodes)
+{
+	return syscall(__NR_set_mempolicy, mode, &nodes,
+		       8 * sizeof(nodes) + 1);
+}
+
+long sys_move_pages(int pid, unsigned long count, void **pages,
+		    const int *nodes, int *status, int flags)
+{
+	return syscall(__NR_move_pages, pid, count, pages, nodes, status,
+		       flags);
+}
+
+long sys_migrate_pages(int pid, unsigned long from, unsigned long to)
+{
+	return syscall(__NR_migrate_pages, pid, 8 * sizeof(from) + 1, &from,
+		       &to);
+}
+
+/*
+ * Buffers
+ */
+
+static sigjmp_buf sigbus_jump;
+static int sigbus_code;
+static char *sigbus_addr;
+
+static void on_sigbus(int sig, siginfo_t *info, void *context)
+{
+	(void)sig;
+	(void)context;
+	sigbus_code = info->si_code;
+	sigbus_addr = info->si_addr;
+	siglongjmp(sigbus_jump, 1);
+}
+
+static void sigbus_catch(struct sigaction *old)
+{
+	struct sigaction sa = {
+		.sa_sigaction = on_sigbus,
+		.sa_flags = SA_SIGINFO | SA_NODEFER,
+	};
+
+	sigaction(SIGBUS, &sa, old);
+}
+
+static long pattern(long page)
+{
+	return (page + 1) * 0x9e3779b97f4a7c15L;
+}
+
+/* Atomic accesses, for the compiler must neither drop nor merge them. */
+static long page_read(char *page, bool tail)
+{
+	long *word = tail ? (long *)(page + cdm_psize) - 1 : (long *)page;
+
+	return __atomic_load_n(word, __ATOMIC_RELAXED);
+}
+
+static bool page_write(char *page, long value)
+{
+	if (sigsetjmp(sigbus_jump, 0))
+		return false;
+	__atomic_store_n((long *)page, value, __ATOMIC_RELAXED);
+	__atomic_store_n((long *)(page + cdm_psize) - 1, value,
+			 __ATOMIC_RELAXED);
+	return true;
+}
+
+/* Write to @nr pages; those that get SIGBUS are counted and left. */
+struct cdm_reply buf_touch(const struct cdm_buf *buf, long first, long nr)
+{
+	struct cdm_reply reply = { .addr_good = true };
+	struct sigaction old;
+	long i;
+
+	sigbus_catch(&old);
+	for (i = first; i < first + nr; i++) {
+		char *page = buf->addr + i * cdm_psize;
+
+		if (page_write(page, pattern(i))) {
+			reply.ok++;
+			continue;
+		}
+		reply.bus++;
+		reply.code = sigbus_code;
+		if ((unsigned long)(sigbus_addr - page) >=
+		    (unsigned long)cdm_psize)
+			reply.addr_good = false;
+	}
+	sigaction(SIGBUS, &old, NULL);
+	return reply;
+}
+
+static void count_page(struct cdm_reply *reply, const struct cdm_buf *buf,
+		       long page, int node, const int *nodes, int nr)
+{
+	char *addr = buf->addr + page * cdm_psize;
+
+	reply->last_dev = node == cdm_node;
+	if (node < 0)
+		return;
+	if (node == cdm_node)
+		reply->dev++;
+	else if (node_in(nodes, nr, node))
+		reply->other++;
+	else
+		reply->ram++;
+	if (page_read(addr, false) != pattern(page) ||
+	    page_read(addr, true) != pattern(page))
+		reply->bad++;
+}
+
+/* Say where @nr pages are and whether they hold what was written. */
+struct cdm_reply buf_count(const struct cdm_buf *buf, long first, long nr)
+{
+	int nodes[CDM_MAX_NODES], nr_nodes, status[256];
+	struct cdm_reply reply = { 0 };
+	void *pages[256];
+	long i, chunk;
+
+	nr_nodes = coherent_nodes(nodes);
+	for (; nr > 0; first += chunk, nr -= chunk) {
+		chunk = nr < 256 ? nr : 256;
+		for (i = 0; i < chunk; i++)
+			pages[i] = buf->addr + (first + i) * cdm_psize;
+		if (sys_move_pages(0, chunk, pages, NULL, status, 0)) {
+			reply.ret = -errno;
+			break;
+		}
+		for (i = 0; i < chunk; i++)
+			count_page(&reply, buf, first + i, status[i], nodes,
+				   nr_nodes);
+	}
+	return reply;
+}
+
+struct cdm_reply buf_errno(long ret)
+{
+	struct cdm_reply reply = { .ret = ret < 0 ? -errno : ret };
+
+	return reply;
+}
+
+/* The node that the page at @addr is on, or -errno. */
+long addr_node(void *addr)
+{
+	int status;
+
+	if (sys_move_pages(0, 1, &addr, NULL, &status, 0))
+		return -errno;
+	return status;
+}
+
+/*
+ * Map @pages, bound to @node. A buffer is made of base pages only, or may be
+ * of huge pages and is aligned to them.
+ */
+int buf_map(struct cdm_buf *buf, long pages, int node, bool huge)
+{
+	size_t size = pages * cdm_psize;
+	size_t align = huge ? cdm_hpages * cdm_psize : cdm_psize;
+	char *addr;
+
+	addr = mmap(NULL, size + align, PROT_READ | PROT_WRITE,
+		    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (addr == MAP_FAILED)
+		return -errno;
+	buf->addr = (char *)(((unsigned long)addr + align - 1) & ~(align - 1));
+	buf->pages = pages;
+	if (madvise(buf->addr, size, huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE) &&
+	    (huge || errno != EINVAL))
+		return -errno;
+	if (node >= 0 && sys_mbind(buf->addr, size, MPOL_BIND, node, 0))
+		return -errno;
+	return 0;
+}
+
+/*
+ * Workers
+ */
+
+enum request_kind { REQUEST_CALL, REQUEST_FORK, REQUEST_QUIT };
+
+struct request {
+	enum request_kind kind;
+	cdm_op op;
+	long a;
+	long b;
+};
+
+struct cdm_reply op_map(struct cdm_buf *buf, long pages, long node)
+{
+	struct cdm_reply reply = { .ret = buf_map(buf, pages, node, false) };
+
+	return reply;
+}
+
+struct cdm_reply op_map_huge(struct cdm_buf *buf, long pages, long node)
+{
+	struct cdm_reply reply = { .ret = buf_map(buf, pages, node, true) };
+
+	return reply;
+}
+
+/* Write to the pages, then say where they are. */
+struct cdm_reply op_touch(struct cdm_buf *buf, long first, long nr)
+{
+	struct cdm_reply reply = buf_touch(buf, first, nr);
+	struct cdm_reply where = buf_count(buf, first, nr);
+
+	where.ok = reply.ok;
+	where.bus = reply.bus;
+	where.code = reply.code;
+	where.addr_good = reply.addr_good;
+	return where;
+}
+
+struct cdm_reply op_count(struct cdm_buf *buf, long first, long nr)
+{
+	return buf_count(buf, first, nr);
+}
+
+struct cdm_reply op_unmap(struct cdm_buf *buf, long first, long nr)
+{
+	return buf_errno(munmap(buf->addr + first * cdm_psize,
+				nr * cdm_psize));
+}
+
+struct cdm_reply op_discard(struct cdm_buf *buf, long first, long nr)
+{
+	return buf_errno(madvise(buf->addr + first * cdm_psize,
+				 nr * cdm_psize, MADV_DONTNEED));
+}
+
+struct cdm_reply op_pageout(struct cdm_buf *buf, long first, long nr)
+{
+	return buf_errno(madvise(buf->addr + first * cdm_psize,
+				 nr * cdm_psize, MADV_PAGEOUT));
+}
+
+/* Hold references to the pages in a pipe: such pages cannot be migrated. */
+struct cdm_reply op_pin(struct cdm_buf *buf, long first, long nr)
+{
+	struct iovec iov = {
+		.iov_base = buf->addr + first * cdm_psize,
+		.iov_len = nr * cdm_psize,
+	};
+	struct cdm_reply reply = { 0 };
+	long slots = 16;
+	ssize_t ret;
+
+	while (slots < nr)
+		slots *= 2;
+	if (pipe2(buf->pipe, O_CLOEXEC) ||
+	    fcntl(buf->pipe[1], F_SETPIPE_SZ, slots * cdm_psize) < 0)
+		return buf_errno(-1);
+	while (iov.iov_len) {
+		ret = vmsplice(buf->pipe[1], &iov, 1, SPLICE_F_NONBLOCK);
+		if (ret <= 0)
+			return buf_errno(-1);
+		iov.iov_base = (char *)iov.iov_base + ret;
+		iov.iov_len -= ret;
+		reply.ret += ret / cdm_psize;
+	}
+	return reply;
+}
+
+struct cdm_reply op_unpin(struct cdm_buf *buf, long a, long b)
+{
+	struct cdm_reply reply = { 0 };
+
+	(void)a;
+	(void)b;
+	close(buf->pipe[0]);
+	close(buf->pipe[1]);
+	return reply;
+}
+
+struct cdm_reply op_address(struct cdm_buf *buf, long a, long b)
+{
+	struct cdm_reply reply = { .ret = (long)buf->addr + a * cdm_psize };
+
+	(void)b;
+	return reply;
+}
+
+/* move_pages() of the first @nr pages of the caller's own buffer. */
+struct cdm_reply op_move(struct cdm_buf *buf, long nr, long node)
+{
+	struct cdm_reply reply = { 0 };
+	int *status = calloc(nr, sizeof(*status));
+	int *nodes = calloc(nr, sizeof(*nodes));
+	void **pages = calloc(nr, sizeof(*pages));
+	long i;
+
+	for (i = 0; i < nr; i++) {
+		pages[i] = buf->addr + i * cdm_psize;
+		nodes[i] = node;
+		status[i] = INT_MIN;
+	}
+	reply.ret = sys_move_pages(0, nr, pages, nodes, status, MPOL_MF_MOVE);
+	if (reply.ret < 0)
+		reply.ret = -errno;
+	for (i = 0; i < nr; i++) {
+		if (status[i] == node)
+			reply.ok++;
+		else if (status[i] == -ENOMEM)
+			reply.bus++;
+		else
+			reply.code = status[i];
+	}
+	free(status);
+	free(nodes);
+	free(pages);
+	return reply;
+}
+
+static void close_fd(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+}
+
+struct channel {
+	int in;
+	int out;
+};
+
+static void serve(struct channel own, struct channel spare);
+
+/* Fork a worker that is reached by the spare channel; returns its pid. */
+static long serve_fork(struct channel *own, struct channel *spare)
+{
+	struct channel none = { -1, -1 };
+	pid_t pid;
+
+	pid = fork();
+	if (pid) {
+		close_fd(&spare->in);
+		close_fd(&spare->out);
+		return pid < 0 ? -errno : pid;
+	}
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	close_fd(&own->in);
+	close_fd(&own->out);
+	serve(*spare, none);
+	return 0;
+}
+
+/* The buffer of this worker; a forked worker starts with its parent's. */
+static struct cdm_buf worker_buf = { .fd = -1 };
+
+static void serve(struct channel own, struct channel spare)
+{
+	struct request request;
+	struct cdm_reply reply;
+
+	while (read(own.in, &request, sizeof(request)) == sizeof(request)) {
+		if (request.kind == REQUEST_QUIT)
+			break;
+		if (request.kind == REQUEST_FORK) {
+			memset(&reply, 0, sizeof(reply));
+			reply.ret = serve_fork(&own, &spare);
+		} else {
+			reply = request.op(&worker_buf, request.a, request.b);
+		}
+		if (write(own.out, &reply, sizeof(reply)) != sizeof(reply))
+			break;
+	}
+	fflush(stdout);
+	_exit(0);
+}
+
+static void running_add(pid_t pid)
+{
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(running); i++) {
+		if (!running[i]) {
+			running[i] = pid;
+			return;
+		}
+	}
+}
+
+static void running_del(pid_t pid)
+{
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(running); i++)
+		if (running[i] == pid)
+			running[i] = 0;
+}
+
+/* Start a worker in @group, or where the caller is if that is NULL. */
+int task_start(struct cdm_task *task, const char *group)
+{
+	int up[2], down[2], spare_up[2], spare_down[2];
+
+	if (pipe2(up, O_CLOEXEC) || pipe2(down, O_CLOEXEC) ||
+	    pipe2(spare_up, O_CLOEXEC) || pipe2(spare_down, O_CLOEXEC))
+		ksft_exit_fail_msg("no pipes: %s\n", strerror(errno));
+	task->pid = fork();
+	if (!task->pid) {
+		struct channel own = { down[0], up[1] };
+		struct channel spare = { spare_down[0], spare_up[1] };
+
+		alarm(0);
+		signal(SIGCHLD, SIG_IGN);
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		prctl(PR_SET_CHILD_SUBREAPER, 0);
+		if (group && cg_enter_current(group))
+			cdm_fail(__FILE__, __LINE__, "cannot enter %s", group);
+		serve(own, spare);
+	}
+	close(up[1]);
+	close(down[0]);
+	close(spare_up[1]);
+	close(spare_down[0]);
+	task->up = up[0];
+	task->down = down[1];
+	task->spare_up = spare_up[0];
+	task->spare_down = spare_down[1];
+	task->direct = true;
+	running_add(task->pid);
+	return task->pid < 0 ? -errno : 0;
+}
+
+static void request(struct cdm_task *task, enum request_kind kind, cdm_op op,
+		    long a, long b)
+{
+	struct request request = { kind, op, a, b };
+
+	if (write(task->down, &request, sizeof(request)) != sizeof(request) &&
+	    kind != REQUEST_QUIT)
+		cdm_fail(__FILE__, __LINE__, "worker %d is gone", task->pid);
+}
+
+/* Have a worker fork: the child has its memory, its group and its buffer. */
+int task_fork(struct cdm_task *task, struct cdm_task *child)
+{
+	struct cdm_reply reply;
+
+	request(task, REQUEST_FORK, NULL, 0, 0);
+	reply = task_reply(task);
+	child->pid = reply.ret;
+	child->up = task->spare_up;
+	child->down = task->spare_down;
+	child->spare_up = -1;
+	child->spare_down = -1;
+	child->direct = false;
+	task->spare_up = -1;
+	task->spare_down = -1;
+	return reply.ret < 0 ? reply.ret : 0;
+}
+
+void task_send(struct cdm_task *task, cdm_op op, long a, long b)
+{
+	request(task, REQUEST_CALL, op, a, b);
+}
+
+struct cdm_reply task_reply(struct cdm_task *task)
+{
+	struct cdm_reply reply;
+
+	if (read(task->up, &reply, sizeof(reply)) != sizeof(reply)) {
+		cdm_fail(__FILE__, __LINE__, "worker %d died", task->pid);
+		memset(&reply, 0, sizeof(reply));
+		reply.ret = -EPIPE;
+	}
+	return reply;
+}
+
+struct cdm_reply task_call(struct cdm_task *task, cdm_op op, long a, long b)
+{
+	task_send(task, op, a, b);
+	return task_reply(task);
+}
+
+/*
+ * Wait until the worker's memory is gone: its pipe is closed after that.
+ * Returns its exit code or the negative number of the signal that ended it.
+ */
+static int task_gone(struct cdm_task *task)
+{
+	struct cdm_reply reply;
+	int status = 0;
+
+	while (read(task->up, &reply, sizeof(reply)) > 0)
+		continue;
+	if (task->direct) {
+		while (waitpid(task->pid, &status, 0) < 0 && errno == EINTR)
+			continue;
+		running_del(task->pid);
+	}
+	close_fd(&task->up);
+	close_fd(&task->down);
+	close_fd(&task->spare_up);
+	close_fd(&task->spare_down);
+	return WIFSIGNALED(status) ? -WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+int task_end(struct cdm_task *task)
+{
+	request(task, REQUEST_QUIT, NULL, 0, 0);
+	return task_gone(task);
+}
+
+int task_kill(struct cdm_task *task)
+{
+	kill(task->pid, SIGKILL);
+	return task_gone(task);
+}
+
+/*
+ * Cases
+ */
+
+static void on_alarm(int sig)
+{
+	static const char text[] = "Bail out! the case hangs\n";
+
+	(void)sig;
+	if (write(STDOUT_FILENO, text, sizeof(text) - 1) < 0)
+		_exit(KSFT_FAIL + 1);
+	_exit(KSFT_FAIL);
+}
+
+static void reap_workers(void)
+{
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(running); i++) {
+		if (running[i])
+			kill(running[i], SIGKILL);
+		running[i] = 0;
+	}
+	if (file_exists(case_group))
+		cdm_write(case_group, "cgroup.kill", "1");
+	while (waitpid(-1, NULL, 0) > 0 || errno == EINTR)
+		continue;
+}
+
+static int check_group_empty(const char *path, const struct stat *st, int type,
+			     struct FTW *ftw)
+{
+	int nodes[CDM_MAX_NODES], nr, i;
+	long left;
+
+	(void)st;
+	(void)ftw;
+	if (type != FTW_D)
+		return 0;
+	nr = coherent_nodes(nodes);
+	for (i = 0; i < nr; i++) {
+		/* A group for which the controller is off has no files. */
+		if (cdm_value(path, "cdm.current", nodes[i]) == CDM_NONE)
+			continue;
+		left = cdm_settle(path, nodes[i], 0);
+		if (left)
+			cdm_fail(__FILE__, __LINE__,
+				 "%s still has %ld pages on node %d", path,
+				 left, nodes[i]);
+	}
+	return 0;
+}
+
+static int remove_group(const char *path, const struct stat *st, int type,
+			struct FTW *ftw)
+{
+	(void)st;
+	(void)ftw;
+	if (type == FTW_DP && cg_destroy(path))
+		cdm_fail(__FILE__, __LINE__, "rmdir %s: %s", path,
+			 strerror(errno));
+	return 0;
+}
+
+static void remove_groups(void)
+{
+	nftw(case_group, remove_group, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+static void check_log(void)
+{
+	static const char * const bad[] = {
+		"oom-kill", "Out of memory", "VM_FAULT_OOM leaked",
+	};
+	char line[1024];
+	ssize_t len;
+	size_t i;
+
+	/* A reader that was overtaken by the ring buffer gets EPIPE once. */
+	while ((len = read(kmsg, line, sizeof(line) - 1)) > 0 ||
+	       (len < 0 && errno == EPIPE)) {
+		line[len < 0 ? 0 : len] = '\0';
+		for (i = 0; i < ARRAY_SIZE(bad); i++)
+			if (strstr(line, bad[i]))
+				cdm_fail(__FILE__, __LINE__,
+					 "in the kernel log: %s", line);
+	}
+}
+
+static void check_books(void)
+{
+	int nodes[CDM_MAX_NODES], nr, i;
+	char line[512];
+	size_t len;
+
+	nr = coherent_nodes(nodes);
+	for (i = 0; i < nr; i++) {
+		CHECK_EQ(cdm_settle(cdm_root, nodes[i], root_before[nodes[i]]),
+			 root_before[nodes[i]]);
+		if (audit_line(nodes[i], line, sizeof(line))) {
+			cdm_fail(__FILE__, __LINE__, "no audit of node %d",
+				 nodes[i]);
+			continue;
+		}
+		len = strlen(line);
+		if (len < 3 || strcmp(line + len - 3, " ok"))
+			cdm_fail(__FILE__, __LINE__, "audit: node%d %s",
+				 nodes[i], line);
+	}
+}
+
+static void case_begin(const char *name)
+{
+	int nodes[CDM_MAX_NODES], nr, i;
+
+	case_name = name;
+	atomic_store(failures, 0);
+	alarm(CASE_SECONDS);
+	if (kmsg >= 0)
+		lseek(kmsg, 0, SEEK_END);
+	cdm_drain();
+	memset(root_before, 0, sizeof(root_before));
+	nr = coherent_nodes(nodes);
+	for (i = 0; i < nr; i++)
+		root_before[nodes[i]] = cdm_pages(cdm_root, nodes[i]);
+	if (cg_create(case_group))
+		ksft_exit_fail_msg("mkdir %s: %s\n", case_group,
+				   strerror(errno));
+}
+
+static void case_end(void)
+{
+	reap_workers();
+	cdm_drain();
+	nftw(case_group, check_group_empty, 16, FTW_PHYS);
+	remove_groups();
+	check_books();
+	check_log();
+	alarm(0);
+	ksft_test_result(!atomic_load(failures), "%s\n", case_name);
+}
+
+void cdm_case(const char *name, void (*fn)(const char *group))
+{
+	case_begin(name);
+	fn(case_group);
+	case_end();
+}
+
+void cdm_case_arg(const char *name,
+		  void (*fn)(const char *group, const void *arg),
+		  const void *arg)
+{
+	case_begin(name);
+	fn(case_group, arg);
+	case_end();
+}
+
+void cdm_case_skip(const char *name, const char *why)
+{
+	ksft_test_result_skip("%s: %s\n", name, why);
+}
+
+static void find_nodes(void)
+{
+	int nodes[CDM_MAX_NODES];
+
+	if (node_list(HAS_COHERENT_MEMORY, nodes, CDM_MAX_NODES) < 1)
+		ksft_exit_skip("no node with coherent device memory\n");
+	cdm_node = nodes[0];
+	if (node_list("/sys/devices/system/node/has_cpu", nodes,
+		      CDM_MAX_NODES) < 1)
+		ksft_exit_fail_msg("no node has a CPU\n");
+	cdm_ram = nodes[0];
+}
+
+/* Find the machine, make ready for @cases results. */
+void cdm_init(unsigned int cases)
+{
+	struct sigaction sa = { .sa_handler = on_alarm };
+
+	ksft_print_header();
+	if (geteuid())
+		ksft_exit_skip("only root may do this\n");
+	failures = mmap(NULL, sizeof(*failures), PROT_READ | PROT_WRITE,
+			MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (failures == MAP_FAILED)
+		ksft_exit_fail_msg("no shared page\n");
+	atomic_store(failures, 0);
+
+	cdm_psize = sysconf(_SC_PAGESIZE);
+	if (file_long(THP_SIZE) > 0)
+		cdm_hpages = file_long(THP_SIZE) / cdm_psize;
+	find_nodes();
+	if (cg_find_unified_root(cdm_root, sizeof(cdm_root), NULL))
+		ksft_exit_skip("cgroup v2 is not mounted\n");
+	if (cdm_enable(cdm_root, "+memory +cdm"))
+		ksft_exit_skip("no cdm controller\n");
+	snprintf(case_group, sizeof(case_group), "%s/cdm_test", cdm_root);
+	if (file_exists(case_group))
+		remove_groups();
+	kmsg = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	signal(SIGPIPE, SIG_IGN);
+	sigaction(SIGALRM, &sa, NULL);
+	ksft_set_plan(cases);
+}
+
+void __noreturn cdm_exit(void)
+{
+	ksft_finished();
+}

@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Helpers of the cdm selftests.
+ *
+ * A program consists of cases. cdm_case() gives each a fresh cgroup, runs it,
+ * ends what it left behind and checks the books: no usage left in any group,
+ * the root's usage as it was before, every page of every node owned by whom it
+ * is charged to, nobody killed for lack of memory.
+ *
+ * A case drives workers: processes in a cgroup that do what they are told, a
+ * call at a time, and answer. The case stays a straight line, and nothing ever
+ * waits for a time to pass.
+ *
+ * A failed check prints where and which values, marks the case failed and goes
+ * on; "if (!CHECK_EQ(...)) return;" stops where going on makes no sense. Checks
+ * work in workers too.
+ */
+#ifndef _SELFTESTS_CDM_UTIL_H
+#define _SELFTESTS_CDM_UTIL_H
+
+#include <errno.h>
+#include <limits.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+#include "cgroup_util.h"
+
+#define CDM_MAX_NODES	64
+
+/* A reading that could not be taken; no counter has this value. */
+#define CDM_NONE	(-1L)
+
+#ifndef ARRAY_SIZE
+#define ARRAY_SIZE(a)	(sizeof(a) / sizeof((a)[0]))
+#endif
+
+/* The machine, filled in by cdm_init(). */
+extern char cdm_root[PATH_MAX];	/* where cgroup2 is mounted */
+extern int cdm_node;		/* the CDM node that the tests use */
+extern int cdm_ram;		/* a node with CPUs and RAM */
+extern long cdm_psize;		/* bytes in a page */
+extern long cdm_hpages;		/* pages in a huge page, 0 without THP */
+
+/* Checks. */
+void cdm_check_failed(const char *file, int line, const char *what,
+		      long actual, const char *op, long expected);
+void cdm_fail(const char *file, int line, const char *fmt, ...)
+	__printf(3, 4);
+
+#define CHECK_OP(actual, op, expected)					\
+({									\
+	long __actual = (long)(actual);					\
+	long __expected = (long)(expected);				\
+	bool __good = __actual op __expected;				\
+									\
+	if (!__good)							\
+		cdm_check_failed(__FILE__, __LINE__,			\
+				 #actual " " #op " " #expected,		\
+				 __actual, #op, __expected);		\
+	__good;								\
+})
+
+#define CHECK_EQ(actual, expected)	CHECK_OP(actual, ==, expected)
+#define CHECK_NE(actual, expected)	CHECK_OP(actual, !=, expected)
+#define CHECK_LE(actual, expected)	CHECK_OP(actual, <=, expected)
+#define CHECK_LT(actual, expected)	CHECK_OP(actual, <, expected)
+#define CHECK_GE(actual, expected)	CHECK_OP(actual, >=, expected)
+#define CHECK_GT(actual, expected)	CHECK_OP(actual, >, expected)
+#define CHECK_STR(actual, expected)					\
+	cdm_check_str(__FILE__, __LINE__, #actual, actual, expected)
+
+bool cdm_check_str(const char *file, int line, const char *what,
+		   const char *actual, const char *expected);
+
+/* Cases. */
+void cdm_init(unsigned int cases);
+void cdm_case(const char *name, void (*fn)(const char *group));
+void cdm_case_arg(const char *name,
+		  void (*fn)(const char *group, const void *arg),
+		  const void *arg);
+void cdm_case_skip(const char *name, const char *why);
+void __noreturn cdm_exit(void);
+
+/* Plain files. */
+int file_read(const char *path, char *buf, size_t len);
+int file_write(const char *path, const char *fmt, ...)
+	__printf(2, 3);
+long file_long(const char *path);
+long file_key(const char *path, const char *key);
+bool file_exists(const char *path);
+long node_meminfo(int node, const char *key);
+int node_list(const char *path, int *nodes, int max);
+bool node_in(const int *nodes, int nr, int node);
+
+/* Groups. */
+char *cdm_group(const char *parent, const char *name);
+int cdm_enable(const char *group, const char *controllers);
+int cdm_write(const char *group, const char *file, const char *fmt, ...)
+	__printf(3, 4);
+int cdm_limit(const char *group, int node, long pages);
+long cdm_value(const char *group, const char *file, int node);
+long cdm_pages(const char *group, int node);
+long cdm_settle(const char *group, int node, long pages);
+long cdm_event(const char *group, const char *file, int node,
+	       const char *event);
+long cdm_audit(int node, const char *key);
+void cdm_drain(void);
+
+/* System calls without a wrapper in libc. */
+long sys_mbind(void *addr, unsigned long len, int mode, int node,
+	       unsigned int flags);
+long sys_set_mempolicy(int mode, unsigned long nodes);
+long sys_move_pages(int pid, unsigned long count, void **pages,
+		    const int *nodes, int *status, int flags);
+long sys_migrate_pages(int pid, unsigned long from, unsigned long to);
+
+/* A mapping, as a worker keeps it. */
+struct cdm_buf {
+	char *addr;
+	long pages;
+	int pipe[2];		/* holds pages pinned by vmsplice() */
+	int fd;			/* a file that the mapping is of, or -1 */
+};
+
+/* What a worker answers. Which members mean something is up to the call. */
+struct cdm_reply {
+	long ret;		/* what the call returned, -errno if it failed */
+	long ok;		/* pages written to */
+	long bus;		/* pages whose write got SIGBUS */
+	int code;		/* si_code of the last SIGBUS */
+	bool addr_good;		/* each SIGBUS named the address of its page */
+	long dev;		/* pages on cdm_node */
+	long other;		/* pages on another CDM node */
+	long ram;		/* pages in RAM */
+	long bad;		/* pages with other contents than written */
+	bool last_dev;		/* the last page asked about is on cdm_node */
+};
+
+typedef struct cdm_reply (*cdm_op)(struct cdm_buf *buf, long a, long b);
+
+struct cdm_task {
+	pid_t pid;
+	int up;			/* replies */
+	int down;		/* requests */
+	int spare_up;		/* the same for a child of the worker */
+	int spare_down;
+	bool direct;		/* our own child: to be waited for */
+};
+
+int task_start(struct cdm_task *task, const char *group);
+int task_fork(struct cdm_task *task, struct cdm_task *child);
+void task_send(struct cdm_task *task, cdm_op op, long a, long b);
+struct cdm_reply task_reply(struct cdm_task *task);
+struct cdm_reply task_call(struct cdm_task *task, cdm_op op, long a, long b);
+int task_end(struct cdm_task *task);
+int task_kill(struct cdm_task *task);
+
+/*
+ * Calls of a worker. Pages are counted from the start of its buffer, op_map()
+ * replaces the buffer; a node below 0 is no memory policy at all.
+ */
+struct cdm_reply op_map(struct cdm_buf *buf, long pages, long node);
+struct cdm_reply op_map_huge(struct cdm_buf *buf, long pages, long node);
+struct cdm_reply op_touch(struct cdm_buf *buf, long first, long nr);
+struct cdm_reply op_count(struct cdm_buf *buf, long first, long nr);
+struct cdm_reply op_unmap(struct cdm_buf *buf, long first, long nr);
+struct cdm_reply op_discard(struct cdm_buf *buf, long first, long nr);
+struct cdm_reply op_pageout(struct cdm_buf *buf, long first, long nr);
+struct cdm_reply op_pin(struct cdm_buf *buf, long first, long nr);
+struct cdm_reply op_unpin(struct cdm_buf *buf, long a, long b);
+struct cdm_reply op_address(struct cdm_buf *buf, long a, long b);
+struct cdm_reply op_move(struct cdm_buf *buf, long nr, long node);
+
+/* Parts of the above, for calls that a program adds. */
+struct cdm_reply buf_touch(const struct cdm_buf *buf, long first, long nr);
+struct cdm_reply buf_count(const struct cdm_buf *buf, long first, long nr);
+struct cdm_reply buf_errno(long ret);
+int buf_map(struct cdm_buf *buf, long pages, int node, bool huge);
+long addr_node(void *addr);
+
+#endif /* _SELFTESTS_CDM_UTIL_H */

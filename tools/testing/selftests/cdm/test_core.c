@@ -1,0 +1,588 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The interface of the cdm controller: which files there are, what they take
+ * and print, and what the machine says of CDM nodes elsewhere.
+ */
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cdm_util.h"
+
+#define KIB	1024L
+#define MIB	(KIB << 10)
+#define GIB	(MIB << 10)
+
+/* Mode 0 means that the file must not be there. */
+static const struct {
+	const char *file;
+	unsigned int root;
+	unsigned int group;
+} files[] = {
+	{ "cdm.capacity",	0444, 0 },
+	{ "cdm.current",	0444, 0444 },
+	{ "cdm.events",		0, 0444 },
+	{ "cdm.events.local",	0, 0444 },
+	{ "cdm.max",		0, 0644 },
+	{ "cdm.peak",		0644, 0644 },
+	{ "cdm.policy",		0, 0644 },
+};
+
+static unsigned int file_mode(const char *group, const char *file)
+{
+	char *path = cg_control(group, file);
+	unsigned int mode = 0;
+	struct stat st;
+
+	if (!stat(path, &st))
+		mode = st.st_mode & 07777;
+	free(path);
+	return mode;
+}
+
+static void test_files(const char *group)
+{
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(files); i++) {
+		unsigned int root_mode = file_mode(cdm_root, files[i].file);
+		unsigned int mode = file_mode(group, files[i].file);
+
+		if (root_mode != files[i].root)
+			cdm_fail(__FILE__, __LINE__,
+				 "root's %s has mode %o, not %o",
+				 files[i].file, root_mode, files[i].root);
+		if (mode != files[i].group)
+			cdm_fail(__FILE__, __LINE__,
+				 "%s has mode %o, not %o", files[i].file,
+				 mode, files[i].group);
+	}
+}
+
+/* A fresh group has no limits, no usage, no events and the policy inherit. */
+static void test_defaults(const char *group)
+{
+	static const char * const events[] = {
+		"max", "depleted", "fallback", "fail", "reclaim",
+	};
+	char buf[4096], want[256];
+	size_t i;
+
+	CHECK_EQ(cg_read(group, "cdm.max", buf, sizeof(buf)), 0);
+	snprintf(want, sizeof(want), "default max\nnode%d max\n", cdm_node);
+	CHECK_STR(buf, want);
+	CHECK_EQ(cg_read(group, "cdm.policy", buf, sizeof(buf)), 0);
+	CHECK_STR(buf, "inherit\n");
+	CHECK_EQ(cdm_value(group, "cdm.current", cdm_node), 0);
+	CHECK_EQ(cdm_value(group, "cdm.peak", cdm_node), 0);
+	for (i = 0; i < ARRAY_SIZE(events); i++) {
+		CHECK_EQ(cdm_event(group, "cdm.events", cdm_node, events[i]),
+			 0);
+		CHECK_EQ(cdm_event(group, "cdm.events.local", cdm_node,
+				   events[i]), 0);
+	}
+}
+
+/* What "node<N> " or "default " followed by @text sets the limit to. */
+static const struct {
+	const char *text;
+	long bytes;
+} sizes[] = {
+	{ "0", 0 },
+	{ "4096", 4096 },
+	{ "65536", 65536 },
+	{ "64K", 64 * KIB },
+	{ "64k", 64 * KIB },
+	{ "64M", 64 * MIB },
+	{ "64m", 64 * MIB },
+	{ "3G", 3 * GIB },
+	{ "3g", 3 * GIB },
+	{ "2T", 2048 * GIB },
+	{ "max", LONG_MAX },
+	{ "64M ", 64 * MIB },
+	{ "32M\t \t\n", 32 * MIB },
+	{ "16M\n\n", 16 * MIB },
+};
+
+static void test_sizes(const char *group)
+{
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(sizes); i++) {
+		CHECK_EQ(cdm_write(group, "cdm.max", "node%d %s", cdm_node,
+				   sizes[i].text), 0);
+		if (cdm_value(group, "cdm.max", cdm_node) != sizes[i].bytes)
+			cdm_fail(__FILE__, __LINE__,
+				 "node%d '%s' gives %ld, not %ld", cdm_node,
+				 sizes[i].text,
+				 cdm_value(group, "cdm.max", cdm_node),
+				 sizes[i].bytes);
+	}
+}
+
+/* "default" shows in its own line and at each node without a line. */
+static void test_default(const char *group)
+{
+	char buf[4096], want[256];
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(sizes); i++) {
+		CHECK_EQ(cdm_write(group, "cdm.max", "default %s",
+				   sizes[i].text), 0);
+		CHECK_EQ(cdm_value(group, "cdm.max", cdm_node),
+			 sizes[i].bytes);
+	}
+	CHECK_EQ(cdm_write(group, "cdm.max", "default 0\n"), 0);
+	CHECK_EQ(cdm_write(group, "cdm.max", "node%d 8192\n", cdm_node), 0);
+	CHECK_EQ(cg_read(group, "cdm.max", buf, sizeof(buf)), 0);
+	snprintf(want, sizeof(want), "default 0\nnode%d 8192\n", cdm_node);
+	CHECK_STR(buf, want);
+
+	/* A later default does not touch a node's own line. */
+	CHECK_EQ(cdm_write(group, "cdm.max", "default 1M\n"), 0);
+	CHECK_EQ(cdm_value(group, "cdm.max", cdm_node), 8192);
+	CHECK_EQ(cdm_write(group, "cdm.max", "node%d default\n", cdm_node), 0);
+	CHECK_EQ(cdm_value(group, "cdm.max", cdm_node), 1 * MIB);
+}
+
+static void test_rounding(const char *group)
+{
+	static const struct { long bytes; long pages; } rows[] = {
+		{ 1, 0 }, { 4095, 0 }, { 4097, 1 }, { 8191, 1 }, { 12289, 3 },
+	};
+	size_t i;
+
+	/* Scaled to the page size: the rows are of 4 KiB pages. */
+	for (i = 0; i < ARRAY_SIZE(rows); i++) {
+		long bytes = rows[i].bytes / 4096 * cdm_psize +
+			     rows[i].bytes % 4096;
+
+		CHECK_EQ(cdm_write(group, "cdm.max", "node%d %ld\n", cdm_node,
+				   bytes), 0);
+		CHECK_EQ(cdm_value(group, "cdm.max", cdm_node),
+			 rows[i].pages * cdm_psize);
+	}
+}
+
+static void test_lines(const char *group)
+{
+	int fd;
+
+	/* All lines in one write; the last one for a key counts. */
+	CHECK_EQ(cdm_write(group, "cdm.max", "default 0\nnode%d 64K\n",
+			   cdm_node), 0);
+	CHECK_EQ(cdm_value(group, "cdm.max", cdm_node), 64 * KIB);
+	CHECK_EQ(cdm_write(group, "cdm.max",
+			   "\n\nnode%d 128K \t\n\n \t\ndefault 4K\n\n",
+			   cdm_node), 0);
+	CHECK_EQ(cdm_value(group, "cdm.max", cdm_node), 128 * KIB);
+	CHECK_EQ(cdm_write(group, "cdm.max", "node%d 8K\nnode%d 12K\n",
+			   cdm_node, cdm_node), 0);
+	CHECK_EQ(cdm_value(group, "cdm.max", cdm_node), 12 * KIB);
+
+	/* The whole of what was read can be written back. */
+	CHECK_EQ(cdm_write(group, "cdm.max", "default 4K\nnode%d default",
+			   cdm_node), 0);
+	CHECK_EQ(cdm_value(group, "cdm.max", cdm_node), 4 * KIB);
+
+	/* One line per write of the same open file. */
+	fd = cg_open(group, "cdm.max", O_WRONLY);
+	CHECK_GE(fd, 0);
+	CHECK_EQ(dprintf(fd, "default 16K\n"), 12);
+	CHECK_EQ(dprintf(fd, "node%d 20K\n", cdm_node) > 0, true);
+	close(fd);
+	CHECK_EQ(cdm_value(group, "cdm.max", cdm_node), 20 * KIB);
+
+	/* Nothing asked is nothing done. */
+	CHECK_EQ(cdm_write(group, "cdm.max", "\n"), 0);
+	CHECK_EQ(cdm_value(group, "cdm.max", cdm_node), 20 * KIB);
+}
+
+/* %d stands for the number of a CDM node. */
+static const struct {
+	const char *text;
+	int error;
+} bad_limits[] = {
+	{ "node%d", -EINVAL },
+	{ "node%d ", -EINVAL },
+	{ "node%d -1", -EINVAL },
+	{ "node%d -4096", -EINVAL },
+	{ "node%d +4096", -EINVAL },
+	{ "node%d 4096 4096", -EINVAL },
+	{ "node%d 4096x", -EINVAL },
+	{ "node%d 4096KK", -EINVAL },
+	{ "node%d 4096KB", -EINVAL },
+	{ "node%d 1.5M", -EINVAL },
+	{ "node%d M", -EINVAL },
+	{ "node%d maximum", -EINVAL },
+	{ "node%d MAX", -EINVAL },
+	{ "node%d max max", -EINVAL },
+	{ "node%d=4096", -EINVAL },
+	{ "node%d inherit", -EINVAL },
+	{ "node%d default 4096", -EINVAL },
+	{ "default", -EINVAL },
+	{ "default ", -EINVAL },
+	{ "default default", -EINVAL },
+	{ "default -1", -EINVAL },
+	{ "default 4096 node%d", -EINVAL },
+	{ "4096", -EINVAL },
+	{ "max", -EINVAL },
+	{ "node", -EINVAL },
+	{ "node 4096", -EINVAL },
+	{ "nodeX 4096", -EINVAL },
+	{ "node-1 4096", -EINVAL },
+	{ "Node%d 4096", -EINVAL },
+	{ "node%dx 4096", -EINVAL },
+	{ "xnode%d 4096", -EINVAL },
+	{ "cdm%d 4096", -EINVAL },
+	{ "node0 4096", -ENODEV },
+	{ "node0 default", -ENODEV },
+	{ "node0 max", -ENODEV },
+	{ "node63 4096", -ENODEV },
+	{ "node999 4096", -ENODEV },
+	{ "node%d 99999999999999999999", -ERANGE },
+	{ "node%d 18446744073709551616", -ERANGE },
+	{ "node%d 18446744073709551615K", -ERANGE },
+	{ "node%d 17592186044416M", -ERANGE },
+	{ "node%d 16777216T", -ERANGE },
+	{ "default 99999999999999999999", -ERANGE },
+	{ "default 16777216T", -ERANGE },
+};
+
+static void check_limit_kept(const char *group, const char *text,
+			     const char *before)
+{
+	char after[4096];
+
+	CHECK_EQ(cg_read(group, "cdm.max", after, sizeof(after)), 0);
+	if (strcmp(after, before))
+		cdm_fail(__FILE__, __LINE__, "refused '%s' changed it: '%s'",
+			 text, after);
+}
+
+/* Expand the node numbers in @fmt; there are two at most. */
+static void expand(char *text, size_t len, const char *fmt)
+{
+	const char *from = fmt;
+	size_t pos = 0;
+
+	while (*from && pos < len - 16) {
+		if (from[0] == '%' && from[1] == 'd') {
+			pos += snprintf(text + pos, len - pos, "%d", cdm_node);
+			from += 2;
+		} else {
+			text[pos++] = *from++;
+		}
+	}
+	text[pos] = '\0';
+}
+
+static void check_refused(const char *group, const char *text, int error,
+			  const char *before)
+{
+	int ret = cdm_write(group, "cdm.max", "%s", text);
+
+	if (ret != error)
+		cdm_fail(__FILE__, __LINE__, "'%s' gives %d, not %d", text,
+			 ret, error);
+	check_limit_kept(group, text, before);
+}
+
+/* Alone, or in either half of a write that is good otherwise. */
+static void test_bad_limits(const char *group)
+{
+	char before[4096], text[256], both[512];
+	size_t i;
+
+	CHECK_EQ(cdm_write(group, "cdm.max", "default 1M\nnode%d 2M\n",
+			   cdm_node), 0);
+	CHECK_EQ(cg_read(group, "cdm.max", before, sizeof(before)), 0);
+	for (i = 0; i < ARRAY_SIZE(bad_limits); i++) {
+		expand(text, sizeof(text), bad_limits[i].text);
+		check_refused(group, text, bad_limits[i].error, before);
+		snprintf(both, sizeof(both), "node%d 4096\ndefault 0\n%s\n",
+			 cdm_node, text);
+		check_refused(group, both, bad_limits[i].error, before);
+		snprintf(both, sizeof(both), "%s\nnode%d 4096\ndefault 0\n",
+			 text, cdm_node);
+		check_refused(group, both, bad_limits[i].error, before);
+	}
+}
+
+/* A node number that no int holds: no such node, or no number at all. */
+static void test_huge_node(const char *group)
+{
+	static const char * const names[] = {
+		"node99999999999", "node4294967296", "node4294967298",
+		"node18446744073709551618",
+	};
+	char before[4096], after[4096];
+	size_t i;
+	int ret;
+
+	CHECK_EQ(cg_read(group, "cdm.max", before, sizeof(before)), 0);
+	for (i = 0; i < ARRAY_SIZE(names); i++) {
+		ret = cdm_write(group, "cdm.max", "%s 0", names[i]);
+		if (ret != -ENODEV && ret != -EINVAL && ret != -ERANGE)
+			cdm_fail(__FILE__, __LINE__, "'%s 0' gives %d",
+				 names[i], ret);
+		CHECK_EQ(cg_read(group, "cdm.max", after, sizeof(after)), 0);
+		CHECK_STR(after, before);
+	}
+}
+
+static void test_policy_words(const char *group)
+{
+	static const char * const good[] = {
+		"fallback", "reclaim", "reclaim,fail", "fail", "inherit",
+	};
+	static const char * const bad[] = {
+		"", " ", "Fail", "fallbac", "fallbackk", "fail,reclaim",
+		"reclaim, fail", "reclaim fail", "reclaim,fallback", "0",
+		"fail fail", "default", "max", "fail\nfallback",
+	};
+	char buf[64], want[64];
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(good); i++) {
+		snprintf(want, sizeof(want), "%s\n", good[i]);
+		CHECK_EQ(cdm_write(group, "cdm.policy", "%s", good[i]), 0);
+		CHECK_EQ(cg_read(group, "cdm.policy", buf, sizeof(buf)), 0);
+		CHECK_STR(buf, want);
+		CHECK_EQ(cdm_write(group, "cdm.policy", "inherit\n"), 0);
+		CHECK_EQ(cdm_write(group, "cdm.policy", "%s \t\n", good[i]), 0);
+		CHECK_EQ(cg_read(group, "cdm.policy", buf, sizeof(buf)), 0);
+		CHECK_STR(buf, want);
+	}
+	CHECK_EQ(cdm_write(group, "cdm.policy", "reclaim"), 0);
+	for (i = 0; i < ARRAY_SIZE(bad); i++) {
+		int ret;
+
+		/* No byte to write is no write at all. */
+		if (!*bad[i])
+			continue;
+		ret = cdm_write(group, "cdm.policy", "%s", bad[i]);
+		if (ret != -EINVAL)
+			cdm_fail(__FILE__, __LINE__, "'%s' gives %d", bad[i],
+				 ret);
+		CHECK_EQ(cg_read(group, "cdm.policy", buf, sizeof(buf)), 0);
+		CHECK_STR(buf, "reclaim\n");
+	}
+}
+
+static long peak_of(int fd)
+{
+	char buf[4096] = "", key[32], *pos;
+
+	if (pread(fd, buf, sizeof(buf) - 1, 0) <= 0)
+		return CDM_NONE;
+	snprintf(key, sizeof(key), "node%d ", cdm_node);
+	pos = strstr(buf, key);
+	return pos ? strtol(pos + strlen(key), NULL, 10) / cdm_psize : CDM_NONE;
+}
+
+/* A write to cdm.peak starts a new mark for that open file alone. */
+static void test_peak(const char *group)
+{
+	struct cdm_task task;
+	int reset, other;
+
+	reset = cg_open(group, "cdm.peak", O_RDWR);
+	other = cg_open(group, "cdm.peak", O_RDWR);
+	CHECK_GE(reset, 0);
+	CHECK_GE(other, 0);
+
+	task_start(&task, group);
+	CHECK_EQ(task_call(&task, op_map, 100, cdm_node).ret, 0);
+	CHECK_EQ(task_call(&task, op_touch, 0, 100).dev, 100);
+	CHECK_EQ(peak_of(reset), 100);
+	task_call(&task, op_unmap, 40, 60);
+	CHECK_EQ(cdm_settle(group, cdm_node, 40), 40);
+	CHECK_EQ(peak_of(reset), 100);
+
+	CHECK_EQ(write(reset, "reset\n", 6), 6);
+	CHECK_EQ(peak_of(reset), 40);
+	CHECK_EQ(peak_of(other), 100);
+	CHECK_EQ(cdm_value(group, "cdm.peak", cdm_node), 100 * cdm_psize);
+
+	CHECK_EQ(task_call(&task, op_map, 20, cdm_node).ret, 0);
+	CHECK_EQ(task_call(&task, op_touch, 0, 20).dev, 20);
+	CHECK_EQ(peak_of(reset), 60);
+	CHECK_EQ(peak_of(other), 100);
+	CHECK_EQ(write(other, "reset\n", 6), 6);
+	CHECK_EQ(peak_of(other), 60);
+	task_end(&task);
+	CHECK_EQ(peak_of(reset), 60);
+	close(reset);
+	close(other);
+	CHECK_EQ(cdm_value(group, "cdm.peak", cdm_node), 100 * cdm_psize);
+}
+
+static void test_capacity(const char *group)
+{
+	int nodes[CDM_MAX_NODES], nr, i;
+
+	(void)group;
+	nr = node_list("/sys/devices/system/node/has_coherent_memory", nodes,
+		       CDM_MAX_NODES);
+	CHECK_GE(nr, 1);
+	for (i = 0; i < nr; i++)
+		CHECK_EQ(cdm_value(cdm_root, "cdm.capacity", nodes[i]),
+			 node_meminfo(nodes[i], "MemTotal:") * KIB);
+}
+
+/* Just the CDM nodes with memory have lines, in every keyed file. */
+static void test_keys(const char *group)
+{
+	static const char * const keyed[] = {
+		"cdm.max", "cdm.current", "cdm.peak", "cdm.events",
+		"cdm.events.local",
+	};
+	int cdm[CDM_MAX_NODES], nr_cdm, node;
+	size_t i;
+
+	nr_cdm = node_list("/sys/devices/system/node/has_coherent_memory", cdm,
+			   CDM_MAX_NODES);
+	for (i = 0; i < ARRAY_SIZE(keyed); i++)
+		for (node = 0; node < CDM_MAX_NODES; node++)
+			CHECK_EQ(cdm_value(group, keyed[i], node) != CDM_NONE,
+				 node_in(cdm, nr_cdm, node));
+}
+
+/* Enabling cdm needs nothing else, and brings memory along unseen. */
+static void test_depends_on_memory(const char *group)
+{
+	char *parent = cdm_group(group, "parent"), *child, buf[4096];
+
+	CHECK_EQ(cg_read_strstr(cdm_root, "cgroup.controllers", "cdm"), 0);
+	CHECK_EQ(cdm_enable(group, "+cdm"), 0);
+	CHECK_EQ(cg_read(group, "cgroup.subtree_control", buf, sizeof(buf)),
+		 0);
+	CHECK_STR(buf, "cdm\n");
+	CHECK_EQ(cg_read(parent, "cgroup.controllers", buf, sizeof(buf)), 0);
+	CHECK_STR(buf, "cdm\n");
+	CHECK_EQ(cdm_enable(parent, "+cdm"), 0);
+	child = cdm_group(parent, "child");
+	CHECK_EQ(file_mode(child, "cdm.max"), 0644);
+	CHECK_EQ(file_mode(child, "memory.max"), 0);
+
+	/* memory can be enabled beside it, and disabled again. */
+	CHECK_EQ(cdm_enable(group, "+memory"), 0);
+	CHECK_EQ(file_mode(parent, "memory.max"), 0644);
+	CHECK_EQ(cdm_enable(group, "-memory"), 0);
+	CHECK_EQ(file_mode(parent, "memory.max"), 0);
+	CHECK_EQ(cdm_value(parent, "cdm.current", cdm_node), 0);
+
+	/* Off in the parent: the files are gone. */
+	CHECK_EQ(cdm_enable(parent, "-cdm"), 0);
+	CHECK_EQ(file_mode(child, "cdm.max"), 0);
+	free(child);
+	free(parent);
+}
+
+static void test_node_masks(const char *group)
+{
+	int nodes[CDM_MAX_NODES], nr;
+
+	(void)group;
+	nr = node_list("/sys/devices/system/node/has_memory", nodes,
+		       CDM_MAX_NODES);
+	CHECK_EQ(node_in(nodes, nr, cdm_node), true);
+	nr = node_list("/sys/devices/system/node/has_coherent_memory", nodes,
+		       CDM_MAX_NODES);
+	CHECK_EQ(node_in(nodes, nr, cdm_ram), false);
+	nr = node_list("/sys/devices/system/node/has_cpu", nodes,
+		       CDM_MAX_NODES);
+	CHECK_EQ(node_in(nodes, nr, cdm_node), false);
+	nr = node_list("/sys/devices/system/node/has_normal_memory", nodes,
+		       CDM_MAX_NODES);
+	CHECK_EQ(node_in(nodes, nr, cdm_node), false);
+}
+
+/* The sum of a meminfo line over the nodes that are CDM, or that are not. */
+static long node_sum(const char *key, bool cdm)
+{
+	int all[CDM_MAX_NODES], dev[CDM_MAX_NODES], nr_all, nr_dev, i;
+	long sum = 0;
+
+	nr_all = node_list("/sys/devices/system/node/has_memory", all,
+			   CDM_MAX_NODES);
+	nr_dev = node_list("/sys/devices/system/node/has_coherent_memory", dev,
+			   CDM_MAX_NODES);
+	for (i = 0; i < nr_all; i++)
+		if (node_in(dev, nr_dev, all[i]) == cdm)
+			sum += node_meminfo(all[i], key);
+	return sum;
+}
+
+static long mem_key(const char *key)
+{
+	return file_key("/proc/meminfo", key);
+}
+
+static void test_meminfo(const char *group)
+{
+	struct cdm_task task;
+	long free;
+
+	/* Counters of the pages that are free are folded in by this. */
+	file_long("/proc/sys/vm/stat_refresh");
+	CHECK_EQ(mem_key("CdmTotal:"), node_sum("MemTotal:", true));
+	CHECK_EQ(mem_key("CdmFree:"), node_sum("MemFree:", true));
+	CHECK_EQ(mem_key("MemTotal:"), node_sum("MemTotal:", false));
+	CHECK_LE(mem_key("MemAvailable:"), mem_key("MemTotal:"));
+
+	/* What a task takes is missing from CdmFree, to the page. */
+	free = mem_key("CdmFree:");
+	task_start(&task, group);
+	CHECK_EQ(task_call(&task, op_map, 4096, cdm_node).ret, 0);
+	CHECK_EQ(task_call(&task, op_touch, 0, 4096).dev, 4096);
+	file_long("/proc/sys/vm/stat_refresh");
+	CHECK_GE(free - mem_key("CdmFree:"), 4096 * cdm_psize / KIB);
+	/* Pages on the free lists of CPUs are not in the number. */
+	CHECK_LT(free - mem_key("CdmFree:"), (4096 + 1024) * cdm_psize / KIB);
+	task_end(&task);
+}
+
+/* The commit limit is made of RAM and swap alone. */
+static void test_commit_limit(const char *group)
+{
+	long kb = cdm_psize / KIB;
+	long ratio = file_long("/proc/sys/vm/overcommit_ratio");
+	long huge = mem_key("Hugetlb:") / kb;
+	long pages = mem_key("MemTotal:") / kb - huge;
+
+	(void)group;
+	CHECK_EQ(mem_key("CommitLimit:"),
+		 (pages * ratio / 100 + mem_key("SwapTotal:") / kb) * kb);
+}
+
+int main(void)
+{
+	cdm_init(16);
+	cdm_case("files are there with their modes", test_files);
+	cdm_case("a new group has no limit, usage or event", test_defaults);
+	cdm_case("cdm.max takes sizes with suffixes", test_sizes);
+	cdm_case("cdm.max default applies to nodes without a line",
+		 test_default);
+	cdm_case("cdm.max is rounded down to pages", test_rounding);
+	cdm_case("cdm.max takes many lines in one write, or one in each",
+		 test_lines);
+	cdm_case("cdm.max refuses bad lines and changes nothing",
+		 test_bad_limits);
+	cdm_case("cdm.max refuses node numbers that are too large",
+		 test_huge_node);
+	cdm_case("cdm.policy takes its words and no other", test_policy_words);
+	cdm_case("cdm.peak is reset for one open file", test_peak);
+	cdm_case("cdm.capacity is the nodes' MemTotal", test_capacity);
+	cdm_case("keyed files have the CDM nodes with memory", test_keys);
+	cdm_case("enabling cdm brings memory along", test_depends_on_memory);
+	cdm_case("node masks in sysfs know the CDM nodes", test_node_masks);
+	cdm_case("meminfo counts CDM apart from RAM", test_meminfo);
+	cdm_case("the commit limit leaves CDM out", test_commit_limit);
+	cdm_exit();
+}
