@@ -146,7 +146,7 @@ in_guest()
 
 	shift 2
 	out=$(mktemp)
-	vm "$@" -- "$(realpath "$0")" --guest "$TAP_NR" "$function" |
+	vm "$@" -- "$(realpath "$0")" --guest "$HOG" "$TAP_NR" "$function" |
 		tee "$out"
 	status=${PIPESTATUS[0]}
 	n=$(grep -cE '^(not )?ok ' "$out")
@@ -162,10 +162,10 @@ in_guest()
 # The last line of a test: call the half that is wanted.
 run_halves()
 {
-	HOG=$CDM_BUILD/demo/hog
 	if [ "${1:-}" = --guest ]; then
-		TAP_NR=$2
-		"$3"
+		HOG=$2
+		TAP_NR=$3
+		"$4"
 		exit 0
 	fi
 	build_hog

@@ -28,13 +28,14 @@ events()
 		sed -n '/=0$/d; s/=/:/p' | paste -sd,
 }
 
-# A program that asks for nothing: more memory than node 0 has free, with the
-# default policy, on a CPU of node 0.
-bystander()
+# Programs that do not mean the device: one spreads over all nodes, as with
+# numactl --interleave=all; one asks for nothing, and for more than there is RAM.
+bystanders()
 {
-	local size=$(($(node_kb 0 MemFree) / 1024 + 128))
+	local size=$((($(node_kb 0 MemFree) + $(node_kb 1 MemFree)) / 1024 + 64))
 
-	row name=bystander "$(taskset -c 0 "$HOG" -n "$node" -m none -s $size -c 64)"
+	row name=interleave "$("$HOG" -n "$node" -m interleave -s $ask)"
+	row name=large "$("$HOG" -n "$node" -m none -s $size -c 64 -H)"
 }
 
 # Wait for the line that says that a program has its memory, or has ended.
@@ -47,9 +48,6 @@ wait_line()
 
 row kernel="$(uname -r)" cpus="$(nproc)" \
 	size=$(($(node_kb "$node" MemTotal) / 1024))
-
-# Without swap it is plain where a page went: the device, RAM, or nowhere.
-swapoff -a
 
 if [ "$mode" = cdm ]; then
 	for policy in fallback reclaim fail; do
@@ -73,11 +71,14 @@ if [ "$mode" = cdm ]; then
 		quota="$(keyed "$group/cdm.max" "node$node")" \
 		peak="$(keyed "$group/cdm.peak" "node$node")" \
 		events="$(events "$group")" "$result"
-	bystander
+	bystanders
 	exit 0
 fi
 
-bystander
+bystanders
+
+# Without swap it is plain who loses when the device is used up.
+swapoff -a
 
 # One tenant has taken what it wanted, the next asks for as much.
 "$HOG" -n "$node" -s $ask -w > /tmp/first &

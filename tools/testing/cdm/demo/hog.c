@@ -2,20 +2,21 @@
 /*
  * hog - ask for memory on one NUMA node and say where each page went
  *
- *   hog [-n node] [-m bind|preferred|none] [-s MiB] [-c MiB] [-k cells] [-w]
+ *   hog [-n node] [-m mode] [-s MiB] [-c MiB] [-k cells] [-H] [-w]
  *
- * Maps -s MiB of anonymous memory, gives it the mempolicy -m for node -n
- * (default: bind), touches it page by page in steps of -c MiB and asks
- * move_pages(2) where each page is.  Prints one line:
+ * Maps -s MiB of anonymous memory, gives it a memory policy, touches it page by
+ * page in steps of -c MiB and asks move_pages(2) where each page is.  The policy
+ * -m is bind (to node -n, the default), preferred (node -n), interleave (over
+ * all nodes there are) or none; -H asks for huge pages.  Prints one line:
  *
  *   asked=160 touched=160 device=64 ram=96 away=0 map=DDDDRRRRRR end=0
  *
  * All sizes are MiB; with a fraction when it is not a whole number.  "device"
  * are the pages on node -n, "ram" those on any other node, "away" those that
  * were touched and are no longer resident (swapped out).  "map" shows the
- * buffer from first to last byte in -k cells, each the place of most of its
- * pages: D device, R other node, S swapped, . never touched.  "end" is the exit
- * status, or the name of the signal that ended the program.
+ * buffer from first to last byte in -k cells, each the place of its pages:
+ * D device, R other node, M both, S swapped (some), . never touched.  "end" is
+ * the exit status, or the name of the signal that ended the program.
  *
  * The work is done by a child, so that a child that is killed is reported too:
  * then the numbers are those of its last complete step.  SIGBUS is taken by the
@@ -43,10 +44,14 @@
 
 #define MPOL_PREFERRED	1
 #define MPOL_BIND	2
+#define MPOL_INTERLEAVE	3
+#define MPOL_F_MEMS_ALLOWED	4
 
 #define MIB		1048576UL
 #define MAX_CELLS	64
 #define QUERY_PAGES	512
+#define MAX_NODES	1024UL
+#define MASK_BITS	(8 * sizeof(long))
 
 #define die(fmt, ...)							\
 	do {								\
@@ -72,6 +77,7 @@ static int mode = MPOL_BIND;
 static unsigned long size_mib = 160;
 static unsigned long chunk_mib = 8;
 static unsigned long cells = 32;
+static int huge;
 static int hold;
 
 static size_t page_size;
@@ -92,6 +98,16 @@ static void on_term(int sig)
 	if (child > 0)
 		kill(child, SIGKILL);
 	_exit(0);
+}
+
+/* The letter of a cell of the map. */
+static char place(const struct count *cell)
+{
+	if (cell->away)
+		return 'S';
+	if (!cell->ram)
+		return 'D';
+	return cell->device ? 'M' : 'R';
 }
 
 /* Count the pages [from, to) by where they are, and fill the map's cells. */
@@ -126,12 +142,7 @@ static void count_pages(struct count *sum, unsigned long from, unsigned long to)
 			/* The last page of a cell, or the last one there is. */
 			if ((done + i + 1) * cells / total != c ||
 			    done + i + 1 == to) {
-				report->map[c] = 'S';
-				if (cell.device >= cell.away)
-					report->map[c] = 'D';
-				if (cell.ram > cell.device &&
-				    cell.ram >= cell.away)
-					report->map[c] = 'R';
+				report->map[c] = place(&cell);
 				sum->device += cell.device;
 				sum->ram += cell.ram;
 				sum->away += cell.away;
@@ -154,7 +165,7 @@ static int work(int done_fd)
 {
 	unsigned long total = size_mib * MIB / page_size;
 	unsigned long chunk = chunk_mib * MIB / page_size;
-	unsigned long mask[1 + 1024 / (8 * sizeof(long))] = { 0 };
+	unsigned long mask[1 + MAX_NODES / MASK_BITS] = { 0 };
 	struct sigaction sa = { .sa_handler = on_bus };
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -164,12 +175,20 @@ static int work(int done_fd)
 	if (buf == MAP_FAILED)
 		die("mmap: %s", strerror(errno));
 
-	if (mode) {
-		mask[node / (8 * sizeof(long))] = 1UL << node % (8 * sizeof(long));
-		if (syscall(SYS_mbind, buf, size_mib * MIB, mode, mask,
-			    1024UL, 0UL))
-			die("mbind to node %d: %s", node, strerror(errno));
+	if (mode == MPOL_INTERLEAVE) {
+		/* As numactl --interleave=all asks. */
+		if (syscall(SYS_get_mempolicy, NULL, mask, MAX_NODES, NULL,
+			    MPOL_F_MEMS_ALLOWED))
+			die("get_mempolicy: %s", strerror(errno));
+	} else {
+		mask[node / MASK_BITS] = 1UL << node % MASK_BITS;
 	}
+	if (mode && syscall(SYS_mbind, buf, size_mib * MIB, mode, mask,
+			    MAX_NODES, 0UL))
+		die("mbind: %s", strerror(errno));
+
+	if (huge && madvise(buf, size_mib * MIB, MADV_HUGEPAGE))
+		die("madvise: %s", strerror(errno));
 
 	sigaction(SIGBUS, &sa, NULL);
 	if (sigsetjmp(bus, 1)) {
@@ -239,7 +258,7 @@ static void parse_args(int argc, char **argv)
 {
 	int opt;
 
-	while ((opt = getopt(argc, argv, "n:m:s:c:k:w")) != -1) {
+	while ((opt = getopt(argc, argv, "n:m:s:c:k:Hw")) != -1) {
 		switch (opt) {
 		case 'n':
 			node = number(optarg, 0, 1023);
@@ -249,11 +268,12 @@ static void parse_args(int argc, char **argv)
 				mode = MPOL_BIND;
 			else if (!strcmp(optarg, "preferred"))
 				mode = MPOL_PREFERRED;
+			else if (!strcmp(optarg, "interleave"))
+				mode = MPOL_INTERLEAVE;
 			else if (!strcmp(optarg, "none"))
 				mode = 0;
 			else
-				die("%s: not one of bind, preferred, none",
-				    optarg);
+				die("%s: no such mode", optarg);
 			break;
 		case 's':
 			size_mib = number(optarg, 1, 1UL << 20);
@@ -264,11 +284,14 @@ static void parse_args(int argc, char **argv)
 		case 'k':
 			cells = number(optarg, 1, MAX_CELLS);
 			break;
+		case 'H':
+			huge = 1;
+			break;
 		case 'w':
 			hold = 1;
 			break;
 		default:
-			die("usage: hog [-n node] [-m mode] [-s MiB] [-c MiB] [-k cells] [-w]");
+			die("usage: hog [-n node] [-m mode] [-s MiB] [-c MiB] [-k cells] [-H] [-w]");
 		}
 	}
 	if (optind < argc)

@@ -17,10 +17,10 @@ wrong=0
 
 case ${LC_ALL:-${LC_CTYPE:-${LANG:-}}} in
 *[Uu][Tt][Ff]8* | *[Uu][Tt][Ff]-8*)
-	ON_DEVICE=█ IN_RAM=░ SWAPPED=s NOWHERE=·
+	ON_DEVICE=█ MIXED=▒ IN_RAM=░ SWAPPED=s NOWHERE=·
 	;;
 *)
-	ON_DEVICE='#' IN_RAM=: SWAPPED=s NOWHERE=.
+	ON_DEVICE='#' MIXED=+ IN_RAM=: SWAPPED=s NOWHERE=.
 	;;
 esac
 
@@ -31,6 +31,7 @@ bar()
 
 	map=${map//./$NOWHERE}
 	map=${map//D/$ON_DEVICE}
+	map=${map//M/$MIXED}
 	map=${map//R/$IN_RAM}
 	printf '%s' "${map//S/$SWAPPED}"
 }
@@ -67,13 +68,21 @@ heading()
 		"how it ended"
 }
 
-# line NAME QUOTA ROW
+# line NAME QUOTA ROW: who was killed has nothing any more
 line()
 {
-	printf '  %-11s %6s %5.0f M %5.0f M %5.0f M  %s  %s\n' "$1" "$2" \
-		"$(field asked "$3")" "$(field device "$3")" \
-		"$(field ram "$3")" "$(bar "$(field map "$3")")" \
-		"$(ended "$3")"
+	local device ram
+
+	printf '  %-11s %6s %5s M' "$1" "$2" "$(field asked "$3")"
+	if [ "$(field end "$3")" = SIGKILL ]; then
+		printf ' %7s %7s  %-*s' - - $BAR ""
+	else
+		device=$(field device "$3")
+		ram=$(field ram "$3")
+		printf ' %5.0f M %5.0f M  %s' "$device" "$ram" \
+			"$(bar "$(field map "$3")")"
+	fi
+	printf '  %s\n' "$(ended "$3")"
 }
 
 # complain TEXT...: something is not as it should be
@@ -120,6 +129,20 @@ row()
 	printf '%s\n' "$rows" | grep "^name=$1 "
 }
 
+# The programs that do not mean the device; in $unasked what it has of them
+bystanders()
+{
+	local name r
+
+	unasked=0
+	for name in interleave large; do
+		r=$(row $name)
+		line $name - "$r"
+		unasked=$(echo "$unasked $(field device "$r")" |
+			awk '{ printf "%.0f", $1 + $2 }')
+	done
+}
+
 build_hog
 
 cat <<EOF
@@ -129,7 +152,7 @@ cdm: a quota for device memory that is a NUMA node
   The guest has RAM on nodes 0 and 1; node $NODE is the memory of a device.  Each
   program maps 160 MiB, binds it to node $NODE with mbind(MPOL_BIND), touches every
   page and asks move_pages() where its pages are:
-  $ON_DEVICE on the device   $IN_RAM in RAM   $NOWHERE never touched
+  $ON_DEVICE on the device   $IN_RAM in RAM   $MIXED both   $SWAPPED partly swapped   $NOWHERE never touched
 
 EOF
 
@@ -160,9 +183,8 @@ r=$(row open)
 line "(no quota)" "$(field quota "$r")" "$r"
 [ "$(field device "$r")" = "$(field asked "$r")" ] ||
 	complain "there was room on the device for all of it"
-r=$(row bystander)
-line "bystander" - "$r"
-isolated=$(field device "$r")
+bystanders
+isolated=$unasked
 [ "$isolated" = 0 ] || complain "nobody asked for these pages on the device"
 
 boot off --append cdm=off --no-check-log
@@ -170,9 +192,7 @@ echo
 echo "Without cdm (the same guest with cdm=off: node $NODE is ordinary memory)"
 echo
 heading "program"
-r=$(row bystander)
-line "bystander" - "$r"
-spilled=$(field device "$r")
+bystanders
 line "tenant A" - "$(row first)"
 line "tenant B" - "$(row second)"
 r=$(row first-after)
@@ -184,9 +204,10 @@ cat <<EOF
 
   The three groups asked for the same.  Each got its quota, to the last page, and
   its policy decided about the rest: take RAM, move its older pages to RAM to make
-  room, or SIGBUS.  The bystander asks for more than node 0 has, and for no node: it
-  has $isolated MiB on the device with cdm, $spilled MiB without.  Without cdm, two tenants
-  that bind to the device share it like this: A $first, B $second.
+  room, or SIGBUS.  The last two programs do not mean the device: "interleave"
+  spreads over all nodes, "large" just needs more than there is free RAM.  With cdm
+  the device has $isolated MiB of them, without it $unasked MiB.  And without cdm two tenants
+  that bind to the device have nobody between them: A $first, B $second.
 
   Try it: make shell, then the quick tour of README.md.
 

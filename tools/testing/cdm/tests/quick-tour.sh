@@ -60,7 +60,7 @@ run_tour()
 	cd /scratch || return
 	status=0
 
-	for cmd in $dir/*.cmd; do
+	for cmd in "$dir"/*.cmd; do
 		out=${cmd%.cmd}.out
 		line=$(cat "$cmd")
 		wanted=$(cat "$out")
