@@ -80,6 +80,7 @@ class Place:
         self.tree = f"{self.work}/tree"
         self.build = f"{self.work}/build/{self.lane}"
         self.logs = f"{self.work}/logs"
+        self.programs = f"{self.work}/programs"
         if not os.path.isdir(self.hooks):
             die(f"no such base: {self.base} (there is: "
                 f"{' '.join(sorted(os.listdir(REPO + '/patches')))})")
