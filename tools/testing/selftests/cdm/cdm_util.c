@@ -197,6 +197,36 @@ static int coherent_nodes(int *nodes)
 	return node_list(HAS_COHERENT_MEMORY, nodes, CDM_MAX_NODES);
 }
 
+/* A CDM node beside the one that the tests use, or -1. */
+int cdm_other_node(void)
+{
+	int nodes[CDM_MAX_NODES], nr = coherent_nodes(nodes), i;
+
+	for (i = 0; i < nr; i++)
+		if (nodes[i] != cdm_node)
+			return nodes[i];
+	return -1;
+}
+
+/*
+ * Have the machine plug memory into a CDM node or take it away again; returns
+ * the exit status of the program that does it for the virtual machine.
+ */
+int cdm_hotplug(const char *what, const char *how)
+{
+	int status;
+	pid_t pid;
+
+	pid = fork();
+	if (!pid) {
+		execlp("cdm-hotplug", "cdm-hotplug", what, how, (char *)NULL);
+		_exit(127);
+	}
+	if (pid < 0 || waitpid(pid, &status, 0) != pid || !WIFEXITED(status))
+		return -1;
+	return WEXITSTATUS(status);
+}
+
 /*
  * Groups
  */

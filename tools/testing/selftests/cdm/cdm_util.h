@@ -92,6 +92,8 @@ bool file_exists(const char *path);
 long node_meminfo(int node, const char *key);
 int node_list(const char *path, int *nodes, int max);
 bool node_in(const int *nodes, int nr, int node);
+int cdm_other_node(void);
+int cdm_hotplug(const char *what, const char *how);
 
 /* Groups. */
 char *cdm_group(const char *parent, const char *name);

@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * A CDM node whose memory comes and goes: groups made before it, charges on
+ * it, and its removal with all that is still there.
+ */
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cdm_util.h"
+
+static const char * const keyed[] = {
+	"cdm.max", "cdm.current", "cdm.peak", "cdm.events", "cdm.events.local",
+};
+
+/* The node that is plugged in, known after the first time. */
+static int plugged = -1;
+
+static int plug(const char *how)
+{
+	int ret = cdm_hotplug("add", how);
+
+	if (!ret)
+		plugged = cdm_other_node();
+	return ret;
+}
+
+static int unplug(void)
+{
+	return cdm_hotplug("remove", NULL);
+}
+
+static void check_keys(const char *group, int node, bool there)
+{
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(keyed); i++)
+		CHECK_EQ(cdm_value(group, keyed[i], node) != CDM_NONE, there);
+	CHECK_EQ(cdm_value(cdm_root, "cdm.capacity", node) != CDM_NONE, there);
+	CHECK_EQ(cdm_value(cdm_root, "cdm.current", node) != CDM_NONE, there);
+}
+
+/* New memory shows in every file, and is nobody's yet. */
+static void test_appears(const char *group)
+{
+	long total = file_key("/proc/meminfo", "CdmTotal:");
+	long ram = file_key("/proc/meminfo", "MemTotal:");
+
+	CHECK_EQ(cdm_other_node(), -1);
+	if (!CHECK_EQ(plug("movable"), 0) || !CHECK_GE(plugged, 0))
+		return;
+	check_keys(group, plugged, true);
+	CHECK_EQ(cdm_value(cdm_root, "cdm.capacity", plugged),
+		 node_meminfo(plugged, "MemTotal:") * 1024);
+	CHECK_EQ(file_key("/proc/meminfo", "CdmTotal:"),
+		 total + node_meminfo(plugged, "MemTotal:"));
+	CHECK_EQ(file_key("/proc/meminfo", "MemTotal:"), ram);
+	CHECK_EQ(cdm_value(cdm_root, "cdm.current", plugged), 0);
+	CHECK_EQ(cdm_audit(plugged, "used"), 0);
+
+	CHECK_EQ(unplug(), 0);
+	CHECK_EQ(cdm_other_node(), -1);
+	check_keys(group, plugged, false);
+	CHECK_EQ(file_key("/proc/meminfo", "CdmTotal:"), total);
+	CHECK_EQ(file_key("/proc/meminfo", "MemTotal:"), ram);
+}
+
+static long touch_on(const char *group, int node, long pages)
+{
+	struct cdm_reply reply;
+	struct cdm_task task;
+
+	task_start(&task, group);
+	CHECK_EQ(task_call(&task, op_map, pages, node).ret, 0);
+	reply = task_call(&task, op_touch, 0, pages);
+	CHECK_EQ(reply.ok, pages);
+	CHECK_EQ(cdm_pages(group, node), reply.other);
+	task_end(&task);
+	CHECK_EQ(cdm_settle(group, node, 0), 0);
+	return reply.other;
+}
+
+/* What default says applies to a node that appears later. */
+static void test_default_applies(const char *group)
+{
+	char *free_group, *denied, *some;
+
+	CHECK_EQ(cdm_enable(group, "+cdm"), 0);
+	free_group = cdm_group(group, "free");
+	denied = cdm_group(group, "denied");
+	some = cdm_group(group, "some");
+	CHECK_EQ(cdm_write(denied, "cdm.max", "default 0\nnode%d max\n",
+			   cdm_node), 0);
+	CHECK_EQ(cdm_write(some, "cdm.max", "default %ld\n",
+			   25 * cdm_psize), 0);
+
+	CHECK_EQ(plug("movable"), 0);
+	CHECK_EQ(cdm_value(free_group, "cdm.max", plugged), LONG_MAX);
+	CHECK_EQ(cdm_value(denied, "cdm.max", plugged), 0);
+	CHECK_EQ(cdm_value(denied, "cdm.max", cdm_node), LONG_MAX);
+	CHECK_EQ(cdm_value(some, "cdm.max", plugged), 25 * cdm_psize);
+	CHECK_EQ(touch_on(free_group, plugged, 60), 60);
+	CHECK_EQ(touch_on(denied, plugged, 60), 0);
+	CHECK_EQ(touch_on(some, plugged, 60), 25);
+	CHECK_EQ(unplug(), 0);
+	free(free_group);
+	free(denied);
+	free(some);
+}
+
+/* Removal sends what is there to RAM and ends the charges. */
+static void test_remove_charged(const char *group)
+{
+	struct cdm_reply reply;
+	struct cdm_task task, huge;
+	char *leaf;
+
+	CHECK_EQ(cdm_enable(group, "+cdm"), 0);
+	leaf = cdm_group(group, "leaf");
+	CHECK_EQ(plug("movable"), 0);
+	task_start(&task, leaf);
+	CHECK_EQ(task_call(&task, op_map, 3000, plugged).ret, 0);
+	CHECK_EQ(task_call(&task, op_touch, 0, 3000).other, 3000);
+	task_start(&huge, leaf);
+	CHECK_EQ(task_call(&huge, op_map_huge, 4 * cdm_hpages, plugged).ret,
+		 0);
+	CHECK_EQ(task_call(&huge, op_touch, 0, 4 * cdm_hpages).other,
+		 4 * cdm_hpages);
+	CHECK_EQ(cdm_pages(group, plugged), 3000 + 4 * cdm_hpages);
+
+	CHECK_EQ(unplug(), 0);
+	CHECK_EQ(cdm_other_node(), -1);
+	CHECK_EQ(cdm_value(leaf, "cdm.current", plugged), CDM_NONE);
+	reply = task_call(&task, op_count, 0, 3000);
+	CHECK_EQ(reply.other, 0);
+	CHECK_EQ(reply.dev + reply.ram, 3000);
+	CHECK_EQ(reply.bad, 0);
+	reply = task_call(&huge, op_count, 0, 4 * cdm_hpages);
+	CHECK_EQ(reply.dev + reply.ram, 4 * cdm_hpages);
+	CHECK_EQ(reply.bad, 0);
+	/* Nothing of it was put on the other device, which nobody named. */
+	CHECK_EQ(reply.dev, 0);
+	CHECK_EQ(cdm_pages(leaf, cdm_node), 0);
+
+	/* When it comes back its counters start at nothing. */
+	CHECK_EQ(plug("movable"), 0);
+	CHECK_EQ(cdm_value(leaf, "cdm.current", plugged), 0);
+	CHECK_EQ(cdm_value(group, "cdm.current", plugged), 0);
+	CHECK_EQ(cdm_value(cdm_root, "cdm.current", plugged), 0);
+	CHECK_EQ(task_end(&task), 0);
+	CHECK_EQ(task_end(&huge), 0);
+	CHECK_EQ(touch_on(leaf, plugged, 100), 100);
+	CHECK_EQ(unplug(), 0);
+	free(leaf);
+}
+
+/* A group's own line for a node outlives the node. */
+static void test_line_kept(const char *group)
+{
+	CHECK_EQ(plug("movable"), 0);
+	CHECK_EQ(cdm_limit(group, plugged, 12), 0);
+	CHECK_EQ(touch_on(group, plugged, 30), 12);
+	CHECK_EQ(unplug(), 0);
+	CHECK_EQ(plug("movable"), 0);
+	CHECK_EQ(cdm_value(group, "cdm.max", plugged), 12 * cdm_psize);
+	CHECK_EQ(touch_on(group, plugged, 30), 12);
+	CHECK_EQ(unplug(), 0);
+}
+
+/* Memory of a CDM node is movable; anything else is refused, with a reason. */
+static void test_kernel_zone(const char *group)
+{
+	char line[1024];
+	bool told = false;
+	ssize_t len;
+	int log;
+
+	(void)group;
+	log = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	lseek(log, 0, SEEK_END);
+	CHECK_NE(cdm_hotplug("add", "kernel"), 0);
+	CHECK_EQ(cdm_other_node(), -1);
+	while ((len = read(log, line, sizeof(line) - 1)) > 0) {
+		line[len] = '\0';
+		told |= strstr(line, "cdm: ") && strstr(line, "movable");
+	}
+	close(log);
+	CHECK_EQ(told, true);
+
+	/* The memory is plugged in still; it can be used as it should. */
+	CHECK_EQ(unplug(), 0);
+	CHECK_EQ(plug("movable"), 0);
+	CHECK_EQ(touch_on(group, plugged, 50), 50);
+	CHECK_EQ(unplug(), 0);
+}
+
+/* Time and again, with a task that holds pages on the other CDM node. */
+static void test_repeat(const char *group)
+{
+	struct cdm_task task;
+	int i;
+
+	task_start(&task, group);
+	CHECK_EQ(task_call(&task, op_map, 100, cdm_node).ret, 0);
+	CHECK_EQ(task_call(&task, op_touch, 0, 100).dev, 100);
+	for (i = 0; i < 3; i++) {
+		if (!CHECK_EQ(plug("movable"), 0))
+			break;
+		CHECK_EQ(touch_on(group, plugged, 40), 40);
+		CHECK_EQ(unplug(), 0);
+		CHECK_EQ(cdm_pages(group, cdm_node), 100);
+	}
+	CHECK_EQ(task_call(&task, op_count, 0, 100).dev, 100);
+	task_end(&task);
+}
+
+int main(void)
+{
+	cdm_init(6);
+	cdm_case("a node appears in the files and goes again", test_appears);
+	cdm_case("default applies to a node that appears later",
+		 test_default_applies);
+	cdm_case("removal evicts to RAM and ends charges",
+		 test_remove_charged);
+	cdm_case("a limit outlives the node's absence", test_line_kept);
+	cdm_case("memory that is not movable is refused", test_kernel_zone);
+	cdm_case("add and remove repeatedly", test_repeat);
+	cdm_exit();
+}

@@ -1,0 +1,839 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Nothing lands on a CDM node that did not ask for it: RAM is filled with
+ * every kind of page, beyond what it can hold, with the device empty beside
+ * it. And cpusets have the last word on who may ask.
+ */
+
+#include <fcntl.h>
+#include <linux/mempolicy.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cdm_util.h"
+
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE	25
+#endif
+
+#define KSM		"/sys/kernel/mm/ksm/"
+#define KHUGEPAGED	"/sys/kernel/mm/transparent_hugepage/khugepaged/"
+#define THP_ENABLED	"/sys/kernel/mm/transparent_hugepage/enabled"
+#define DEMOTION	"/sys/kernel/mm/numa/demotion_enabled"
+#define BALANCING	"/proc/sys/kernel/numa_balancing"
+#define ZSWAP		"/sys/module/zswap/parameters/enabled"
+
+/* How much of each kind of page the smaller workloads make. */
+#define SOME_MIB	48
+
+/* The device's books with nobody on it; MemFree is told to the page. */
+struct state {
+	long free;
+	long used;
+	long unowned;
+	long charged;
+};
+
+static struct state device_state(void)
+{
+	struct state state;
+
+	cdm_drain();
+	/* A reader of this has the counters of the CPUs folded in. */
+	file_long("/proc/sys/vm/stat_refresh");
+	state.free = node_meminfo(cdm_node, "MemFree:");
+	state.used = cdm_audit(cdm_node, "used");
+	state.unowned = cdm_audit(cdm_node, "unowned");
+	state.charged = cdm_value(cdm_root, "cdm.current", cdm_node);
+	return state;
+}
+
+static struct state before;
+
+static void check_untouched(void)
+{
+	struct state after = device_state();
+
+	CHECK_EQ(before.used, 0);
+	CHECK_EQ(after.used, 0);
+	CHECK_EQ(after.unowned, 0);
+	CHECK_EQ(after.charged, 0);
+	CHECK_EQ(after.free, before.free);
+}
+
+static struct cdm_reply reply_ret(long ret)
+{
+	struct cdm_reply reply = { .ret = ret };
+
+	return reply;
+}
+
+static long mem_key(const char *key)
+{
+	return file_key("/proc/meminfo", key);
+}
+
+static long mib_pages(long mib)
+{
+	return (mib << 20) / cdm_psize;
+}
+
+/* More than RAM has left, as much as swap takes without running full. */
+static long overflow_pages(void)
+{
+	long kib = mem_key("MemAvailable:");
+	long swap = mem_key("SwapFree:");
+
+	return (kib + (swap > (192 << 10) ? 96 << 10 : 0)) /
+	       (cdm_psize / 1024);
+}
+
+/* Anonymous pages, base or huge, until RAM is over and swap is in use. */
+static void fill_anon(const char *group, cdm_op map)
+{
+	long pages = overflow_pages();
+	struct cdm_reply reply;
+	struct cdm_task task;
+
+	CHECK_GT(mem_key("SwapFree:"), 192 << 10);
+	task_start(&task, group);
+	CHECK_EQ(task_call(&task, map, pages, -1).ret, 0);
+	reply = task_call(&task, op_touch, 0, pages);
+	CHECK_EQ(reply.ok, pages);
+	CHECK_EQ(reply.dev, 0);
+	CHECK_EQ(reply.other, 0);
+	check_untouched();
+	/* Swap the first ones in again. */
+	reply = task_call(&task, op_touch, 0, mib_pages(SOME_MIB));
+	CHECK_EQ(reply.ok, mib_pages(SOME_MIB));
+	CHECK_EQ(reply.dev, 0);
+	task_end(&task);
+}
+
+static void test_anon(const char *group)
+{
+	fill_anon(group, op_map);
+	check_untouched();
+}
+
+static void test_thp(const char *group)
+{
+	fill_anon(group, op_map_huge);
+	check_untouched();
+}
+
+/* Write @pages to a new file at @path, through the page cache. */
+static long write_file(const char *path, long pages, bool keep)
+{
+	char *data = calloc(1, 1 << 20);
+	long left = pages * cdm_psize;
+	int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+
+	if (fd < 0)
+		return -errno;
+	memset(data, 'x', 1 << 20);
+	while (left > 0 && write(fd, data, 1 << 20) == 1 << 20)
+		left -= 1 << 20;
+	lseek(fd, 0, SEEK_SET);
+	while (read(fd, data, 1 << 20) > 0)
+		continue;
+	if (!keep)
+		unlink(path);
+	close(fd);
+	free(data);
+	return left > 0 ? -ENOSPC : 0;
+}
+
+static struct cdm_reply op_write_cache(struct cdm_buf *buf, long pages, long b)
+{
+	(void)buf;
+	(void)b;
+	return reply_ret(write_file("cache", pages, true));
+}
+
+static struct cdm_reply op_write_shmem(struct cdm_buf *buf, long pages, long b)
+{
+	struct cdm_reply reply;
+
+	(void)b;
+	buf->fd = memfd_create("shmem", MFD_CLOEXEC);
+	buf->pages = pages;
+	if (buf->fd < 0 || ftruncate(buf->fd, pages * cdm_psize))
+		return buf_errno(-1);
+	buf->addr = mmap(NULL, pages * cdm_psize, PROT_READ | PROT_WRITE,
+			 MAP_SHARED, buf->fd, 0);
+	if (buf->addr == MAP_FAILED)
+		return buf_errno(-1);
+	reply = op_touch(buf, 0, pages);
+	return reply;
+}
+
+/*
+ * Anonymous pages take what memory there is and hold it, while the files are
+ * written: their pages must find room in RAM, or make it.
+ */
+static void beside_pressure(const char *group, cdm_op op, long pages)
+{
+	long leave = mib_pages(SOME_MIB / 2);
+	struct cdm_task hog, task;
+	struct cdm_reply reply;
+	long fill = mem_key("MemFree:") / (cdm_psize / 1024) - leave;
+
+	task_start(&hog, group);
+	CHECK_EQ(task_call(&hog, op_map_huge, fill, -1).ret, 0);
+	CHECK_EQ(task_call(&hog, op_touch, 0, fill).dev, 0);
+	task_start(&task, group);
+	reply = task_call(&task, op, pages, 0);
+	CHECK_GE(reply.ret, 0);
+	CHECK_EQ(reply.dev, 0);
+	check_untouched();
+	task_end(&task);
+	task_end(&hog);
+}
+
+static void test_page_cache(const char *group)
+{
+	beside_pressure(group, op_write_cache, mib_pages(4 * SOME_MIB));
+	unlink("cache");
+	check_untouched();
+}
+
+static void test_shmem(const char *group)
+{
+	beside_pressure(group, op_write_shmem, mib_pages(3 * SOME_MIB));
+	check_untouched();
+}
+
+#define FILES	15000
+#define PIPES	200
+
+/* Names and inodes of a file system in memory, and pipes full of data. */
+static struct cdm_reply op_slab(struct cdm_buf *buf, long a, long b)
+{
+	char name[64], data[4096] = "";
+	int fds[2], i, fd;
+
+	(void)buf;
+	(void)a;
+	(void)b;
+	if (mkdir("slab", 0700) && errno != EEXIST)
+		return buf_errno(-1);
+	if (mount("cdm", "slab", "tmpfs", 0, NULL))
+		return buf_errno(-1);
+	for (i = 0; i < FILES; i++) {
+		snprintf(name, sizeof(name), "slab/name-%08d", i);
+		fd = open(name, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+		if (fd < 0)
+			return buf_errno(-1);
+		close(fd);
+	}
+	for (i = 0; i < PIPES; i++) {
+		if (pipe2(fds, O_NONBLOCK | O_CLOEXEC))
+			return buf_errno(-1);
+		while (write(fds[1], data, sizeof(data)) > 0)
+			continue;
+	}
+	return reply_ret(0);
+}
+
+static void test_slab(const char *group)
+{
+	beside_pressure(group, op_slab, 0);
+	CHECK_EQ(umount("slab"), 0);
+	CHECK_EQ(rmdir("slab"), 0);
+	check_untouched();
+}
+
+/* A page of page table for each of many huge ranges, read but not written. */
+static struct cdm_reply op_page_tables(struct cdm_buf *buf, long tables, long b)
+{
+	size_t step = cdm_hpages * cdm_psize, size = tables * step;
+	long i, sum = 0;
+	char *addr;
+
+	(void)buf;
+	(void)b;
+	addr = mmap(NULL, size, PROT_READ | PROT_WRITE,
+		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (addr == MAP_FAILED || madvise(addr, size, MADV_NOHUGEPAGE))
+		return buf_errno(-1);
+	for (i = 0; i < tables; i++)
+		sum += *(addr + i * step);
+	return reply_ret(sum);
+}
+
+static void test_page_tables(const char *group)
+{
+	beside_pressure(group, op_page_tables, mib_pages(SOME_MIB));
+	check_untouched();
+}
+
+/* The pool that is for no node in particular grows in RAM alone. */
+static void test_hugetlb(const char *group)
+{
+	char path[128];
+	long want = mem_key("MemFree:") / 1024;
+
+	(void)group;
+	snprintf(path, sizeof(path),
+		 "/sys/devices/system/node/node%d/hugepages/hugepages-%ldkB/nr_hugepages",
+		 cdm_node, cdm_hpages * cdm_psize / 1024);
+	/* Twice of what is free: it ends when RAM does. */
+	CHECK_EQ(file_write("/proc/sys/vm/nr_hugepages", "%ld", want), 0);
+	CHECK_GT(file_long("/proc/sys/vm/nr_hugepages"), 0);
+	CHECK_EQ(file_long(path), 0);
+	check_untouched();
+	CHECK_EQ(file_write("/proc/sys/vm/nr_hugepages", "0"), 0);
+	CHECK_EQ(file_long("/proc/sys/vm/nr_hugepages"), 0);
+	check_untouched();
+}
+
+/* Overcommitted huge pages, allocated when they are faulted in. */
+static struct cdm_reply op_surplus(struct cdm_buf *buf, long pages, long b)
+{
+	size_t size = pages * cdm_hpages * cdm_psize;
+	char *addr;
+
+	(void)buf;
+	(void)b;
+	addr = mmap(NULL, size, PROT_READ | PROT_WRITE,
+		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
+	if (addr == MAP_FAILED)
+		return buf_errno(-1);
+	memset(addr, 1, size);
+	munmap(addr, size);
+	return reply_ret(0);
+}
+
+static void test_hugetlb_surplus(const char *group)
+{
+	struct cdm_task task;
+
+	CHECK_EQ(file_write("/proc/sys/vm/nr_overcommit_hugepages", "20"), 0);
+	task_start(&task, group);
+	CHECK_EQ(task_call(&task, op_surplus, 20, 0).ret, 0);
+	task_end(&task);
+	CHECK_EQ(file_write("/proc/sys/vm/nr_overcommit_hugepages", "0"), 0);
+	check_untouched();
+}
+
+/* Swap of RAM, through a compressed cache where there is one. */
+static void test_swap(const char *group)
+{
+	long pages = mib_pages(SOME_MIB);
+	struct cdm_reply reply;
+	struct cdm_task task;
+	bool zswap = file_exists(ZSWAP);
+
+	if (zswap)
+		CHECK_EQ(file_write(ZSWAP, "Y"), 0);
+	else
+		ksft_print_msg("no zswap: plain swap alone\n");
+	task_start(&task, group);
+	CHECK_EQ(task_call(&task, op_map, pages, -1).ret, 0);
+	CHECK_EQ(task_call(&task, op_touch, 0, pages).ram, pages);
+	CHECK_EQ(task_call(&task, op_pageout, 0, pages).ret, 0);
+	check_untouched();
+	CHECK_EQ(task_call(&task, op_touch, 0, pages).ok, pages);
+	reply = task_call(&task, op_count, 0, pages);
+	CHECK_EQ(reply.ram, pages);
+	CHECK_EQ(reply.bad, 0);
+	check_untouched();
+	task_end(&task);
+	if (zswap)
+		CHECK_EQ(file_write(ZSWAP, "N"), 0);
+}
+
+static struct cdm_reply op_on_first_cpu(struct cdm_buf *buf, long a, long b)
+{
+	cpu_set_t set;
+
+	(void)buf;
+	(void)a;
+	(void)b;
+	CPU_ZERO(&set);
+	CPU_SET(0, &set);
+	return buf_errno(sched_setaffinity(0, sizeof(set), &set));
+}
+
+/*
+ * Readahead of swap brings in neighbours of other groups: not to the device,
+ * where only the one who faults wants to be. Their slots alternate.
+ */
+static void test_swap_readahead(const char *group)
+{
+	const long pages = 512;
+	struct cdm_task wants, denied;
+	struct cdm_reply reply;
+	char *a, *b;
+	long i;
+
+	cdm_enable(group, "+cdm");
+	a = cdm_group(group, "wants");
+	b = cdm_group(group, "denied");
+	CHECK_EQ(cdm_write(b, "cdm.max", "default 0"), 0);
+	file_write("/sys/kernel/mm/swap/vma_ra_enabled", "0");
+	task_start(&wants, a);
+	task_start(&denied, b);
+	task_call(&wants, op_on_first_cpu, 0, 0);
+	task_call(&denied, op_on_first_cpu, 0, 0);
+	CHECK_EQ(task_call(&wants, op_map, pages, cdm_node).ret, 0);
+	CHECK_EQ(task_call(&denied, op_map, pages, -1).ret, 0);
+	CHECK_EQ(task_call(&wants, op_touch, 0, pages).dev, pages);
+	CHECK_EQ(task_call(&denied, op_touch, 0, pages).ram, pages);
+	for (i = 0; i < pages; i += 2) {
+		task_call(&wants, op_pageout, i, 2);
+		task_call(&denied, op_pageout, i, 2);
+	}
+	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
+
+	CHECK_EQ(task_call(&wants, op_touch, 0, pages).ok, pages);
+	CHECK_EQ(cdm_pages(b, cdm_node), 0);
+	reply = task_call(&denied, op_touch, 0, pages);
+	CHECK_EQ(reply.ok, pages);
+	CHECK_EQ(reply.dev, 0);
+	CHECK_EQ(reply.bad, 0);
+	CHECK_EQ(cdm_pages(b, cdm_node), 0);
+	reply = task_call(&wants, op_count, 0, pages);
+	CHECK_EQ(reply.bad, 0);
+	CHECK_EQ(cdm_pages(a, cdm_node), reply.dev);
+	CHECK_EQ(cdm_pages(group, cdm_node), reply.dev);
+	task_end(&wants);
+	task_end(&denied);
+	file_write("/sys/kernel/mm/swap/vma_ra_enabled", "1");
+	free(a);
+	free(b);
+}
+
+static double now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec + ts.tv_nsec / 1e9;
+}
+
+/* Wait until a counter in a file has reached a value, or for too long. */
+static bool reaches(const char *path, long value)
+{
+	double end = now() + 20;
+
+	while (file_long(path) < value) {
+		if (now() > end)
+			return false;
+		sched_yield();
+	}
+	return true;
+}
+
+static struct cdm_reply op_same(struct cdm_buf *buf, long first, long nr)
+{
+	memset(buf->addr + first * cdm_psize, 0x5a, nr * cdm_psize);
+	return buf_errno(madvise(buf->addr + first * cdm_psize,
+				 nr * cdm_psize, MADV_MERGEABLE));
+}
+
+/* The one copy that stands for many is in RAM, wherever they were. */
+static void test_ksm(const char *group)
+{
+	struct cdm_task ram, dev;
+	long shared;
+
+	CHECK_EQ(file_write(KSM "sleep_millisecs", "0"), 0);
+	CHECK_EQ(file_write(KSM "pages_to_scan", "2000"), 0);
+	task_start(&dev, group);
+	CHECK_EQ(task_call(&dev, op_map, 200, cdm_node).ret, 0);
+	CHECK_EQ(task_call(&dev, op_same, 0, 200).ret, 0);
+	CHECK_EQ(cdm_pages(group, cdm_node), 200);
+	task_start(&ram, group);
+	CHECK_EQ(task_call(&ram, op_map, 400, -1).ret, 0);
+	CHECK_EQ(task_call(&ram, op_same, 0, 400).ret, 0);
+	CHECK_EQ(file_write(KSM "run", "1"), 0);
+	CHECK_EQ(reaches(KSM "pages_sharing", 390), true);
+	CHECK_EQ(reaches(KSM "full_scans", file_long(KSM "full_scans") + 2),
+		 true);
+
+	CHECK_EQ(task_call(&ram, op_count, 0, 400).dev, 0);
+	shared = cdm_pages(group, cdm_node);
+	CHECK_LE(shared, 200);
+	CHECK_EQ(file_write(KSM "run", "2"), 0);
+	CHECK_EQ(file_long(KSM "pages_shared"), 0);
+	CHECK_EQ(task_call(&ram, op_count, 0, 400).dev, 0);
+	task_end(&ram);
+	task_end(&dev);
+	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
+	CHECK_EQ(file_write(KSM "run", "0"), 0);
+	check_untouched();
+}
+
+static struct cdm_reply op_hugepage(struct cdm_buf *buf, long a, long b)
+{
+	(void)a;
+	(void)b;
+	return buf_errno(madvise(buf->addr, buf->pages * cdm_psize,
+				 MADV_HUGEPAGE));
+}
+
+static struct cdm_reply op_nohugepage(struct cdm_buf *buf, long a, long b)
+{
+	(void)a;
+	(void)b;
+	return buf_errno(madvise(buf->addr, buf->pages * cdm_psize,
+				 MADV_NOHUGEPAGE));
+}
+
+static struct cdm_reply op_collapse(struct cdm_buf *buf, long first, long nr)
+{
+	return buf_errno(madvise(buf->addr + first * cdm_psize,
+				 nr * cdm_psize, MADV_COLLAPSE));
+}
+
+/* A worker with a huge range of base pages of which @dev are on the device. */
+static void start_mixed(struct cdm_task *task, const char *group, long dev)
+{
+	task_start(task, group);
+	CHECK_EQ(task_call(task, op_map_huge, cdm_hpages, -1).ret, 0);
+	CHECK_EQ(task_call(task, op_nohugepage, 0, 0).ret, 0);
+	CHECK_EQ(task_call(task, op_touch, 0, cdm_hpages).ram, cdm_hpages);
+	CHECK_EQ(task_call(task, op_move, dev, cdm_node).ok, dev);
+	CHECK_EQ(task_call(task, op_hugepage, 0, 0).ret, 0);
+	CHECK_EQ(cdm_pages(group, cdm_node), dev);
+}
+
+/* khugepaged may take pages off the device, and never puts any on it. */
+static void test_khugepaged(const char *group)
+{
+	static const long parts[] = { 1, 256, 400, 511 };
+	struct cdm_task task[ARRAY_SIZE(parts)];
+	struct cdm_reply reply;
+	char *child[ARRAY_SIZE(parts)], name[16];
+	long scans;
+	size_t i;
+
+	cdm_enable(group, "+cdm");
+	CHECK_EQ(file_write(KHUGEPAGED "scan_sleep_millisecs", "1"), 0);
+	CHECK_EQ(file_write(KHUGEPAGED "alloc_sleep_millisecs", "1"), 0);
+	CHECK_EQ(file_write(KHUGEPAGED "pages_to_scan", "8192"), 0);
+	for (i = 0; i < ARRAY_SIZE(parts); i++) {
+		snprintf(name, sizeof(name), "mixed%ld", parts[i]);
+		child[i] = cdm_group(group, name);
+		start_mixed(&task[i], child[i], parts[i]);
+	}
+	scans = file_long(KHUGEPAGED "full_scans");
+	CHECK_EQ(reaches(KHUGEPAGED "full_scans", scans + 3), true);
+	for (i = 0; i < ARRAY_SIZE(parts); i++) {
+		reply = task_call(&task[i], op_count, 0, cdm_hpages);
+		CHECK_LE(reply.dev, parts[i]);
+		CHECK_EQ(reply.dev + reply.ram, cdm_hpages);
+		CHECK_EQ(reply.bad, 0);
+		CHECK_EQ(cdm_settle(child[i], cdm_node, reply.dev), reply.dev);
+
+		/* What the process itself asks for is no different. */
+		task_call(&task[i], op_collapse, 0, cdm_hpages);
+		reply = task_call(&task[i], op_count, 0, cdm_hpages);
+		CHECK_LE(reply.dev, parts[i]);
+		CHECK_EQ(reply.dev + reply.ram, cdm_hpages);
+		CHECK_EQ(reply.bad, 0);
+		CHECK_EQ(cdm_settle(child[i], cdm_node, reply.dev), reply.dev);
+		task_end(&task[i]);
+		free(child[i]);
+	}
+	CHECK_EQ(file_write(KHUGEPAGED "scan_sleep_millisecs", "10000"), 0);
+	CHECK_EQ(file_write(KHUGEPAGED "alloc_sleep_millisecs", "60000"), 0);
+	CHECK_EQ(file_write(KHUGEPAGED "pages_to_scan", "4096"), 0);
+}
+
+/* Policies that name no node, or RAM, do not reach the device. */
+static struct cdm_reply op_policy(struct cdm_buf *buf, long mode, long nodes)
+{
+	(void)buf;
+	return buf_errno(sys_set_mempolicy(mode, nodes));
+}
+
+static unsigned long ram_mask(void)
+{
+	int nodes[CDM_MAX_NODES], nr, i;
+	unsigned long mask = 0;
+
+	nr = node_list("/sys/devices/system/node/has_cpu", nodes,
+		       CDM_MAX_NODES);
+	for (i = 0; i < nr; i++)
+		mask |= 1UL << nodes[i];
+	return mask;
+}
+
+static void test_policies(const char *group)
+{
+	static const struct { int mode; bool ram; } policies[] = {
+		{ MPOL_DEFAULT, false },
+		{ MPOL_LOCAL, false },
+		{ MPOL_PREFERRED, false },
+		{ MPOL_PREFERRED, true },
+		{ MPOL_BIND, true },
+		{ MPOL_INTERLEAVE, true },
+	};
+	long pages = mib_pages(SOME_MIB);
+	struct cdm_reply reply;
+	struct cdm_task task;
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(policies); i++) {
+		task_start(&task, group);
+		CHECK_EQ(task_call(&task, op_policy, policies[i].mode,
+				   policies[i].ram ? ram_mask() : 0).ret, 0);
+		CHECK_EQ(task_call(&task, op_map, pages, -1).ret, 0);
+		reply = task_call(&task, op_touch, 0, pages);
+		CHECK_EQ(reply.ram, pages);
+		task_end(&task);
+	}
+	check_untouched();
+}
+
+/* Two tasks on two CPUs share pages: hinting faults move them about. */
+static void test_numa_balancing(const char *group)
+{
+	struct cdm_task task[2];
+	struct cdm_reply reply;
+	long pages = 2048;
+	int mode, i, round;
+
+	for (mode = 1; mode <= 2; mode++) {
+		CHECK_EQ(file_write(BALANCING, "%d", mode), 0);
+		task_start(&task[0], group);
+		CHECK_EQ(task_call(&task[0], op_map, pages, -1).ret, 0);
+		CHECK_EQ(task_call(&task[0], op_touch, 0, pages).ram, pages);
+		CHECK_EQ(task_fork(&task[0], &task[1]), 0);
+		for (round = 0; round < 100; round++)
+			for (i = 0; i < 2; i++)
+				task_call(&task[i], op_touch, 0, pages);
+		for (i = 0; i < 2; i++) {
+			reply = task_call(&task[i], op_count, 0, pages);
+			CHECK_EQ(reply.ram, pages);
+			CHECK_EQ(reply.bad, 0);
+		}
+		task_end(&task[1]);
+		task_end(&task[0]);
+	}
+	CHECK_EQ(file_write(BALANCING, "0"), 0);
+	check_untouched();
+}
+
+/* With demotion on, pressure on RAM ends in swap and not on the device. */
+static void test_demotion(const char *group)
+{
+	CHECK_EQ(file_write(DEMOTION, "1"), 0);
+	fill_anon(group, op_map);
+	check_untouched();
+	CHECK_EQ(file_write(DEMOTION, "0"), 0);
+}
+
+static int tier_of(int node)
+{
+	char path[128];
+	int nodes[CDM_MAX_NODES], nr, tier;
+
+	for (tier = 0; tier < 1024; tier++) {
+		snprintf(path, sizeof(path),
+			 "/sys/devices/virtual/memory_tiering/memory_tier%d/nodelist",
+			 tier);
+		nr = node_list(path, nodes, CDM_MAX_NODES);
+		if (nr > 0 && node_in(nodes, nr, node))
+			return tier;
+	}
+	return -1;
+}
+
+/* Demotion goes down: the device stands above RAM, so RAM is its target. */
+static void test_tier(const char *group)
+{
+	(void)group;
+	CHECK_GE(tier_of(cdm_ram), 0);
+	CHECK_GE(tier_of(cdm_node), 0);
+	CHECK_LT(tier_of(cdm_node), tier_of(cdm_ram));
+}
+
+/* Managed pages of the device are in ZONE_MOVABLE, all of them. */
+static void test_zones(const char *group)
+{
+	static char text[1 << 16];
+	char zone[32] = "", *line, *save;
+	long movable = 0, pages;
+	int node = -1;
+
+	(void)group;
+	CHECK_EQ(file_read("/proc/zoneinfo", text, sizeof(text)), 0);
+	for (line = strtok_r(text, "\n", &save); line;
+	     line = strtok_r(NULL, "\n", &save)) {
+		if (sscanf(line, "Node %d, zone %31s", &node, zone) == 2)
+			continue;
+		if (node != cdm_node ||
+		    sscanf(line, " managed %ld", &pages) != 1)
+			continue;
+		if (!strcmp(zone, "Movable"))
+			movable = pages;
+		else
+			CHECK_EQ(pages, 0);
+	}
+	CHECK_EQ(movable * cdm_psize,
+		 cdm_value(cdm_root, "cdm.capacity", cdm_node));
+}
+
+/*
+ * cpusets
+ */
+
+static char *cpuset_group(const char *group, const char *mems)
+{
+	char *child;
+
+	CHECK_EQ(cdm_enable(cdm_root, "+cpuset"), 0);
+	CHECK_EQ(cdm_enable(group, "+cpuset +cdm"), 0);
+	child = cdm_group(group, "cpuset");
+	CHECK_EQ(cdm_write(child, "cpuset.mems", "%s", mems), 0);
+	return child;
+}
+
+static void ram_list(char *list, size_t len)
+{
+	file_read("/sys/devices/system/node/has_cpu", list, len);
+}
+
+/* Where a cpuset leaves the node out there is no way onto it. */
+static void test_cpuset_excludes(const char *group)
+{
+	struct cdm_reply reply;
+	struct cdm_task task;
+	char mems[64], *child;
+
+	ram_list(mems, sizeof(mems));
+	child = cpuset_group(group, mems);
+	task_start(&task, child);
+	CHECK_EQ(task_call(&task, op_map, 100, cdm_node).ret, -EINVAL);
+	CHECK_EQ(task_call(&task, op_map, 100, -1).ret, 0);
+	CHECK_EQ(task_call(&task, op_touch, 0, 100).ram, 100);
+	CHECK_LT(task_call(&task, op_move, 100, cdm_node).ret, 0);
+	reply = task_call(&task, op_count, 0, 100);
+	CHECK_EQ(reply.ram, 100);
+	task_end(&task);
+	check_untouched();
+	free(child);
+}
+
+static struct cdm_reply op_bind_static(struct cdm_buf *buf, long pages,
+				       long node)
+{
+	int ret = buf_map(buf, pages, -1, false);
+
+	if (ret)
+		return reply_ret(ret);
+	return buf_errno(sys_mbind(buf->addr, pages * cdm_psize,
+				   MPOL_BIND | MPOL_F_STATIC_NODES, node, 0));
+}
+
+/* Left out later: what is there goes to RAM, and so does what comes. */
+static void cpuset_leaves_out(const char *group, cdm_op map)
+{
+	struct cdm_reply reply;
+	struct cdm_task task;
+	char mems[64], *child;
+
+	child = cpuset_group(group, "");
+	task_start(&task, child);
+	CHECK_EQ(task_call(&task, map, 200, cdm_node).ret, 0);
+	CHECK_EQ(task_call(&task, op_touch, 0, 100).dev, 100);
+	ram_list(mems, sizeof(mems));
+	CHECK_EQ(cdm_write(child, "cpuset.mems", "%s", mems), 0);
+	CHECK_EQ(cdm_settle(child, cdm_node, 0), 0);
+	reply = task_call(&task, op_touch, 100, 100);
+	CHECK_EQ(reply.ram, 100);
+	reply = task_call(&task, op_count, 0, 200);
+	CHECK_EQ(reply.ram, 200);
+	CHECK_EQ(reply.bad, 0);
+	task_end(&task);
+	check_untouched();
+	free(child);
+}
+
+static void test_cpuset_later(const char *group)
+{
+	cpuset_leaves_out(group, op_map);
+}
+
+static void test_cpuset_later_static(const char *group)
+{
+	cpuset_leaves_out(group, op_bind_static);
+}
+
+/* A task that may use the device alone: everything it does still works. */
+static void test_cpuset_only(const char *group)
+{
+	long pages = mib_pages(SOME_MIB / 4);
+	struct cdm_task task, child_task;
+	char mems[16], *child;
+
+	snprintf(mems, sizeof(mems), "%d", cdm_node);
+	child = cpuset_group(group, mems);
+	task_start(&task, child);
+	CHECK_EQ(task_call(&task, op_map, pages, -1).ret, 0);
+	CHECK_EQ(task_call(&task, op_touch, 0, pages).ok, pages);
+	CHECK_EQ(task_fork(&task, &child_task), 0);
+	CHECK_EQ(task_call(&child_task, op_touch, 0, pages).ok, pages);
+	CHECK_EQ(task_call(&child_task, op_write_cache, pages, 0).ret, 0);
+	CHECK_EQ(task_call(&child_task, op_page_tables, 500, 0).ret, 0);
+	CHECK_EQ(task_call(&task, op_map, 100, cdm_node).ret, 0);
+	CHECK_EQ(task_call(&task, op_touch, 0, 100).dev, 100);
+	CHECK_EQ(task_end(&child_task), 0);
+	CHECK_EQ(task_end(&task), 0);
+	unlink("cache");
+	free(child);
+}
+
+static void run(const char *name, void (*fn)(const char *group),
+		const char *needs)
+{
+	if (needs && !file_exists(needs))
+		cdm_case_skip(name, needs);
+	else
+		cdm_case(name, fn);
+}
+
+int main(void)
+{
+	cdm_init(21);
+	before = device_state();
+	run("base pages beyond RAM", test_anon, NULL);
+	run("huge pages beyond RAM", test_thp, THP_ENABLED);
+	run("page cache under pressure", test_page_cache, NULL);
+	run("shared memory under pressure", test_shmem, NULL);
+	run("slab under pressure", test_slab, NULL);
+	run("page tables under pressure", test_page_tables, NULL);
+	run("hugetlb pool", test_hugetlb, "/proc/sys/vm/nr_hugepages");
+	run("hugetlb overcommit", test_hugetlb_surplus,
+	    "/proc/sys/vm/nr_overcommit_hugepages");
+	run("swap out and in, compressed", test_swap, NULL);
+	run("swap readahead of another group's pages", test_swap_readahead,
+	    NULL);
+	run("KSM merges in RAM", test_ksm, KSM);
+	run("khugepaged never adds to the device", test_khugepaged,
+	    KHUGEPAGED);
+	run("policies that do not name the device", test_policies, NULL);
+	run("NUMA balancing", test_numa_balancing, BALANCING);
+	run("demotion of RAM under pressure", test_demotion, DEMOTION);
+	run("the device's memory tier is above RAM's", test_tier, NULL);
+	run("the device is ZONE_MOVABLE alone", test_zones, NULL);
+	run("a cpuset without the node is obeyed", test_cpuset_excludes,
+	    NULL);
+	run("a cpuset that drops the node evicts", test_cpuset_later, NULL);
+	run("a cpuset that drops the node beats static nodes",
+	    test_cpuset_later_static, NULL);
+	run("a cpuset of the node alone does not wedge", test_cpuset_only,
+	    NULL);
+	cdm_exit();
+}

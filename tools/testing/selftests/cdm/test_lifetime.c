@@ -1,0 +1,576 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * A charge from its making to its end: groups that go before their charges,
+ * pages that move, are split, swapped, copied in or left behind.
+ */
+
+#include <fcntl.h>
+#include <linux/mempolicy.h>
+#include <linux/userfaultfd.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "cdm_util.h"
+
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE	25
+#endif
+
+/* A file in memory that keeps pages when the one who wrote them is gone. */
+static int keep_fd = -1;
+
+static void keep_open(long pages)
+{
+	keep_fd = memfd_create("keep", MFD_CLOEXEC);
+	CHECK_GE(keep_fd, 0);
+	CHECK_EQ(ftruncate(keep_fd, pages * cdm_psize), 0);
+}
+
+static void keep_close(void)
+{
+	close(keep_fd);
+	keep_fd = -1;
+}
+
+/* Map @pages of that file from page @first on, bound to the device. */
+static struct cdm_reply op_map_keep(struct cdm_buf *buf, long first, long pages)
+{
+	buf->pages = pages;
+	buf->addr = mmap(NULL, pages * cdm_psize, PROT_READ | PROT_WRITE,
+			 MAP_SHARED, keep_fd, first * cdm_psize);
+	if (buf->addr == MAP_FAILED)
+		return buf_errno(-1);
+	return buf_errno(sys_mbind(buf->addr, pages * cdm_psize,
+				   MPOL_BIND, cdm_node, 0));
+}
+
+/* Leave pages of the file charged to @group and no task in it. */
+static void leave_charged(const char *group, long first, long pages)
+{
+	struct cdm_task task;
+
+	task_start(&task, group);
+	CHECK_EQ(task_call(&task, op_map_keep, first, pages).ret, 0);
+	CHECK_EQ(task_call(&task, op_touch, 0, pages).dev, pages);
+	task_end(&task);
+	CHECK_EQ(cdm_pages(group, cdm_node), pages);
+}
+
+/* The parent takes over what a removed group leaves. */
+static void test_rmdir(const char *group)
+{
+	char *child;
+
+	cdm_enable(group, "+cdm");
+	child = cdm_group(group, "child");
+	keep_open(200);
+	leave_charged(child, 0, 200);
+	CHECK_EQ(cdm_pages(group, cdm_node), 200);
+	CHECK_EQ(rmdir(child), 0);
+	CHECK_EQ(cdm_pages(group, cdm_node), 200);
+	CHECK_EQ(cdm_audit(cdm_node, "charged"),
+		 cdm_pages(cdm_root, cdm_node));
+
+	/* Pages that are freed later leave the parent. */
+	CHECK_EQ(ftruncate(keep_fd, 50 * cdm_psize), 0);
+	CHECK_EQ(cdm_settle(group, cdm_node, 50), 50);
+	keep_close();
+	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
+	free(child);
+}
+
+/* The same with a task that has left the group before. */
+static void test_rmdir_task(const char *group)
+{
+	struct cdm_task task;
+	char *child, *other;
+
+	cdm_enable(group, "+cdm");
+	child = cdm_group(group, "child");
+	other = cdm_group(group, "other");
+	task_start(&task, child);
+	CHECK_EQ(task_call(&task, op_map, 100, cdm_node).ret, 0);
+	CHECK_EQ(task_call(&task, op_touch, 0, 100).dev, 100);
+	CHECK_EQ(cg_enter(other, task.pid), 0);
+	CHECK_EQ(rmdir(child), 0);
+	CHECK_EQ(cdm_pages(group, cdm_node), 100);
+	CHECK_EQ(cdm_pages(other, cdm_node), 0);
+	CHECK_EQ(task_call(&task, op_count, 0, 100).dev, 100);
+	task_end(&task);
+	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
+	free(child);
+	free(other);
+}
+
+/* The parent's limit is for what it takes over as well. */
+static void test_rmdir_limit(const char *group)
+{
+	struct cdm_task task;
+	char *child, *other;
+
+	cdm_enable(group, "+cdm");
+	child = cdm_group(group, "child");
+	other = cdm_group(group, "other");
+	CHECK_EQ(cdm_limit(group, cdm_node, 60), 0);
+	CHECK_EQ(cdm_write(group, "cdm.policy", "fail"), 0);
+	keep_open(40);
+	leave_charged(child, 0, 40);
+	CHECK_EQ(rmdir(child), 0);
+	task_start(&task, other);
+	CHECK_EQ(task_call(&task, op_map, 60, cdm_node).ret, 0);
+	CHECK_EQ(task_call(&task, op_touch, 0, 60).dev, 20);
+	keep_close();
+	CHECK_EQ(cdm_settle(group, cdm_node, 20), 20);
+	CHECK_EQ(task_call(&task, op_touch, 0, 60).dev, 60);
+
+	task_end(&task);
+	free(child);
+	free(other);
+}
+
+/* A limit below usage finds the pages of groups that are gone. */
+static void test_evict_orphans(const char *group)
+{
+	struct cdm_task reader;
+	char *child;
+
+	cdm_enable(group, "+cdm");
+	child = cdm_group(group, "child");
+	keep_open(100);
+	leave_charged(child, 0, 100);
+	CHECK_EQ(rmdir(child), 0);
+	CHECK_EQ(cdm_limit(group, cdm_node, 30), 0);
+	CHECK_LE(cdm_pages(group, cdm_node), 30);
+	task_start(&reader, NULL);
+	CHECK_EQ(task_call(&reader, op_map_keep, 0, 100).ret, 0);
+	CHECK_EQ(task_call(&reader, op_count, 0, 100).bad, 0);
+	task_end(&reader);
+	keep_close();
+	free(child);
+}
+
+#define DEPTH	6
+
+/* Up a chain of groups that go one after the other. */
+static void test_rmdir_chain(const char *group)
+{
+	char *chain[DEPTH];
+	int i, j;
+
+	for (i = 0; i < DEPTH; i++) {
+		cdm_enable(i ? chain[i - 1] : group, "+cdm");
+		chain[i] = cdm_group(i ? chain[i - 1] : group, "d");
+	}
+	keep_open(90);
+	leave_charged(chain[DEPTH - 1], 0, 90);
+	for (i = DEPTH - 1; i >= 0; i--) {
+		CHECK_EQ(rmdir(chain[i]), 0);
+		for (j = 0; j < i; j++)
+			CHECK_EQ(cdm_pages(chain[j], cdm_node), 90);
+		CHECK_EQ(cdm_pages(group, cdm_node), 90);
+	}
+	keep_close();
+	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
+	for (i = 0; i < DEPTH; i++)
+		free(chain[i]);
+}
+
+#define CYCLES	2000
+#define KEPT	64
+
+/*
+ * Many groups come and go, each leaving a page. Their ids are used again, and
+ * none may inherit what an earlier one left: a page of the file is given back
+ * KEPT cycles later, and a new group starts at nothing.
+ */
+static void test_id_reuse(const char *group)
+{
+	struct cdm_task task;
+	char *child;
+	long i;
+
+	cdm_enable(group, "+cdm");
+	child = cg_name(group, "child");
+	keep_open(KEPT);
+	task_start(&task, NULL);
+	CHECK_EQ(task_call(&task, op_map_keep, 0, KEPT).ret, 0);
+	for (i = 0; i < CYCLES; i++) {
+		long slot = i % KEPT;
+
+		if (cg_create(child) || cg_enter(child, task.pid)) {
+			CHECK_EQ(i, CYCLES);
+			break;
+		}
+		if (cdm_pages(child, cdm_node)) {
+			CHECK_EQ(cdm_pages(child, cdm_node), 0);
+			break;
+		}
+		fallocate(keep_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+			  slot * cdm_psize, cdm_psize);
+		CHECK_EQ(task_call(&task, op_touch, slot, 1).dev, 1);
+		CHECK_EQ(cdm_pages(child, cdm_node), 1);
+		CHECK_EQ(cg_enter(cdm_root, task.pid), 0);
+		if (!CHECK_EQ(rmdir(child), 0))
+			break;
+	}
+	CHECK_EQ(cdm_settle(group, cdm_node, KEPT), KEPT);
+	task_end(&task);
+	keep_close();
+	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
+	free(child);
+}
+
+/* Switched off and on again below a group with live charges. */
+static void test_toggle(const char *group)
+{
+	struct cdm_task task;
+	char *child;
+	int i;
+
+	cdm_enable(group, "+cdm");
+	child = cdm_group(group, "child");
+	task_start(&task, child);
+	CHECK_EQ(task_call(&task, op_map, 300, cdm_node).ret, 0);
+	for (i = 0; i < 5; i++) {
+		CHECK_EQ(task_call(&task, op_touch, 20 * i, 10).dev, 10);
+		CHECK_EQ(cdm_pages(child, cdm_node), 10);
+		CHECK_EQ(cdm_enable(group, "-cdm"), 0);
+		CHECK_EQ(cdm_value(child, "cdm.current", cdm_node), CDM_NONE);
+		CHECK_EQ(cdm_pages(group, cdm_node), 20 * i + 10);
+
+		/* The nearest ancestor that has the controller pays. */
+		CHECK_EQ(task_call(&task, op_touch, 20 * i + 10, 10).dev, 10);
+		CHECK_EQ(cdm_pages(group, cdm_node), 20 * i + 20);
+		CHECK_EQ(cdm_enable(group, "+cdm"), 0);
+		CHECK_EQ(cdm_pages(child, cdm_node), 0);
+	}
+	task_end(&task);
+	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
+	free(child);
+}
+
+static struct cdm_reply op_mremap(struct cdm_buf *buf, long a, long b)
+{
+	char *addr, *place;
+	size_t size = buf->pages * cdm_psize;
+
+	(void)a;
+	(void)b;
+	place = mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+		     0);
+	addr = mremap(buf->addr, size, size, MREMAP_MAYMOVE | MREMAP_FIXED,
+		      place);
+	if (addr == MAP_FAILED)
+		return buf_errno(-1);
+	buf->addr = addr;
+	return buf_errno(0);
+}
+
+static void test_mremap(const char *group)
+{
+	struct cdm_reply reply;
+	struct cdm_task task;
+
+	task_start(&task, group);
+	CHECK_EQ(task_call(&task, op_map, 100, cdm_node).ret, 0);
+	CHECK_EQ(task_call(&task, op_touch, 0, 80).dev, 80);
+	CHECK_EQ(task_call(&task, op_mremap, 0, 0).ret, 0);
+	CHECK_EQ(cdm_pages(group, cdm_node), 80);
+	reply = task_call(&task, op_count, 0, 100);
+	CHECK_EQ(reply.dev, 80);
+	CHECK_EQ(reply.bad, 0);
+	CHECK_EQ(task_call(&task, op_touch, 80, 20).dev, 20);
+	CHECK_EQ(cdm_pages(group, cdm_node), 100);
+	task_end(&task);
+}
+
+/* Swapped out a page is not charged; back in it is, as far as that goes. */
+static void test_swap(const char *group)
+{
+	struct cdm_reply reply;
+	struct cdm_task task;
+
+	task_start(&task, group);
+	CHECK_EQ(task_call(&task, op_map, 200, cdm_node).ret, 0);
+	CHECK_EQ(task_call(&task, op_touch, 0, 200).dev, 200);
+	CHECK_EQ(task_call(&task, op_pageout, 0, 200).ret, 0);
+	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
+
+	CHECK_EQ(task_call(&task, op_touch, 0, 200).ok, 200);
+	reply = task_call(&task, op_count, 0, 200);
+	CHECK_EQ(reply.dev, 200);
+	CHECK_EQ(reply.bad, 0);
+	CHECK_EQ(cdm_pages(group, cdm_node), 200);
+
+	CHECK_EQ(task_call(&task, op_pageout, 0, 200).ret, 0);
+	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
+	CHECK_EQ(cdm_limit(group, cdm_node, 50), 0);
+	CHECK_EQ(task_call(&task, op_touch, 0, 200).ok, 200);
+	reply = task_call(&task, op_count, 0, 200);
+	CHECK_EQ(reply.dev, cdm_pages(group, cdm_node));
+	CHECK_LE(reply.dev, 50);
+	CHECK_EQ(reply.dev + reply.ram, 200);
+	CHECK_EQ(reply.bad, 0);
+	task_end(&task);
+}
+
+static struct cdm_reply op_collapse(struct cdm_buf *buf, long first, long nr)
+{
+	return buf_errno(madvise(buf->addr + first * cdm_psize,
+				 nr * cdm_psize, MADV_COLLAPSE));
+}
+
+/* A split huge page is charged by what is left of it. */
+static void test_split(const char *group)
+{
+	struct cdm_task task;
+	long half = cdm_hpages / 2, addr, i;
+
+	task_start(&task, group);
+	CHECK_EQ(task_call(&task, op_map_huge, 2 * cdm_hpages, cdm_node).ret,
+		 0);
+	CHECK_EQ(task_call(&task, op_touch, 0, 2 * cdm_hpages).dev,
+		 2 * cdm_hpages);
+	CHECK_EQ(cdm_pages(group, cdm_node), 2 * cdm_hpages);
+
+	/* Half unmapped it is whole until it is split. */
+	CHECK_EQ(task_call(&task, op_discard, 0, half).ret, 0);
+	addr = task_call(&task, op_address, 0, 0).ret;
+	CHECK_EQ(file_write("/sys/kernel/debug/split_huge_pages",
+			    "%d,0x%lx,0x%lx", task.pid, addr,
+			    addr + 2 * cdm_hpages * cdm_psize), 0);
+	CHECK_EQ(cdm_settle(group, cdm_node, 2 * cdm_hpages - half),
+		 2 * cdm_hpages - half);
+	CHECK_EQ(task_call(&task, op_count, 0, 2 * cdm_hpages).bad, 0);
+
+	/* Every other page of the second one. */
+	for (i = cdm_hpages; i < 2 * cdm_hpages; i += 2)
+		task_call(&task, op_discard, i, 1);
+	CHECK_EQ(cdm_settle(group, cdm_node, cdm_hpages), cdm_hpages);
+	CHECK_EQ(task_call(&task, op_count, 0, 2 * cdm_hpages).bad, 0);
+	task_end(&task);
+}
+
+/* A collapse leaves the books balanced wherever its page comes from. */
+static void test_collapse(const char *group)
+{
+	struct cdm_reply reply;
+	struct cdm_task task;
+
+	task_start(&task, group);
+	CHECK_EQ(task_call(&task, op_map_huge, cdm_hpages, cdm_node).ret, 0);
+	/* Base pages: the quota has no room for the huge one at once. */
+	CHECK_EQ(cdm_limit(group, cdm_node, cdm_hpages - 1), 0);
+	CHECK_EQ(task_call(&task, op_touch, 0, cdm_hpages - 1).dev,
+		 cdm_hpages - 1);
+	CHECK_EQ(cdm_limit(group, cdm_node, 2 * cdm_hpages), 0);
+	task_call(&task, op_collapse, 0, cdm_hpages);
+	reply = task_call(&task, op_count, 0, cdm_hpages);
+	CHECK_EQ(cdm_settle(group, cdm_node, reply.dev), reply.dev);
+	reply = task_call(&task, op_count, 0, cdm_hpages - 1);
+	CHECK_EQ(reply.bad, 0);
+	CHECK_EQ(reply.dev + reply.ram, cdm_hpages - 1);
+	task_end(&task);
+}
+
+static struct cdm_reply op_hugetlb(struct cdm_buf *buf, long pages, long node)
+{
+	char path[128];
+	struct cdm_reply reply = { 0 };
+
+	(void)buf;
+	snprintf(path, sizeof(path),
+		 "/sys/devices/system/node/node%ld/hugepages/hugepages-%ldkB/nr_hugepages",
+		 node, cdm_hpages * cdm_psize / 1024);
+	reply.ret = file_write(path, "%ld", pages);
+	reply.ok = file_long(path);
+	return reply;
+}
+
+/* A per-node pool is asked for by name, and is paid for by who asks. */
+static void test_hugetlb(const char *group)
+{
+	struct cdm_task task;
+
+	task_start(&task, group);
+	CHECK_EQ(task_call(&task, op_hugetlb, 3, cdm_node).ok, 3);
+	CHECK_EQ(cdm_pages(group, cdm_node), 3 * cdm_hpages);
+	CHECK_EQ(cdm_limit(group, cdm_node, 4 * cdm_hpages), 0);
+	CHECK_EQ(task_call(&task, op_hugetlb, 8, cdm_node).ok, 4);
+	CHECK_EQ(cdm_pages(group, cdm_node), 4 * cdm_hpages);
+	CHECK_EQ(task_call(&task, op_hugetlb, 0, cdm_node).ok, 0);
+	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
+	task_end(&task);
+}
+
+static struct cdm_reply op_exec(struct cdm_buf *buf, long in, long b)
+{
+	(void)buf;
+	(void)b;
+	dup2(in, STDIN_FILENO);
+	execlp("cat", "cat", (char *)NULL);
+	return buf_errno(-1);
+}
+
+/* exec gives the old memory back, long before the process ends. */
+static void test_exec(const char *group)
+{
+	struct cdm_task task;
+	int fds[2];
+
+	CHECK_EQ(pipe2(fds, O_CLOEXEC), 0);
+	task_start(&task, group);
+	CHECK_EQ(task_call(&task, op_map, 100, cdm_node).ret, 0);
+	CHECK_EQ(task_call(&task, op_touch, 0, 100).dev, 100);
+	task_send(&task, op_exec, fds[0], 0);
+	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
+	CHECK_EQ(kill(task.pid, 0), 0);
+	task_kill(&task);
+	close(fds[0]);
+	close(fds[1]);
+}
+
+/*
+ * Memory of two processes, in different groups, is its first one's: threads
+ * and CLONE_VM children add to the account of the leader.
+ */
+static int child_write(void *arg)
+{
+	struct cdm_buf *buf = arg;
+
+	buf->pages = buf_touch(buf, 50, 50).ok;
+	return 0;
+}
+
+static const char *clone_group;
+
+static int clone_main(void *arg)
+{
+	if (cg_enter_current(clone_group))
+		return 1;
+	return child_write(arg);
+}
+
+static struct cdm_reply op_clone_vm(struct cdm_buf *buf, long a, long b)
+{
+	struct cdm_buf shared = *buf;
+	char *stack = malloc(1 << 16);
+	int status;
+	pid_t pid;
+
+	(void)a;
+	(void)b;
+	signal(SIGCHLD, SIG_DFL);
+	pid = clone(clone_main, stack + (1 << 16), CLONE_VM | SIGCHLD, &shared);
+	if (pid < 0 || waitpid(pid, &status, 0) != pid)
+		return buf_errno(-1);
+	free(stack);
+	signal(SIGCHLD, SIG_IGN);
+	return buf_errno(shared.pages);
+}
+
+static void test_shared_mm(const char *group)
+{
+	struct cdm_task task;
+	char *a, *b;
+
+	cdm_enable(group, "+cdm");
+	a = cdm_group(group, "a");
+	b = cdm_group(group, "b");
+	clone_group = b;
+	task_start(&task, a);
+	CHECK_EQ(task_call(&task, op_map, 100, cdm_node).ret, 0);
+	CHECK_EQ(task_call(&task, op_touch, 0, 50).dev, 50);
+	CHECK_EQ(task_call(&task, op_clone_vm, 0, 0).ret, 50);
+	CHECK_EQ(cdm_pages(a, cdm_node), 100);
+	CHECK_EQ(cdm_pages(b, cdm_node), 0);
+	task_end(&task);
+	CHECK_EQ(cdm_settle(a, cdm_node, 0), 0);
+	free(a);
+	free(b);
+}
+
+/* Pages that a userfaultfd puts in place are charged as if faulted in. */
+static struct cdm_reply op_uffd(struct cdm_buf *buf, long pages, long b)
+{
+	struct uffdio_api api = { .api = UFFD_API };
+	struct uffdio_register range = {
+		.range = { (unsigned long)buf->addr, pages * cdm_psize },
+		.mode = UFFDIO_REGISTER_MODE_MISSING,
+	};
+	char *source = calloc(1, cdm_psize);
+	struct cdm_reply reply = { 0 };
+	int fd = syscall(__NR_userfaultfd, O_CLOEXEC);
+	long i;
+
+	(void)b;
+	if (fd < 0 || ioctl(fd, UFFDIO_API, &api) ||
+	    ioctl(fd, UFFDIO_REGISTER, &range))
+		return buf_errno(-1);
+	for (i = 0; i < pages; i++) {
+		struct uffdio_copy copy = {
+			.dst = (unsigned long)buf->addr + i * cdm_psize,
+			.src = (unsigned long)source,
+			.len = cdm_psize,
+		};
+
+		if (!ioctl(fd, UFFDIO_COPY, &copy))
+			reply.ok++;
+		else
+			reply.code = errno;
+	}
+	close(fd);
+	return reply;
+}
+
+static void test_uffd(const char *group)
+{
+	struct cdm_reply reply;
+	struct cdm_task task;
+
+	task_start(&task, group);
+	CHECK_EQ(task_call(&task, op_map, 60, cdm_node).ret, 0);
+	reply = task_call(&task, op_uffd, 60, 0);
+	CHECK_EQ(reply.ok, 60);
+	CHECK_EQ(task_call(&task, op_count, 0, 60).dev, 60);
+	CHECK_EQ(cdm_pages(group, cdm_node), 60);
+
+	CHECK_EQ(cdm_limit(group, cdm_node, 75), 0);
+	CHECK_EQ(cdm_write(group, "cdm.policy", "fail"), 0);
+	CHECK_EQ(task_call(&task, op_map, 30, cdm_node).ret, 0);
+	reply = task_call(&task, op_uffd, 30, 0);
+	CHECK_EQ(reply.ok, 15);
+	CHECK_EQ(reply.code, ENOMEM);
+	CHECK_EQ(cdm_pages(group, cdm_node), 75);
+	task_end(&task);
+}
+
+int main(void)
+{
+	cdm_init(15);
+	cdm_case("rmdir gives charges to the parent", test_rmdir);
+	cdm_case("rmdir of a group whose task has left", test_rmdir_task);
+	cdm_case("charges taken over count against the limit",
+		 test_rmdir_limit);
+	cdm_case("charges taken over can be evicted", test_evict_orphans);
+	cdm_case("rmdir up a chain of groups", test_rmdir_chain);
+	cdm_case("2000 groups come and go", test_id_reuse);
+	cdm_case("controller off and on with live charges", test_toggle);
+	cdm_case("mremap keeps charges", test_mremap);
+	cdm_case("swap out and in", test_swap);
+	cdm_case("split of huge pages", test_split);
+	cdm_case("collapse into a huge page", test_collapse);
+	cdm_case("hugetlb pool of the node", test_hugetlb);
+	cdm_case("exec returns everything", test_exec);
+	cdm_case("shared memory of processes is the owner's", test_shared_mm);
+	cdm_case("userfaultfd charges the owner", test_uffd);
+	cdm_exit();
+}

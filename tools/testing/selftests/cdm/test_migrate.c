@@ -1,0 +1,531 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Migration onto a CDM node and off it: it is charged to the owner of what is
+ * moved, whoever asks for it, and stops at the owner's limit.
+ */
+
+#include <fcntl.h>
+#include <linux/mempolicy.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "cdm_util.h"
+
+/* Per page what move_pages() said of it. */
+struct moved {
+	long ret;
+	long there;		/* status is the node asked for */
+	long enomem;		/* status is -ENOMEM */
+	long else_;		/* any other */
+	int status;		/* the last of those */
+};
+
+/* Move @nr pages of @task from the page @first on, by the test itself. */
+static struct moved move_pages_of(struct cdm_task *task, long first, long nr,
+				  int node, int flags)
+{
+	long addr = task_call(task, op_address, first, 0).ret;
+	int *status = calloc(nr, sizeof(*status));
+	int *nodes = calloc(nr, sizeof(*nodes));
+	void **pages = calloc(nr, sizeof(*pages));
+	struct moved moved = { 0 };
+	long i;
+
+	for (i = 0; i < nr; i++) {
+		pages[i] = (void *)(addr + i * cdm_psize);
+		nodes[i] = node;
+		status[i] = INT_MIN;
+	}
+	moved.ret = sys_move_pages(task->pid, nr, pages, nodes, status, flags);
+	if (moved.ret < 0)
+		moved.ret = -errno;
+	for (i = 0; i < nr; i++) {
+		if (status[i] == node) {
+			moved.there++;
+		} else if (status[i] == -ENOMEM) {
+			moved.enomem++;
+		} else {
+			moved.else_++;
+			moved.status = status[i];
+		}
+	}
+	free(status);
+	free(nodes);
+	free(pages);
+	return moved;
+}
+
+static void check_moved(const struct moved *moved, long there, long enomem)
+{
+	CHECK_EQ(moved->there, there);
+	CHECK_EQ(moved->enomem, enomem);
+	CHECK_EQ(moved->else_, 0);
+	if (moved->else_)
+		CHECK_EQ(moved->status, 0);
+	CHECK_GE(moved->ret, 0);
+}
+
+static void check_at(struct cdm_task *task, long pages, long dev)
+{
+	struct cdm_reply reply = task_call(task, op_count, 0, pages);
+
+	CHECK_EQ(reply.dev, dev);
+	CHECK_EQ(reply.ram, pages - dev);
+	CHECK_EQ(reply.bad, 0);
+}
+
+/* A worker in @group with @pages of RAM written to. */
+static void start_in_ram(struct cdm_task *task, const char *group, long pages)
+{
+	task_start(task, group);
+	CHECK_EQ(task_call(task, op_map, pages, -1).ret, 0);
+	CHECK_EQ(task_call(task, op_touch, 0, pages).ram, pages);
+}
+
+/* A process moves its own pages there and back. */
+static void test_move_own(const char *group)
+{
+	struct cdm_reply reply;
+	struct cdm_task task;
+
+	start_in_ram(&task, group, 300);
+	CHECK_EQ(cdm_pages(group, cdm_node), 0);
+	reply = task_call(&task, op_move, 200, cdm_node);
+	CHECK_EQ(reply.ret, 0);
+	CHECK_EQ(reply.ok, 200);
+	check_at(&task, 300, 200);
+	CHECK_EQ(cdm_pages(group, cdm_node), 200);
+
+	/* Once more changes nothing. */
+	CHECK_EQ(task_call(&task, op_move, 200, cdm_node).ok, 200);
+	CHECK_EQ(cdm_pages(group, cdm_node), 200);
+
+	reply = task_call(&task, op_move, 150, cdm_ram);
+	CHECK_EQ(reply.ret, 0);
+	CHECK_EQ(reply.ok, 150);
+	CHECK_EQ(cdm_settle(group, cdm_node, 50), 50);
+	check_at(&task, 300, 50);
+	task_end(&task);
+}
+
+/* The limit holds, whatever the policy for faults is; the rest stays in RAM. */
+static void test_move_limit(const char *group, const void *policy)
+{
+	struct cdm_reply reply;
+	struct cdm_task task;
+
+	CHECK_EQ(cdm_write(group, "cdm.policy", "%s", (const char *)policy),
+		 0);
+	CHECK_EQ(cdm_limit(group, cdm_node, 77), 0);
+	start_in_ram(&task, group, 200);
+	reply = task_call(&task, op_move, 200, cdm_node);
+	CHECK_EQ(reply.ok, 77);
+	CHECK_EQ(reply.bus, 123);
+	CHECK_GE(reply.ret, 0);
+	check_at(&task, 200, 77);
+	CHECK_EQ(cdm_pages(group, cdm_node), 77);
+	CHECK_GE(cdm_event(group, "cdm.events.local", cdm_node, "max"), 123);
+
+	/* Denied altogether: not one page. */
+	CHECK_EQ(cdm_limit(group, cdm_node, 0), 0);
+	check_at(&task, 200, 0);
+	reply = task_call(&task, op_move, 200, cdm_node);
+	CHECK_EQ(reply.ok, 0);
+	CHECK_EQ(reply.bus, 200);
+	check_at(&task, 200, 0);
+	CHECK_EQ(cdm_pages(group, cdm_node), 0);
+	task_end(&task);
+}
+
+/* The mover pays nothing, not even when it could and the owner cannot. */
+static void test_move_other(const char *group)
+{
+	struct cdm_task task;
+	struct moved moved;
+	char *a, *b;
+
+	cdm_enable(group, "+cdm");
+	a = cdm_group(group, "a");
+	b = cdm_group(group, "b");
+	CHECK_EQ(cdm_limit(a, cdm_node, 60), 0);
+	CHECK_EQ(cdm_limit(b, cdm_node, 5), 0);
+	start_in_ram(&task, a, 100);
+	CHECK_EQ(cg_enter_current(b), 0);
+	moved = move_pages_of(&task, 0, 100, cdm_node, MPOL_MF_MOVE);
+	check_moved(&moved, 60, 40);
+	CHECK_EQ(cdm_pages(a, cdm_node), 60);
+	CHECK_EQ(cdm_pages(b, cdm_node), 0);
+	check_at(&task, 100, 60);
+
+	moved = move_pages_of(&task, 0, 100, cdm_ram, MPOL_MF_MOVE);
+	check_moved(&moved, 100, 0);
+	CHECK_EQ(cg_enter_current(cdm_root), 0);
+	CHECK_EQ(cdm_settle(a, cdm_node, 0), 0);
+	task_end(&task);
+	free(a);
+	free(b);
+}
+
+/*
+ * Pages of two owners in one call: a child in b shares the even pages of its
+ * parent in a and has odd ones of its own. A refusal to one owner does not
+ * end the call for the other.
+ */
+static void move_two_owners(const char *a, const char *b, long limit_a,
+			    long limit_b)
+{
+	struct cdm_task parent, child;
+	struct moved moved;
+	long i;
+
+	CHECK_EQ(cdm_limit(a, cdm_node, limit_a), 0);
+	CHECK_EQ(cdm_limit(b, cdm_node, limit_b), 0);
+	start_in_ram(&parent, a, 100);
+	CHECK_EQ(task_fork(&parent, &child), 0);
+	CHECK_EQ(cg_enter(b, child.pid), 0);
+	for (i = 1; i < 100; i += 2)
+		CHECK_EQ(task_call(&child, op_touch, i, 1).ram, 1);
+
+	moved = move_pages_of(&child, 0, 100, cdm_node, MPOL_MF_MOVE_ALL);
+	check_moved(&moved, limit_a + limit_b, 100 - limit_a - limit_b);
+	CHECK_EQ(cdm_pages(a, cdm_node), limit_a);
+	CHECK_EQ(cdm_pages(b, cdm_node), limit_b);
+	check_at(&child, 100, limit_a + limit_b);
+	task_end(&child);
+	task_end(&parent);
+	CHECK_EQ(cdm_settle(a, cdm_node, 0), 0);
+	CHECK_EQ(cdm_settle(b, cdm_node, 0), 0);
+}
+
+static void test_move_two_owners(const char *group)
+{
+	char *a, *b;
+
+	cdm_enable(group, "+cdm");
+	a = cdm_group(group, "a");
+	b = cdm_group(group, "b");
+	move_two_owners(a, b, 0, 50);
+	move_two_owners(a, b, 50, 0);
+	move_two_owners(a, b, 7, 31);
+	free(a);
+	free(b);
+}
+
+static struct cdm_reply op_bind(struct cdm_buf *buf, long node, long flags)
+{
+	return buf_errno(sys_mbind(buf->addr, buf->pages * cdm_psize,
+				   MPOL_BIND, node, flags));
+}
+
+/* mbind() with MPOL_MF_MOVE takes along what is there already. */
+static void test_mbind_move(const char *group)
+{
+	struct cdm_task task;
+
+	start_in_ram(&task, group, 120);
+	CHECK_EQ(task_call(&task, op_bind, cdm_node, MPOL_MF_MOVE).ret, 0);
+	check_at(&task, 120, 120);
+	CHECK_EQ(cdm_pages(group, cdm_node), 120);
+	CHECK_EQ(task_call(&task, op_bind, cdm_ram, MPOL_MF_MOVE).ret, 0);
+	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
+	check_at(&task, 120, 0);
+	task_end(&task);
+}
+
+static void test_mbind_move_limit(const char *group)
+{
+	struct cdm_task task;
+
+	CHECK_EQ(cdm_limit(group, cdm_node, 33), 0);
+	start_in_ram(&task, group, 120);
+	task_call(&task, op_bind, cdm_node, MPOL_MF_MOVE);
+	check_at(&task, 120, 33);
+	CHECK_EQ(cdm_pages(group, cdm_node), 33);
+
+	/* With MPOL_MF_STRICT the caller is told. */
+	CHECK_LT(task_call(&task, op_bind, cdm_node,
+			   MPOL_MF_MOVE | MPOL_MF_STRICT).ret, 0);
+	check_at(&task, 120, 33);
+	CHECK_EQ(cdm_pages(group, cdm_node), 33);
+	task_end(&task);
+}
+
+/* A file in memory that two workers map: who wrote it first owns it. */
+static int shared_fd = -1;
+
+static struct cdm_reply op_map_shared(struct cdm_buf *buf, long pages, long b)
+{
+	(void)b;
+	buf->pages = pages;
+	buf->addr = mmap(NULL, pages * cdm_psize, PROT_READ | PROT_WRITE,
+			 MAP_SHARED, shared_fd, 0);
+	return buf_errno(buf->addr == MAP_FAILED ? -1 : 0);
+}
+
+static struct cdm_reply op_read_in(struct cdm_buf *buf, long first, long nr)
+{
+	struct cdm_reply reply = { 0 };
+	long i;
+
+	for (i = first; i < first + nr; i++)
+		reply.ret += *(const char *)(buf->addr + i * cdm_psize) != 0;
+	return reply;
+}
+
+static void open_shared(long pages)
+{
+	shared_fd = memfd_create("cdm", MFD_CLOEXEC);
+	CHECK_GE(shared_fd, 0);
+	CHECK_EQ(ftruncate(shared_fd, pages * cdm_psize), 0);
+}
+
+/* mbind(MPOL_MF_MOVE_ALL) by a neighbour that maps the owner's pages. */
+static void test_mbind_move_all(const char *group)
+{
+	struct cdm_task owner, mover;
+	char *a, *b;
+
+	cdm_enable(group, "+cdm");
+	a = cdm_group(group, "a");
+	b = cdm_group(group, "b");
+	open_shared(100);
+	CHECK_EQ(cdm_limit(a, cdm_node, 44), 0);
+	task_start(&owner, a);
+	task_start(&mover, b);
+	CHECK_EQ(task_call(&owner, op_map_shared, 100, 0).ret, 0);
+	CHECK_EQ(task_call(&owner, op_touch, 0, 100).ram, 100);
+	CHECK_EQ(task_call(&mover, op_map_shared, 100, 0).ret, 0);
+	CHECK_EQ(task_call(&mover, op_read_in, 0, 100).ret > 0, true);
+
+	task_call(&mover, op_bind, cdm_node, MPOL_MF_MOVE_ALL);
+	check_at(&owner, 100, 44);
+	CHECK_EQ(cdm_pages(a, cdm_node), 44);
+	CHECK_EQ(cdm_pages(b, cdm_node), 0);
+	task_call(&mover, op_bind, cdm_ram, MPOL_MF_MOVE_ALL);
+	check_at(&owner, 100, 0);
+	CHECK_EQ(cdm_settle(a, cdm_node, 0), 0);
+	task_end(&owner);
+	task_end(&mover);
+	close(shared_fd);
+	free(a);
+	free(b);
+}
+
+/* migrate_pages() of another process: what is its own is charged to it. */
+static void test_migrate_pages(const char *group)
+{
+	struct cdm_task task;
+	unsigned long ram = 0, dev = 1UL << cdm_node;
+	int nodes[CDM_MAX_NODES], nr, i;
+	long others;
+
+	nr = node_list("/sys/devices/system/node/has_cpu", nodes,
+		       CDM_MAX_NODES);
+	for (i = 0; i < nr; i++)
+		ram |= 1UL << nodes[i];
+	CHECK_EQ(cdm_limit(group, cdm_node, 90), 0);
+	start_in_ram(&task, group, 300);
+
+	CHECK_GE(sys_migrate_pages(task.pid, ram, dev), 0);
+	CHECK_EQ(cdm_pages(group, cdm_node), 90);
+	CHECK_LE(task_call(&task, op_count, 0, 300).dev, 90);
+	CHECK_EQ(task_call(&task, op_count, 0, 300).bad, 0);
+	/* What the others share with it, such as its libraries, is theirs. */
+	others = cdm_pages(cdm_root, cdm_node) - 90;
+	CHECK_GE(others, 0);
+
+	CHECK_EQ(sys_migrate_pages(task.pid, dev, ram), 0);
+	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
+	check_at(&task, 300, 0);
+
+	/* Without a limit all of it goes. */
+	CHECK_EQ(cdm_limit(group, cdm_node, -1), 0);
+	CHECK_GE(sys_migrate_pages(task.pid, ram, dev), 0);
+	check_at(&task, 300, 300);
+	CHECK_GE(cdm_pages(group, cdm_node), 300);
+	CHECK_EQ(sys_migrate_pages(task.pid, dev, ram), 0);
+	check_at(&task, 300, 0);
+	task_end(&task);
+}
+
+static void start_huge_in_ram(struct cdm_task *task, const char *group,
+			      long pages)
+{
+	task_start(task, group);
+	CHECK_EQ(task_call(task, op_map_huge, pages, -1).ret, 0);
+	CHECK_EQ(task_call(task, op_touch, 0, pages).ram, pages);
+}
+
+/* A huge page moves as a whole, or in parts as far as the limit goes. */
+static void test_move_huge(const char *group)
+{
+	long pages = 3 * cdm_hpages, dev;
+	struct cdm_task task;
+	struct moved moved;
+
+	start_huge_in_ram(&task, group, pages);
+	moved = move_pages_of(&task, 0, pages, cdm_node, MPOL_MF_MOVE);
+	check_moved(&moved, pages, 0);
+	check_at(&task, pages, pages);
+	CHECK_EQ(cdm_pages(group, cdm_node), pages);
+	moved = move_pages_of(&task, 0, pages, cdm_ram, MPOL_MF_MOVE);
+	check_moved(&moved, pages, 0);
+	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
+
+	CHECK_EQ(cdm_limit(group, cdm_node, 2 * cdm_hpages - 1), 0);
+	moved = move_pages_of(&task, 0, pages, cdm_node, MPOL_MF_MOVE);
+	dev = cdm_pages(group, cdm_node);
+	CHECK_LE(dev, 2 * cdm_hpages - 1);
+	CHECK_GE(dev, cdm_hpages);
+	check_at(&task, pages, dev);
+	task_end(&task);
+}
+
+/* Between two CDM nodes the charge moves with the page. */
+static void test_between(const char *group)
+{
+	struct cdm_reply reply;
+	struct cdm_task task;
+	int other;
+
+	if (cdm_other_node() < 0)
+		CHECK_EQ(cdm_hotplug("add", "movable"), 0);
+	other = cdm_other_node();
+	if (!CHECK_GE(other, 0))
+		return;
+	CHECK_EQ(cdm_limit(group, other, 70), 0);
+	task_start(&task, group);
+	CHECK_EQ(task_call(&task, op_map, 100, cdm_node).ret, 0);
+	CHECK_EQ(task_call(&task, op_touch, 0, 100).dev, 100);
+	reply = task_call(&task, op_move, 100, other);
+	CHECK_EQ(reply.ok, 70);
+	CHECK_EQ(reply.bus, 30);
+	CHECK_EQ(cdm_settle(group, cdm_node, 30), 30);
+	CHECK_EQ(cdm_pages(group, other), 70);
+	reply = task_call(&task, op_count, 0, 100);
+	CHECK_EQ(reply.dev, 30);
+	CHECK_EQ(reply.other, 70);
+	CHECK_EQ(reply.bad, 0);
+
+	CHECK_EQ(task_call(&task, op_move, 100, cdm_node).ok, 100);
+	CHECK_EQ(cdm_settle(group, other, 0), 0);
+	CHECK_EQ(cdm_pages(group, cdm_node), 100);
+	task_end(&task);
+}
+
+/* A task whose policy names the device writes a file: that is charged too. */
+static struct cdm_reply op_write_file(struct cdm_buf *buf, long pages, long b)
+{
+	struct cdm_reply reply = { 0 };
+	char *data = calloc(1, cdm_psize);
+	long i;
+
+	(void)b;
+	if (sys_set_mempolicy(MPOL_BIND, 1UL << cdm_node))
+		return buf_errno(-1);
+	for (i = 0; i < pages; i++)
+		if (write(buf->fd, data, cdm_psize) == cdm_psize)
+			reply.ok++;
+	if (i != reply.ok)
+		reply.ret = -errno;
+	sys_set_mempolicy(MPOL_DEFAULT, 0);
+	fsync(buf->fd);
+	return reply;
+}
+
+static struct cdm_reply op_open_disk(struct cdm_buf *buf, long a, long b)
+{
+	(void)a;
+	(void)b;
+	buf->fd = open("cache", O_RDWR | O_CREAT | O_TRUNC, 0600);
+	unlink("cache");
+	return buf_errno(buf->fd);
+}
+
+static struct cdm_reply op_open_memory(struct cdm_buf *buf, long a, long b)
+{
+	(void)a;
+	(void)b;
+	buf->fd = memfd_create("cache", MFD_CLOEXEC);
+	return buf_errno(buf->fd);
+}
+
+static struct cdm_reply op_truncate(struct cdm_buf *buf, long pages, long b)
+{
+	(void)b;
+	return buf_errno(ftruncate(buf->fd, pages * cdm_psize));
+}
+
+static struct cdm_reply op_map_file(struct cdm_buf *buf, long pages, long b)
+{
+	(void)b;
+	shared_fd = buf->fd;
+	return op_map_shared(buf, pages, 0);
+}
+
+/* How many pages of the worker's file are on the device. */
+static long file_pages_on_node(struct cdm_task *task, long pages)
+{
+	CHECK_EQ(task_call(task, op_map_file, pages, 0).ret, 0);
+	task_call(task, op_read_in, 0, pages);
+	return task_call(task, op_count, 0, pages).dev;
+}
+
+static void test_memory_file(const char *group)
+{
+	struct cdm_task task;
+
+	CHECK_EQ(cdm_limit(group, cdm_node, 40), 0);
+	task_start(&task, group);
+	CHECK_GE(task_call(&task, op_open_memory, 0, 0).ret, 0);
+	CHECK_EQ(task_call(&task, op_write_file, 100, 0).ok, 100);
+	CHECK_EQ(file_pages_on_node(&task, 100), 40);
+	CHECK_EQ(cdm_pages(group, cdm_node), 40);
+	CHECK_EQ(task_call(&task, op_truncate, 0, 0).ret, 0);
+	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
+	task_end(&task);
+}
+
+static void test_disk_file(const char *group)
+{
+	struct cdm_task task;
+
+	task_start(&task, group);
+	CHECK_GE(task_call(&task, op_open_disk, 0, 0).ret, 0);
+	CHECK_EQ(task_call(&task, op_write_file, 100, 0).ok, 100);
+	CHECK_EQ(file_pages_on_node(&task, 100), 100);
+	CHECK_GE(cdm_pages(group, cdm_node), 100);
+	CHECK_EQ(cdm_pages(group, cdm_node), cdm_pages(cdm_root, cdm_node));
+	CHECK_EQ(task_call(&task, op_truncate, 0, 0).ret, 0);
+	task_end(&task);
+	/* What the file system read for it on the way is cache like any. */
+	sync();
+	CHECK_EQ(file_write("/proc/sys/vm/drop_caches", "3"), 0);
+}
+
+int main(void)
+{
+	cdm_init(13);
+	cdm_case("move_pages there and back", test_move_own);
+	cdm_case_arg("move_pages stops at the limit (fallback)",
+		     test_move_limit, "fallback");
+	cdm_case_arg("move_pages stops at the limit (fail)", test_move_limit,
+		     "fail");
+	cdm_case("move_pages of another: its group pays", test_move_other);
+	cdm_case("move_pages of two owners: each its own limit",
+		 test_move_two_owners);
+	cdm_case("mbind(MPOL_MF_MOVE) there and back", test_mbind_move);
+	cdm_case("mbind(MPOL_MF_MOVE) stops at the limit",
+		 test_mbind_move_limit);
+	cdm_case("mbind(MPOL_MF_MOVE_ALL) by another: the owner pays",
+		 test_mbind_move_all);
+	cdm_case("migrate_pages of another: its group pays",
+		 test_migrate_pages);
+	cdm_case("huge pages move there and back", test_move_huge);
+	cdm_case("a file in memory is charged", test_memory_file);
+	cdm_case("page cache of a disk is charged", test_disk_file);
+	cdm_case("between CDM nodes the charge moves along", test_between);
+	cdm_exit();
+}

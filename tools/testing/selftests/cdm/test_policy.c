@@ -1,0 +1,611 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What happens to a request that does not fit: each policy, at a group's own
+ * limit, at an ancestor's and on a depleted node, for base and huge pages.
+ */
+
+#include <fcntl.h>
+#include <linux/mempolicy.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/inotify.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "cdm_util.h"
+
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE	23
+#endif
+
+enum limit { LIMIT_OWN, LIMIT_ANCESTOR, DEPLETED };
+
+static const char * const limit_names[] = {
+	[LIMIT_OWN]		= "own limit",
+	[LIMIT_ANCESTOR]	= "ancestor's limit",
+	[DEPLETED]		= "depleted node",
+};
+
+/* Whether a request ends on the node after all, in RAM or in SIGBUS. */
+enum outcome { RECLAIMS, FALLS_BACK, FAILS };
+
+struct row {
+	const char *policy;
+	bool pinned;		/* what the group has cannot be reclaimed */
+	enum outcome outcome;
+};
+
+static const struct row rows[] = {
+	{ "fallback",		false,	FALLS_BACK },
+	{ "fail",		false,	FAILS },
+	{ "reclaim",		false,	RECLAIMS },
+	{ "reclaim",		true,	FALLS_BACK },
+	{ "reclaim,fail",	false,	RECLAIMS },
+	{ "reclaim,fail",	true,	FAILS },
+};
+
+struct params {
+	const struct row *row;
+	enum limit limit;
+	bool huge;
+};
+
+/*
+ * The node depleted: hog, a group of its own, takes all that is free on it and
+ * pins it, so that no reclaim can give it to anybody. Base pages again and
+ * again, until none of many can be had, finish what huge pages began.
+ */
+static void deplete(struct cdm_task *hog, const char *group)
+{
+	long pages = node_meminfo(cdm_node, "MemFree:") * 1024 / cdm_psize;
+	struct cdm_reply reply;
+	int tries = 0;
+
+	task_start(hog, group);
+	pages += 2048;
+	CHECK_EQ(task_call(hog, op_map_huge, pages, cdm_node).ret, 0);
+	task_call(hog, op_touch, 0, pages);
+	CHECK_EQ(task_call(hog, op_pin, 0, pages).ret, pages);
+	do {
+		CHECK_EQ(task_call(hog, op_map, 512, cdm_node).ret, 0);
+		reply = task_call(hog, op_touch, 0, 512);
+		CHECK_EQ(task_call(hog, op_pin, 0, 512).ret, 512);
+	} while (reply.dev && ++tries < 30);
+	CHECK_EQ(reply.dev, 0);
+}
+
+static long local_event(const char *group, const char *name)
+{
+	return cdm_event(group, "cdm.events.local", cdm_node, name);
+}
+
+static long event(const char *group, const char *name)
+{
+	return cdm_event(group, "cdm.events", cdm_node, name);
+}
+
+/* How a base page that was refused is counted: exactly once, on whom. */
+static void check_events(const char *top, const char *payer,
+			 const struct params *params, long refused)
+{
+	enum limit limit = params->limit;
+	const char *outcome;
+
+	outcome = params->row->outcome == FAILS ? "fail" : "fallback";
+	CHECK_EQ(local_event(payer, outcome), refused);
+	CHECK_EQ(event(payer, outcome), refused);
+	CHECK_EQ(local_event(top, outcome), 0);
+	CHECK_EQ(local_event(payer, params->row->outcome == FAILS ?
+			     "fallback" : "fail"), 0);
+
+	CHECK_EQ(local_event(payer, "max"), limit == LIMIT_OWN ? refused : 0);
+	CHECK_EQ(event(payer, "max"), limit == LIMIT_OWN ? refused : 0);
+	CHECK_EQ(local_event(top, "max"),
+		 limit == LIMIT_ANCESTOR ? refused : 0);
+	CHECK_EQ(event(top, "max"), limit == DEPLETED ? 0 : refused);
+
+	CHECK_EQ(local_event(payer, "depleted"),
+		 limit == DEPLETED ? refused : 0);
+	CHECK_EQ(local_event(top, "depleted"), 0);
+	if (limit != DEPLETED) {
+		CHECK_EQ(event(top, outcome), refused);
+		CHECK_EQ(event(top, "depleted"), 0);
+	}
+}
+
+/* A refused huge page is asked for again as base pages, so there are more. */
+static void check_events_huge(const char *top, const char *payer,
+			      const struct params *params)
+{
+	CHECK_GE(local_event(payer, params->row->outcome == FAILS ?
+			     "fail" : "fallback"), 1);
+	switch (params->limit) {
+	case LIMIT_OWN:
+		CHECK_GE(local_event(payer, "max"), 1);
+		CHECK_EQ(local_event(top, "max"), 0);
+		break;
+	case LIMIT_ANCESTOR:
+		CHECK_EQ(local_event(payer, "max"), 0);
+		CHECK_GE(local_event(top, "max"), 1);
+		break;
+	case DEPLETED:
+		CHECK_GE(local_event(payer, "depleted"), 1);
+		CHECK_EQ(event(top, "max"), 0);
+		break;
+	}
+}
+
+static void check_refusals(const char *top, const char *payer,
+			   const struct params *params,
+			   const struct cdm_reply *reply, long asked)
+{
+	long refused = asked - reply->dev;
+
+	CHECK_GT(refused, 0);
+	if (params->limit != DEPLETED)
+		CHECK_EQ(reply->dev, 0);
+	if (params->row->outcome == FAILS) {
+		CHECK_EQ(reply->bus, refused);
+		CHECK_EQ(reply->ram, 0);
+		CHECK_EQ(reply->code, BUS_ADRERR);
+		CHECK_EQ(reply->addr_good, true);
+	} else {
+		CHECK_EQ(reply->bus, 0);
+		CHECK_EQ(reply->ram, refused);
+	}
+	if (params->huge)
+		check_events_huge(top, payer, params);
+	else
+		check_events(top, payer, params, refused);
+	CHECK_EQ(local_event(payer, "reclaim"), 0);
+}
+
+/* The group's colder pages made way: all is there, the newest on the node. */
+static void check_reclaimed(const char *payer, const struct params *params,
+			    const struct cdm_reply *reply,
+			    const struct cdm_reply *all, long pages, long asked)
+{
+	CHECK_EQ(reply->bus, 0);
+	CHECK_EQ(reply->ok, asked);
+	CHECK_EQ(reply->last_dev, true);
+	CHECK_EQ(all->dev + all->ram, pages + asked);
+	CHECK_GT(all->ram, 0);
+	CHECK_GE(local_event(payer, "reclaim"), 1);
+	CHECK_EQ(local_event(payer, "fail"), 0);
+	if (params->limit != DEPLETED)
+		CHECK_LE(all->dev, pages);
+}
+
+static void test_row(const char *group, const void *arg)
+{
+	const struct params *params = arg;
+	long pages = params->huge ? 2 * cdm_hpages + 5 : 200;
+	long asked = params->huge ? 3 * cdm_hpages - 5 : 150;
+	struct cdm_task task, hog;
+	struct cdm_reply reply, all;
+	char *payer;
+
+	if (params->limit == DEPLETED) {
+		pages = params->huge ? 3 * cdm_hpages : 200;
+		asked = 4 * cdm_hpages;
+	}
+	CHECK_EQ(cdm_enable(group, "+memory +cdm"), 0);
+	payer = cdm_group(group, "payer");
+	CHECK_EQ(cdm_write(payer, "cdm.policy", "%s", params->row->policy), 0);
+	if (params->limit == LIMIT_OWN)
+		CHECK_EQ(cdm_limit(payer, cdm_node, pages), 0);
+	if (params->limit == LIMIT_ANCESTOR)
+		CHECK_EQ(cdm_limit(group, cdm_node, pages), 0);
+
+	/* The payer takes all that it may have. */
+	task_start(&task, payer);
+	CHECK_EQ(task_call(&task, params->huge ? op_map_huge : op_map,
+			   pages + asked, cdm_node).ret, 0);
+	CHECK_EQ(task_call(&task, op_touch, 0, pages).dev, pages);
+	if (params->row->pinned)
+		CHECK_EQ(task_call(&task, op_pin, 0, pages).ret, pages);
+	if (params->limit == DEPLETED) {
+		char *other = cdm_group(group, "hog");
+
+		deplete(&hog, other);
+		free(other);
+	}
+
+	/* And now more. */
+	reply = task_call(&task, op_touch, pages, asked);
+	all = task_call(&task, op_count, 0, pages + asked);
+	CHECK_EQ(all.bad, 0);
+	CHECK_EQ(cdm_pages(payer, cdm_node), all.dev);
+	if (params->row->outcome == RECLAIMS)
+		check_reclaimed(payer, params, &reply, &all, pages, asked);
+	else
+		check_refusals(group, payer, params, &reply, asked);
+	CHECK_EQ(cg_read_key_long(group, "memory.events", "oom "), 0);
+	CHECK_EQ(cg_read_key_long(group, "memory.events", "oom_kill "), 0);
+
+	CHECK_EQ(task_end(&task), 0);
+	if (params->limit == DEPLETED)
+		task_end(&hog);
+	free(payer);
+}
+
+static void run_row(const struct row *row, enum limit limit, bool huge)
+{
+	struct params params = { row, limit, huge };
+	char name[128];
+
+	snprintf(name, sizeof(name), "%s%s at %s, %s pages", row->policy,
+		 row->pinned ? " of what is pinned" : "", limit_names[limit],
+		 huge ? "huge" : "base");
+	cdm_case_arg(name, test_row, &params);
+}
+
+static void run_rows(void)
+{
+	enum limit limit;
+	size_t i;
+
+	for (limit = LIMIT_OWN; limit <= DEPLETED; limit++) {
+		for (i = 0; i < ARRAY_SIZE(rows); i++) {
+			run_row(&rows[i], limit, false);
+			run_row(&rows[i], limit, true);
+		}
+	}
+}
+
+/* The nearest ancestor that does not inherit decides; the root falls back. */
+static void test_inherit(const char *group)
+{
+	static const struct {
+		const char *top, *mid, *leaf;
+		bool fails;
+	} table[] = {
+		{ "inherit", "inherit", "inherit", false },
+		{ "fail", "inherit", "inherit", true },
+		{ "fail", "fallback", "inherit", false },
+		{ "fallback", "fail", "inherit", true },
+		{ "fallback", "fail", "fallback", false },
+		{ "reclaim", "inherit", "fail", true },
+	};
+	struct cdm_reply reply;
+	struct cdm_task task;
+	char *mid, *leaf;
+	size_t i;
+
+	cdm_enable(group, "+cdm");
+	mid = cdm_group(group, "mid");
+	cdm_enable(mid, "+cdm");
+	leaf = cdm_group(mid, "leaf");
+	CHECK_EQ(cdm_limit(leaf, cdm_node, 0), 0);
+	task_start(&task, leaf);
+	for (i = 0; i < ARRAY_SIZE(table); i++) {
+		CHECK_EQ(cdm_write(group, "cdm.policy", "%s", table[i].top), 0);
+		CHECK_EQ(cdm_write(mid, "cdm.policy", "%s", table[i].mid), 0);
+		CHECK_EQ(cdm_write(leaf, "cdm.policy", "%s", table[i].leaf),
+			 0);
+		CHECK_EQ(task_call(&task, op_map, 10, cdm_node).ret, 0);
+		reply = task_call(&task, op_touch, 0, 10);
+		CHECK_EQ(reply.bus, table[i].fails ? 10 : 0);
+		CHECK_EQ(reply.ram, table[i].fails ? 0 : 10);
+	}
+	task_end(&task);
+	free(leaf);
+	free(mid);
+}
+
+/* The policy of the payer counts, not that of the limit's owner. */
+static void test_policy_of_payer(const char *group)
+{
+	char *a, *b;
+	struct cdm_task task[2];
+
+	cdm_enable(group, "+cdm");
+	a = cdm_group(group, "a");
+	b = cdm_group(group, "b");
+	CHECK_EQ(cdm_limit(group, cdm_node, 0), 0);
+	CHECK_EQ(cdm_write(group, "cdm.policy", "fail"), 0);
+	CHECK_EQ(cdm_write(a, "cdm.policy", "fallback"), 0);
+	task_start(&task[0], a);
+	task_start(&task[1], b);
+	task_call(&task[0], op_map, 10, cdm_node);
+	task_call(&task[1], op_map, 10, cdm_node);
+	CHECK_EQ(task_call(&task[0], op_touch, 0, 10).ram, 10);
+	CHECK_EQ(task_call(&task[1], op_touch, 0, 10).bus, 10);
+	task_end(&task[0]);
+	task_end(&task[1]);
+	free(a);
+	free(b);
+}
+
+struct waiter {
+	int poll_fd;
+	int inotify_fd;
+};
+
+static void waiter_open(struct waiter *waiter, const char *group,
+			const char *file)
+{
+	char buf[4096], *path = cg_control(group, file);
+
+	waiter->poll_fd = open(path, O_RDONLY | O_CLOEXEC);
+	CHECK_GT(pread(waiter->poll_fd, buf, sizeof(buf), 0), 0);
+	waiter->inotify_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+	CHECK_GE(inotify_add_watch(waiter->inotify_fd, path, IN_MODIFY), 0);
+	free(path);
+}
+
+static void check_wakes(struct waiter *waiter, bool wakes, int timeout)
+{
+	struct pollfd fds[2] = {
+		{ .fd = waiter->poll_fd, .events = POLLPRI },
+		{ .fd = waiter->inotify_fd, .events = POLLIN },
+	};
+
+	CHECK_EQ(poll(&fds[0], 1, timeout), wakes);
+	CHECK_EQ(poll(&fds[1], 1, timeout), wakes);
+	if (wakes)
+		CHECK_NE(fds[0].revents & POLLPRI, 0);
+}
+
+static void waiter_close(struct waiter *waiter)
+{
+	close(waiter->poll_fd);
+	close(waiter->inotify_fd);
+}
+
+/* Who waits for events of a group is woken by them, and not by others. */
+static void test_wake(const char *group)
+{
+	enum { TOP, TOP_LOCAL, PAYER, PAYER_LOCAL, OTHER, WAITERS };
+	struct waiter waiter[WAITERS];
+	struct cdm_task task;
+	char *payer, *other;
+	int i;
+
+	cdm_enable(group, "+cdm");
+	payer = cdm_group(group, "payer");
+	other = cdm_group(group, "other");
+	waiter_open(&waiter[TOP], group, "cdm.events");
+	waiter_open(&waiter[TOP_LOCAL], group, "cdm.events.local");
+	waiter_open(&waiter[PAYER], payer, "cdm.events");
+	waiter_open(&waiter[PAYER_LOCAL], payer, "cdm.events.local");
+	waiter_open(&waiter[OTHER], other, "cdm.events");
+
+	/* A charge that fits is no event. */
+	CHECK_EQ(cdm_limit(payer, cdm_node, 10), 0);
+	task_start(&task, payer);
+	CHECK_EQ(task_call(&task, op_map, 20, cdm_node).ret, 0);
+	CHECK_EQ(task_call(&task, op_touch, 0, 10).dev, 10);
+	for (i = 0; i < WAITERS; i++)
+		check_wakes(&waiter[i], false, 0);
+
+	CHECK_EQ(task_call(&task, op_touch, 10, 1).ram, 1);
+	check_wakes(&waiter[PAYER_LOCAL], true, 10000);
+	check_wakes(&waiter[PAYER], true, 10000);
+	check_wakes(&waiter[TOP], true, 10000);
+	check_wakes(&waiter[TOP_LOCAL], false, 0);
+	check_wakes(&waiter[OTHER], false, 0);
+	for (i = 0; i < WAITERS; i++)
+		waiter_close(&waiter[i]);
+	task_end(&task);
+	free(payer);
+	free(other);
+}
+
+/*
+ * System calls that would have to fault refused pages in, under fail.
+ */
+
+static struct cdm_reply op_read(struct cdm_buf *buf, long first, long nr)
+{
+	int fd = open("/dev/zero", O_RDONLY);
+	struct cdm_reply reply = buf_errno(read(fd, buf->addr +
+						first * cdm_psize,
+						nr * cdm_psize));
+
+	close(fd);
+	return reply;
+}
+
+static struct cdm_reply op_read_pipe(struct cdm_buf *buf, long first, long nr)
+{
+	struct cdm_reply reply;
+	int fds[2];
+
+	if (pipe(fds) || write(fds[1], "data", 4) != 4)
+		return buf_errno(-1);
+	reply = buf_errno(read(fds[0], buf->addr + first * cdm_psize, nr));
+	close(fds[0]);
+	close(fds[1]);
+	return reply;
+}
+
+static struct cdm_reply op_read_direct(struct cdm_buf *buf, long first, long nr)
+{
+	struct cdm_reply reply;
+	int fd = open("direct", O_RDWR | O_CREAT | O_TRUNC | O_DIRECT, 0600);
+
+	unlink("direct");
+	if (fd < 0 || ftruncate(fd, nr * cdm_psize) ||
+	    fallocate(fd, 0, 0, nr * cdm_psize))
+		return buf_errno(-1);
+	reply = buf_errno(pread(fd, buf->addr + first * cdm_psize,
+				nr * cdm_psize, 0));
+	close(fd);
+	return reply;
+}
+
+static struct cdm_reply op_mlock(struct cdm_buf *buf, long first, long nr)
+{
+	return buf_errno(mlock(buf->addr + first * cdm_psize, nr * cdm_psize));
+}
+
+static struct cdm_reply op_populate(struct cdm_buf *buf, long first, long nr)
+{
+	return buf_errno(madvise(buf->addr + first * cdm_psize,
+				 nr * cdm_psize, MADV_POPULATE_WRITE));
+}
+
+/* MAP_POPULATE takes what it can get; the mapping itself is made. */
+static struct cdm_reply op_map_populate(struct cdm_buf *buf, long pages,
+					long node)
+{
+	char *addr;
+
+	if (sys_set_mempolicy(MPOL_BIND, 1UL << node))
+		return buf_errno(-1);
+	addr = mmap(NULL, pages * cdm_psize, PROT_READ | PROT_WRITE,
+		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	sys_set_mempolicy(MPOL_DEFAULT, 0);
+	if (addr == MAP_FAILED)
+		return buf_errno(-1);
+	buf->addr = addr;
+	buf->pages = pages;
+	return buf_count(buf, 0, pages);
+}
+
+static const struct {
+	const char *name;
+	cdm_op op;
+} syscalls[] = {
+	{ "read of /dev/zero", op_read },
+	{ "read of a pipe", op_read_pipe },
+	{ "read with O_DIRECT", op_read_direct },
+	{ "mlock", op_mlock },
+	{ "madvise(MADV_POPULATE_WRITE)", op_populate },
+};
+
+/* Refused, and the caller is told so: no signal, no endless loop. */
+static void test_syscalls(const char *group)
+{
+	struct cdm_reply reply;
+	struct cdm_task task;
+	size_t i;
+
+	CHECK_EQ(cdm_limit(group, cdm_node, 10), 0);
+	CHECK_EQ(cdm_write(group, "cdm.policy", "fail"), 0);
+	task_start(&task, group);
+	CHECK_EQ(task_call(&task, op_map, 50, cdm_node).ret, 0);
+	CHECK_EQ(task_call(&task, op_touch, 0, 10).dev, 10);
+	for (i = 0; i < ARRAY_SIZE(syscalls); i++) {
+		reply = task_call(&task, syscalls[i].op, 20, 4);
+		if (reply.ret != -ENOMEM && reply.ret != -EFAULT)
+			cdm_fail(__FILE__, __LINE__, "%s gives %ld",
+				 syscalls[i].name, reply.ret);
+		CHECK_EQ(task_call(&task, op_count, 20, 4).dev, 0);
+		CHECK_EQ(cdm_pages(group, cdm_node), 10);
+	}
+	CHECK_GE(local_event(group, "fail"), 4);
+	CHECK_EQ(task_end(&task), 0);
+}
+
+/* A call that can be done in part is: as far as the quota goes. */
+static void test_syscalls_partly(const char *group)
+{
+	struct cdm_task task;
+
+	CHECK_EQ(cdm_limit(group, cdm_node, 10), 0);
+	CHECK_EQ(cdm_write(group, "cdm.policy", "fail"), 0);
+	task_start(&task, group);
+	CHECK_EQ(task_call(&task, op_map, 50, cdm_node).ret, 0);
+	CHECK_EQ(task_call(&task, op_read, 0, 30).ret, 10 * cdm_psize);
+	CHECK_EQ(cdm_pages(group, cdm_node), 10);
+	task_call(&task, op_discard, 0, 50);
+	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
+
+	CHECK_EQ(task_call(&task, op_map_populate, 30, cdm_node).dev, 10);
+	CHECK_EQ(cdm_pages(group, cdm_node), 10);
+	CHECK_EQ(task_end(&task), 0);
+}
+
+static struct cdm_reply op_map_both(struct cdm_buf *buf, long pages, long ram)
+{
+	unsigned long mask = 1UL << cdm_node | 1UL << ram;
+	int ret = buf_map(buf, pages, -1, false);
+
+	if (!ret && sys_set_mempolicy(MPOL_BIND, mask))
+		return buf_errno(-1);
+	return buf_errno(ret);
+}
+
+static struct cdm_reply op_no_policy(struct cdm_buf *buf, long a, long b)
+{
+	(void)buf;
+	(void)a;
+	(void)b;
+	return buf_errno(sys_set_mempolicy(MPOL_DEFAULT, 0));
+}
+
+/* A mask that names RAM as well is never a reason to fail. */
+static void test_mixed_mask(const char *group)
+{
+	struct cdm_reply reply;
+	struct cdm_task task;
+
+	CHECK_EQ(cdm_limit(group, cdm_node, 10), 0);
+	CHECK_EQ(cdm_write(group, "cdm.policy", "fail"), 0);
+	task_start(&task, group);
+	CHECK_EQ(task_call(&task, op_map_both, 100, cdm_ram).ret, 0);
+	reply = task_call(&task, op_touch, 0, 100);
+	CHECK_EQ(reply.bus, 0);
+	CHECK_EQ(reply.dev + reply.ram, 100);
+	CHECK_LE(reply.dev, 10);
+	CHECK_LE(cdm_pages(group, cdm_node), 10);
+	task_call(&task, op_no_policy, 0, 0);
+	CHECK_EQ(task_end(&task), 0);
+}
+
+/* The sibling's pages make way for the one who asks below a shared limit. */
+static void test_reclaim_sibling(const char *group)
+{
+	struct cdm_reply mine, theirs;
+	struct cdm_task task[2];
+	char *a, *b;
+
+	cdm_enable(group, "+cdm");
+	a = cdm_group(group, "a");
+	b = cdm_group(group, "b");
+	CHECK_EQ(cdm_limit(group, cdm_node, 400), 0);
+	CHECK_EQ(cdm_write(group, "cdm.policy", "reclaim,fail"), 0);
+	task_start(&task[0], a);
+	CHECK_EQ(task_call(&task[0], op_map, 400, cdm_node).ret, 0);
+	CHECK_EQ(task_call(&task[0], op_touch, 0, 400).dev, 400);
+	task_start(&task[1], b);
+	CHECK_EQ(task_call(&task[1], op_map, 100, cdm_node).ret, 0);
+	CHECK_EQ(task_call(&task[1], op_touch, 0, 100).bus, 0);
+
+	mine = task_call(&task[1], op_count, 0, 100);
+	theirs = task_call(&task[0], op_count, 0, 400);
+	CHECK_EQ(mine.dev + mine.ram, 100);
+	CHECK_EQ(theirs.dev + theirs.ram, 400);
+	CHECK_GT(mine.dev, 0);
+	CHECK_GT(theirs.ram, 0);
+	CHECK_EQ(mine.bad + theirs.bad, 0);
+	CHECK_LE(mine.dev + theirs.dev, 400);
+	CHECK_EQ(cdm_pages(a, cdm_node), theirs.dev);
+	CHECK_EQ(cdm_pages(b, cdm_node), mine.dev);
+	CHECK_GE(local_event(b, "reclaim"), 1);
+	task_end(&task[0]);
+	task_end(&task[1]);
+	free(a);
+	free(b);
+}
+
+int main(void)
+{
+	cdm_init(3 * 2 * ARRAY_SIZE(rows) + 7);
+	run_rows();
+	cdm_case("inherit takes the nearest ancestor's policy", test_inherit);
+	cdm_case("the policy is that of who pays", test_policy_of_payer);
+	cdm_case("events wake poll and inotify", test_wake);
+	cdm_case("system calls are refused, not signalled", test_syscalls);
+	cdm_case("system calls go as far as the quota does",
+		 test_syscalls_partly);
+	cdm_case("a mask with RAM in it does not fail", test_mixed_mask);
+	cdm_case("reclaim below an ancestor's limit takes from siblings",
+		 test_reclaim_sibling);
+	cdm_exit();
+}
