@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# The verbs of this repository. Sources, builds and logs stay outside of it, in
+# CDM_CACHE (~/.cache/cdm); what is missing on the machine gets installed.
+
+BASE ?= v6.12
+LANE ?= fast
+export BASE LANE V KSRC
+
+MAKEFLAGS += --no-print-directory
+# The scripts find this repository by their own paths, from any directory.
+S := $(dir $(abspath $(lastword $(MAKEFILE_LIST))))scripts/
+export CDM_REPO := $(abspath $(S)..)
+export CDM_VM := $(S)vm
+
+help: ## what can be done, and this is the default
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 18
+	@echo
+	@echo '  BASE=$(BASE)      kernel base, one of:' $(notdir $(wildcard patches/*))
+	@echo '  LANE=$(LANE)       configuration, one of:' \
+		$$(sed '/^#/d; s/\t.*//' $(S)configs/lanes)
+	@echo '  KSRC=<dir>      kernel source to use, in place of the pinned package'
+	@echo '  V=1             show what the kernel build prints'
+
+ready:
+	@$(S)need python
+
+tree: ready ## the kernel source with our files and hooks, in a scratch place
+	@$(S)tree && $(S)where tree
+
+kernel: ready ## build the kernel of LANE
+	@$(S)kernel
+
+shell: kernel ## a shell in a guest with device memory; "exit" leaves it
+	@$(S)vm shell
+
+demo: kernel ## three groups, three policies, one small device: a table
+	@CDM_BUILD=$$($(S)where programs) CDM_LANE=$(LANE) \
+		$(CDM_REPO)/tools/testing/cdm/demo/run.sh
+
+check: ready ## every check and test; ends with "N passed, N failed"
+	@$(S)check
+
+test: ready ## one of them: T=<name>; without T, their names
+	@$(S)check $(if $(T),$(T),--list)
+
+refresh: ready ## write what was edited in the tree back to this repository
+	@$(S)tree refresh
+
+patches: ready ## a series to mail, with cover letter, in OUT (./out)
+	@$(S)series $(or $(OUT),out)
+
+deb: kernel ## installable kernel packages of LANE
+	@$(S)deb
+
+stat: ## changed lines in existing kernel files, by file
+	@$(S)stat
+
+clean: ## remove what was built from this clone
+	@$(S)where --clean
+
+.PHONY: help ready tree kernel shell demo check test refresh patches deb stat clean
