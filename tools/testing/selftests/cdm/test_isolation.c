@@ -569,31 +569,68 @@ static unsigned long ram_mask(void)
 	return mask;
 }
 
-static void test_policies(const char *group)
+/* Nodes that a policy of the test names. */
+enum named { NONE, RAM, ALL };
+
+static unsigned long named_mask(enum named named)
 {
-	static const struct { int mode; bool ram; } policies[] = {
-		{ MPOL_DEFAULT, false },
-		{ MPOL_LOCAL, false },
-		{ MPOL_PREFERRED, false },
-		{ MPOL_PREFERRED, true },
-		{ MPOL_BIND, true },
-		{ MPOL_INTERLEAVE, true },
-	};
-	long pages = mib_pages(SOME_MIB);
+	int nodes[CDM_MAX_NODES], nr, i;
+	unsigned long mask = 0;
+
+	if (named == RAM)
+		return ram_mask();
+	nr = node_list("/sys/devices/system/node/has_memory", nodes,
+		       CDM_MAX_NODES);
+	for (i = 0; i < nr && named == ALL; i++)
+		mask |= 1UL << nodes[i];
+	return mask;
+}
+
+static struct cdm_reply touch_under(const char *group, int mode,
+				    enum named named, long pages)
+{
 	struct cdm_reply reply;
 	struct cdm_task task;
+
+	task_start(&task, group);
+	CHECK_EQ(task_call(&task, op_policy, mode, named_mask(named)).ret, 0);
+	CHECK_EQ(task_call(&task, op_map, pages, -1).ret, 0);
+	reply = task_call(&task, op_touch, 0, pages);
+	CHECK_EQ(reply.ok, pages);
+	task_call(&task, op_policy, MPOL_DEFAULT, 0);
+	task_end(&task);
+	return reply;
+}
+
+static void test_policies(const char *group)
+{
+	static const struct { int mode; enum named named; } policies[] = {
+		{ MPOL_DEFAULT, NONE },
+		{ MPOL_LOCAL, NONE },
+		{ MPOL_PREFERRED, NONE },
+		{ MPOL_PREFERRED, RAM },
+		{ MPOL_BIND, RAM },
+		{ MPOL_INTERLEAVE, RAM },
+		{ MPOL_INTERLEAVE, ALL },
+	};
+	long pages = mib_pages(SOME_MIB);
 	size_t i;
 
-	for (i = 0; i < ARRAY_SIZE(policies); i++) {
-		task_start(&task, group);
-		CHECK_EQ(task_call(&task, op_policy, policies[i].mode,
-				   policies[i].ram ? ram_mask() : 0).ret, 0);
-		CHECK_EQ(task_call(&task, op_map, pages, -1).ret, 0);
-		reply = task_call(&task, op_touch, 0, pages);
-		CHECK_EQ(reply.ram, pages);
-		task_end(&task);
-	}
+	for (i = 0; i < ARRAY_SIZE(policies); i++)
+		CHECK_EQ(touch_under(group, policies[i].mode,
+				     policies[i].named, pages).ram, pages);
 	check_untouched();
+}
+
+/* To insist on the very nodes that are named is to ask for each. */
+static void test_policy_static(const char *group)
+{
+	struct cdm_reply reply;
+
+	reply = touch_under(group, MPOL_INTERLEAVE | MPOL_F_STATIC_NODES, ALL,
+			    300);
+	CHECK_EQ(reply.dev, 100);
+	CHECK_EQ(reply.ram, 200);
 }
 
 /* Two tasks on two CPUs share pages: hinting faults move them about. */
@@ -806,7 +843,7 @@ static void run(const char *name, void (*fn)(const char *group),
 
 int main(void)
 {
-	cdm_init(21);
+	cdm_init(22);
 	before = device_state();
 	run("base pages beyond RAM", test_anon, NULL);
 	run("huge pages beyond RAM", test_thp, THP_ENABLED);
@@ -824,6 +861,8 @@ int main(void)
 	run("khugepaged never adds to the device", test_khugepaged,
 	    KHUGEPAGED);
 	run("policies that do not name the device", test_policies, NULL);
+	run("interleave that insists on the device", test_policy_static,
+	    NULL);
 	run("NUMA balancing", test_numa_balancing, BALANCING);
 	run("demotion of RAM under pressure", test_demotion, DEMOTION);
 	run("the device's memory tier is above RAM's", test_tier, NULL);
