@@ -1,0 +1,316 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Coherent device memory (CDM): NUMA nodes whose memory belongs to a device.
+ *
+ * This is the one header that the hooks in mm/ and kernel/ include. Each hook
+ * is an inline that costs a patched-out branch until the first CDM node is
+ * known, and nothing at all without CONFIG_CGROUP_CDM.
+ *
+ * See Documentation/mm/cdm.rst.
+ */
+#ifndef _LINUX_CDM_H
+#define _LINUX_CDM_H
+
+#include <linux/errno.h>
+#include <linux/gfp_types.h>
+#include <linux/jump_label.h>
+#include <linux/migrate.h>
+#include <linux/mm_types.h>
+#include <linux/nodemask.h>
+#include <linux/sched.h>
+
+struct mempolicy;
+struct numa_meminfo;
+struct seq_file;
+struct sysinfo;
+
+/**
+ * struct cdm_scope - names who pays when current is not the payer
+ * @src:	folio being migrated: its owner pays; NULL if @mm names the payer
+ * @mm:		address space that the work is done for, or NULL
+ * @refused:	set by the allocator: the payer had no room on the node
+ * @outer:	scope that this one hides until it ends
+ *
+ * Lives on the stack between cdm_scope_begin() and cdm_scope_end() and is only
+ * looked at by its own task, so it needs no lock. Interrupts ignore it.
+ */
+struct cdm_scope {
+	struct folio *src;
+	struct mm_struct *mm;
+	bool refused;
+	struct cdm_scope *outer;
+};
+
+#ifdef CONFIG_CGROUP_CDM
+
+DECLARE_STATIC_KEY_FALSE(cdm_key);
+
+/* Nodes marked as CDM, with or without memory. Bits are only ever set after boot. */
+extern nodemask_t cdm_nodes;
+
+/* True once a CDM node is known. */
+static inline bool cdm_enabled(void)
+{
+	return static_branch_unlikely(&cdm_key);
+}
+
+/* May be called with NUMA_NO_NODE. */
+static inline bool cdm_node(int nid)
+{
+	return cdm_enabled() && nid >= 0 && node_isset(nid, cdm_nodes);
+}
+
+static inline bool cdm_folio(const struct folio *folio)
+{
+	return cdm_node(folio_nid(folio));
+}
+
+struct page *cdm_alloc_pages(gfp_t gfp, unsigned int order, int nid, nodemask_t *nodemask);
+void __cdm_free_pages(struct page *page, unsigned int order);
+void __cdm_migrate_owner(struct folio *dst, struct folio *src);
+struct folio *__cdm_get_new_folio(new_folio_t get_new_folio, struct folio *src,
+				  unsigned long private);
+int __cdm_migrate_error(struct folio *src, struct list_head *ret);
+struct mempolicy *__cdm_readahead_policy(struct mempolicy *mpol);
+
+/*
+ * The door in: does this request name a CDM node? Zonelists keep every other
+ * request away, so nothing else has to be asked in the allocator.
+ */
+static inline bool cdm_wants(int nid, const nodemask_t *nodemask)
+{
+	if (!cdm_enabled())
+		return false;
+	return nodemask ? nodes_intersects(*nodemask, cdm_nodes) : node_isset(nid, cdm_nodes);
+}
+
+/* The door out: ends the charge of 1 << @order pages. Any context. */
+static inline void cdm_free_pages(struct page *page, unsigned int order)
+{
+	if (cdm_node(page_to_nid(page)))
+		__cdm_free_pages(page, order);
+}
+
+static inline void cdm_scope_begin(struct cdm_scope *scope, struct folio *src,
+				   struct mm_struct *mm)
+{
+	scope->src = src;
+	scope->mm = mm;
+	scope->refused = false;
+	scope->outer = current->cdm_scope;
+	current->cdm_scope = scope;
+}
+
+static inline void cdm_scope_end(struct cdm_scope *scope)
+{
+	current->cdm_scope = scope->outer;
+}
+
+/*
+ * handle_mm_fault(): a fault on behalf of another address space is paid for by
+ * that space, and a page that policy refused is a SIGBUS: VM_FAULT_OOM would
+ * only repeat the fault for ever. Callers without a user to signal (GUP, faults
+ * of the kernel) keep VM_FAULT_OOM and turn it into -ENOMEM or -EFAULT.
+ */
+static inline void cdm_enter_fault(struct cdm_scope *scope, struct mm_struct *mm)
+{
+	if (!cdm_enabled())
+		return;
+	current->cdm_refused = 0;
+	if (mm != current->mm)
+		cdm_scope_begin(scope, NULL, mm);
+}
+
+static inline vm_fault_t cdm_exit_fault(struct cdm_scope *scope, struct mm_struct *mm,
+					vm_fault_t ret, unsigned int flags)
+{
+	if (!cdm_enabled())
+		return ret;
+	/* The key may have been enabled after cdm_enter_fault(). */
+	if (current->cdm_scope == scope)
+		cdm_scope_end(scope);
+	if (unlikely(ret & VM_FAULT_OOM) && current->cdm_refused && (flags & FAULT_FLAG_USER))
+		ret = (ret & ~VM_FAULT_OOM) | VM_FAULT_SIGBUS;
+	return ret;
+}
+
+/* migrate_folio_unmap() and its hugetlb twin: the owner of @src pays for the copy. */
+static inline struct folio *cdm_get_new_folio(new_folio_t get_new_folio, struct folio *src,
+					      unsigned long private)
+{
+	if (!cdm_enabled())
+		return get_new_folio(src, private);
+	return __cdm_get_new_folio(get_new_folio, src, private);
+}
+
+/*
+ * The error for a folio that got no copy: -ENOMEM ends the whole batch, so one
+ * owner's full quota is reported for its folio alone.
+ */
+static inline int cdm_migrate_error(struct folio *src, struct list_head *ret)
+{
+	return cdm_enabled() ? __cdm_migrate_error(src, ret) : -ENOMEM;
+}
+
+/* folio_migrate_flags(): @dst took the place of @src. */
+static inline void cdm_migrate_owner(struct folio *dst, struct folio *src)
+{
+	if (cdm_folio(dst))
+		__cdm_migrate_owner(dst, src);
+}
+
+/* can_demote(): CDM goes to RAM whether or not RAM goes to slower memory. */
+static inline bool cdm_can_demote(int nid)
+{
+	return cdm_node(nid);
+}
+
+/* Swap readahead brings neighbours of other owners: only the page @wanted is by policy. */
+static inline struct mempolicy *cdm_readahead_policy(struct mempolicy *mpol, bool wanted)
+{
+	return cdm_enabled() && !wanted ? __cdm_readahead_policy(mpol) : mpol;
+}
+
+/* Pages to count as RAM of @count that appeared at or left @page. */
+static inline long cdm_ram_pages(const struct page *page, long count)
+{
+	return cdm_node(page_to_nid(page)) ? 0 : count;
+}
+
+nodemask_t *cdm_ram_nodes(void);
+bool cdm_collapse_abort(int nid, const u32 *node_load);
+void cdm_fallback_exclude(int nid, nodemask_t *used);
+void cdm_mpol_nodes(unsigned short mode, unsigned short flags, nodemask_t *nodes,
+		    const nodemask_t *allowed);
+void cdm_drop_nodes(nodemask_t *nodes);
+long cdm_available(long available);
+void cdm_si_meminfo(struct sysinfo *val);
+void cdm_report_meminfo(struct seq_file *m);
+void cdm_numa_init(struct numa_meminfo *mi);
+
+int cdm_node_register(int nid);
+
+/* In mm/page_alloc.c and mm/vmscan.c, for mm/cdm/ alone. */
+struct page *__alloc_pages_raw(gfp_t gfp, unsigned int order, int nid, nodemask_t *nodemask);
+unsigned long mem_cgroup_demote_node(struct mem_cgroup *root, struct pglist_data *pgdat,
+				     unsigned long nr_pages, gfp_t gfp);
+
+#else /* !CONFIG_CGROUP_CDM */
+
+static inline bool cdm_enabled(void)
+{
+	return false;
+}
+
+static inline bool cdm_node(int nid)
+{
+	return false;
+}
+
+static inline bool cdm_folio(const struct folio *folio)
+{
+	return false;
+}
+
+static inline bool cdm_wants(int nid, const nodemask_t *nodemask)
+{
+	return false;
+}
+
+static inline struct page *cdm_alloc_pages(gfp_t gfp, unsigned int order, int nid,
+					   nodemask_t *nodemask)
+{
+	return NULL;
+}
+
+static inline void cdm_free_pages(struct page *page, unsigned int order)
+{
+}
+
+static inline void cdm_enter_fault(struct cdm_scope *scope, struct mm_struct *mm)
+{
+}
+
+static inline vm_fault_t cdm_exit_fault(struct cdm_scope *scope, struct mm_struct *mm,
+					vm_fault_t ret, unsigned int flags)
+{
+	return ret;
+}
+
+static inline struct folio *cdm_get_new_folio(new_folio_t get_new_folio, struct folio *src,
+					      unsigned long private)
+{
+	return get_new_folio(src, private);
+}
+
+static inline int cdm_migrate_error(struct folio *src, struct list_head *ret)
+{
+	return -ENOMEM;
+}
+
+static inline void cdm_migrate_owner(struct folio *dst, struct folio *src)
+{
+}
+
+static inline bool cdm_can_demote(int nid)
+{
+	return false;
+}
+
+static inline struct mempolicy *cdm_readahead_policy(struct mempolicy *mpol, bool wanted)
+{
+	return mpol;
+}
+
+static inline long cdm_ram_pages(const struct page *page, long count)
+{
+	return count;
+}
+
+static inline nodemask_t *cdm_ram_nodes(void)
+{
+	return &node_states[N_MEMORY];
+}
+
+static inline bool cdm_collapse_abort(int nid, const u32 *node_load)
+{
+	return false;
+}
+
+static inline void cdm_fallback_exclude(int nid, nodemask_t *used)
+{
+}
+
+static inline void cdm_mpol_nodes(unsigned short mode, unsigned short flags, nodemask_t *nodes,
+				  const nodemask_t *allowed)
+{
+}
+
+static inline void cdm_drop_nodes(nodemask_t *nodes)
+{
+}
+
+static inline long cdm_available(long available)
+{
+	return available;
+}
+
+static inline void cdm_si_meminfo(struct sysinfo *val)
+{
+}
+
+static inline void cdm_report_meminfo(struct seq_file *m)
+{
+}
+
+static inline void cdm_numa_init(struct numa_meminfo *mi)
+{
+}
+
+static inline int cdm_node_register(int nid)
+{
+	return -EOPNOTSUPP;
+}
+
+#endif /* CONFIG_CGROUP_CDM */
+#endif /* _LINUX_CDM_H */

@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Between the cdm controller (kernel/cgroup/cdm.c), which counts and knows no
+ * pages, and mm/cdm/, which knows pages and asks the controller.
+ */
+#ifndef _LINUX_CDM_CGROUP_H
+#define _LINUX_CDM_CGROUP_H
+
+#include <linux/cache.h>
+#include <linux/cgroup.h>
+#include <linux/list.h>
+#include <linux/refcount.h>
+#include <linux/spinlock.h>
+#include <linux/workqueue.h>
+
+struct mm_struct;
+
+/* Nodes that can be CDM at a time: bounds the counter pointers of a group. */
+#define CDM_MAX_NODES	64
+
+/* No limit, in pages. */
+#define CDM_MAX		ULONG_MAX
+
+/**
+ * enum cdm_policy - what happens when a charge does not fit
+ * @CDM_INHERIT: what the nearest ancestor says; the root says @CDM_FALLBACK
+ * @CDM_FALLBACK: take RAM
+ * @CDM_RECLAIM: demote colder pages of the node to RAM and retry, then take RAM
+ * @CDM_RECLAIM_FAIL: demote and retry, then fail
+ * @CDM_FAIL: fail
+ */
+enum cdm_policy {
+	CDM_INHERIT,
+	CDM_FALLBACK,
+	CDM_RECLAIM,
+	CDM_RECLAIM_FAIL,
+	CDM_FAIL,
+	CDM_NR_POLICIES,
+};
+
+/**
+ * enum cdm_event - lines of cdm.events
+ * @CDM_EV_MAX: the limit of this group refused a charge
+ * @CDM_EV_DEPLETED: the node had no page although the limits had room
+ * @CDM_EV_FALLBACK: a request of this group went to RAM, or its page stayed there
+ * @CDM_EV_FAIL: a request of this group failed
+ * @CDM_EV_RECLAIM: pages were demoted to make room for a request of this group
+ */
+enum cdm_event {
+	CDM_EV_MAX,
+	CDM_EV_DEPLETED,
+	CDM_EV_FALLBACK,
+	CDM_EV_FAIL,
+	CDM_EV_RECLAIM,
+	CDM_NR_EVENTS,
+};
+
+/**
+ * struct cdm_counter - pages of one group on one node
+ * @parent:	same node's counter in the parent group; NULL in the root
+ * @usage:	pages charged to the group and those below it, those that wait in
+ *		per-CPU stocks included
+ * @max:	limit on @usage, or CDM_MAX
+ * @peak:	high-water mark of @usage: above that of the true usage by no more
+ *		than what the stocks hold
+ * @fd_peak:	the same since the last reset through some open file
+ * @own:	part of @usage that is charged to this very group
+ * @dead:	the group was removed: @usage has moved to the parent, only @own counts
+ * @has_line:	@max was set for this node, else by "default"; under cdm_mutex
+ * @events:	of the group and those below it
+ * @events_local: of the group alone
+ *
+ * All but @has_line and the constant @parent are under the node's lock; readers
+ * that only show a number take no lock.
+ */
+struct cdm_counter {
+	struct cdm_counter *parent;
+	unsigned long usage;
+	unsigned long max;
+	unsigned long peak;
+	unsigned long fd_peak;
+	unsigned long own;
+	bool dead;
+	bool has_line;
+	unsigned long events[CDM_NR_EVENTS];
+	unsigned long events_local[CDM_NR_EVENTS];
+};
+
+struct cdm_group;
+
+/**
+ * struct cdm_owner - who a page is charged to
+ * @id:		what the owner table of a node holds for each page; 0 is nobody
+ * @ref:	one for the group, each child, each node with @own pages, each user
+ * @parent:	owner of the parent group; NULL in the root; constant
+ * @group:	RCU: the group, NULL once it was removed
+ * @policy:	what cdm.policy says; read without a lock
+ * @free_work:	frees the owner where sleeping is allowed
+ * @rcu:	defers the free past readers that found the owner by its id
+ * @counter:	by node index; published by a release store and then constant
+ *
+ * Outlives its group: pages keep their owner's id when the group is removed,
+ * and the last page that goes takes the owner with it. So removal costs the
+ * same whatever the number of pages.
+ */
+struct cdm_owner {
+	u16 id;
+	refcount_t ref;
+	struct cdm_owner *parent;
+	struct cdm_group __rcu *group;
+	enum cdm_policy policy;
+	struct work_struct free_work;
+	struct rcu_head rcu;
+	struct cdm_counter *counter[CDM_MAX_NODES];
+};
+
+/* kernel/cgroup/cdm.c */
+extern bool cdm_off;
+
+int cdm_cgroup_add_node(unsigned int idx, int nid);
+u16 cdm_try_charge(struct cdm_owner *owner, unsigned int idx, unsigned int nr,
+		   struct cdm_owner **limit);
+void cdm_uncharge(u16 id, unsigned int idx, unsigned int nr);
+void cdm_drain(unsigned int idx);
+unsigned long cdm_headroom(struct cdm_owner *owner, unsigned int idx);
+unsigned long cdm_excess(struct cdm_owner *owner, unsigned int idx);
+unsigned long cdm_usage(struct cdm_owner *owner, unsigned int idx);
+
+struct cdm_owner *cdm_owner_of_mm(struct mm_struct *mm);
+struct cdm_owner *cdm_owner_of_current(void);
+struct cdm_owner *cdm_owner_of_css(struct cgroup_subsys_state *css);
+struct cdm_owner *cdm_owner_by_id(u16 id);
+struct cdm_owner *cdm_owner_get(struct cdm_owner *owner);
+void cdm_owner_put(struct cdm_owner *owner);
+enum cdm_policy cdm_effective_policy(const struct cdm_owner *owner);
+struct cgroup_subsys_state *cdm_owner_memcg(struct cdm_owner *owner);
+void cdm_event(struct cdm_owner *owner, unsigned int idx, enum cdm_event ev);
+
+/* mm/cdm/node.c */
+int cdm_node_idx(int nid);
+int cdm_idx_node(unsigned int idx);
+unsigned long cdm_node_capacity(unsigned int idx);
+
+/* mm/cdm/reclaim.c */
+void cdm_reclaim_excess(struct cdm_owner *owner, unsigned int idx);
+
+#endif /* _LINUX_CDM_CGROUP_H */

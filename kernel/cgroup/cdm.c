@@ -1,0 +1,1314 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Coherent device memory (cdm) controller for cgroup v2
+ *
+ * Limits how much memory of each coherent device node (see mm/cdm/) a group
+ * may hold. This file counts: it knows groups, limits and events, but neither
+ * pages nor zones. mm/cdm/ charges before it takes a page from a node, and
+ * uncharges when the page is free again.
+ *
+ * Exactness is the point. A limit of N pages lets exactly N pages be had, at
+ * any depth of the tree, and the usage is at or below the limit at every
+ * instant. So all counters of one node change under one lock, in two passes:
+ * look whether every level has room, then add to every level. No level is ever
+ * charged for a request that a higher one refuses. The lock is no hotter than
+ * the zone lock of the same node, because both are taken once per batch: a CPU
+ * keeps a few pages of charge in its stock (struct cdm_stock), and a limit is
+ * called reached only after all stocks were drained.
+ *
+ * The surprising rule: a page is charged to a struct cdm_owner, which outlives
+ * the group. When a group is removed its usage, which the parent's contains
+ * anyway, is forgotten, and pages that it leaves behind uncharge from the
+ * parent upwards.
+ *
+ * Lock order:
+ *
+ *   cgroup_mutex
+ *     cdm_mutex
+ *       cdm_count[].lock	(raw, interrupts off; innermost)
+ *
+ * cdm_mutex: the list of groups, the set of nodes, limits as configured.
+ * cdm_count[].lock: the counters of one node in all groups.
+ * A CPU's stock is touched by that CPU alone, with interrupts off.
+ */
+#include <linux/cdm.h>
+#include <linux/cdm_cgroup.h>
+#include <linux/cpuhotplug.h>
+#include <linux/ctype.h>
+#include <linux/idr.h>
+#include <linux/kstrtox.h>
+#include <linux/limits.h>
+#include <linux/mutex.h>
+#include <linux/percpu.h>
+#include <linux/rcupdate.h>
+#include <linux/sched/mm.h>
+#include <linux/seq_file.h>
+#include <linux/slab.h>
+#include <linux/smp.h>
+#include <linux/string.h>
+
+/* Pages taken ahead by a charge, and kept at most by an uncharge. */
+#define CDM_BATCH	64U
+#define CDM_STOCK_MAX	(2 * CDM_BATCH)
+#define CDM_STOCK_SLOTS	8
+
+/**
+ * struct cdm_group - the cdm part of a cgroup
+ * @css:	base
+ * @owner:	who its pages are charged to; constant
+ * @default_max: limit, in pages, on nodes without a line of their own; cdm_mutex
+ * @list:	in cdm_groups, parents before children; cdm_mutex
+ * @watchers:	open files that have reset cdm.peak; cdm_mutex
+ * @events_file: cdm.events, to notify
+ * @events_local_file: cdm.events.local, to notify
+ */
+struct cdm_group {
+	struct cgroup_subsys_state css;
+	struct cdm_owner *owner;
+	unsigned long default_max;
+	struct list_head list;
+	struct list_head watchers;
+	struct cgroup_file events_file;
+	struct cgroup_file events_local_file;
+};
+
+/**
+ * struct cdm_peak_watcher - an open cdm.peak that was reset
+ * @list:	in the group's @watchers
+ * @of:		the open file
+ * @value:	by node index: highest usage since this file's reset, as far as it
+ *		is not in the counter's @fd_peak
+ */
+struct cdm_peak_watcher {
+	struct list_head list;
+	struct kernfs_open_file *of;
+	unsigned long value[CDM_MAX_NODES];
+};
+
+/**
+ * struct cdm_count - what is common to all counters of one node
+ * @lock:	protects every struct cdm_counter of the node
+ * @stocked:	CPUs whose stock may hold pages of the node; a bit is set by its
+ *		CPU before it keeps pages, and cleared by it when it has none
+ */
+struct cdm_count {
+	raw_spinlock_t lock;
+	struct cpumask stocked;
+} ____cacheline_aligned_in_smp;
+
+/*
+ * Charge held by a CPU, by owner and node: the owner's id, the node's index and
+ * the number of pages in one word, so that a reader on another CPU sees a
+ * consistent slot. Written by its own CPU only, interrupts off. At most
+ * CDM_STOCK_SLOTS * CDM_STOCK_MAX pages.
+ */
+struct cdm_stock {
+	u64 slot[CDM_STOCK_SLOTS];
+};
+
+#define SLOT_NR_MASK	0xffffffffULL
+#define SLOT_KEY(id, idx)	((u64)(id) << 48 | (u64)(idx) << 32)
+#define SLOT_ID(slot)	((u16)((slot) >> 48))
+#define SLOT_IDX(slot)	((unsigned int)((slot) >> 32) & 0xffff)
+#define SLOT_NR(slot)	((unsigned int)((slot) & SLOT_NR_MASK))
+
+static DEFINE_PER_CPU_ALIGNED(struct cdm_stock, cdm_stock);
+
+static struct cdm_count cdm_count[CDM_MAX_NODES] = {
+	[0 ... CDM_MAX_NODES - 1] = {
+		.lock = __RAW_SPIN_LOCK_UNLOCKED(cdm_count.lock),
+	},
+};
+
+static DEFINE_MUTEX(cdm_mutex);
+static LIST_HEAD(cdm_groups);
+static struct cdm_group *cdm_root;
+static unsigned int cdm_nr_nodes;	/* indices in use; cdm_mutex, read anywhere */
+
+/* Owners by id. Changed under cdm_mutex, read under RCU. */
+static DEFINE_IDR(cdm_owners);
+
+/* Boot option cdm=off. */
+bool cdm_off __ro_after_init;
+
+static struct cdm_group *css_cdm(struct cgroup_subsys_state *css)
+{
+	return css ? container_of(css, struct cdm_group, css) : NULL;
+}
+
+/*
+ * Owners
+ */
+
+/**
+ * cdm_owner_by_id - find an owner
+ * @id: what an owner table holds, not 0
+ *
+ * Context: RCU read side, or the caller knows of a page charged to @id.
+ * Return: the owner, or NULL.
+ */
+struct cdm_owner *cdm_owner_by_id(u16 id)
+{
+	return idr_find(&cdm_owners, id);
+}
+
+/**
+ * cdm_owner_get - take a reference, on the owner or its nearest living ancestor
+ * @owner: from a lookup
+ *
+ * Context: RCU read side.
+ * Return: an owner with a reference.
+ */
+struct cdm_owner *cdm_owner_get(struct cdm_owner *owner)
+{
+	while (!refcount_inc_not_zero(&owner->ref))
+		owner = owner->parent;
+	return owner;
+}
+
+static void cdm_owner_free_rcu(struct rcu_head *head)
+{
+	struct cdm_owner *owner = container_of(head, struct cdm_owner, rcu);
+	int i;
+
+	if (owner->parent)
+		cdm_owner_put(owner->parent);
+	for (i = 0; i < CDM_MAX_NODES; i++)
+		kfree(owner->counter[i]);
+	kfree(owner);
+}
+
+static void cdm_owner_free(struct work_struct *work)
+{
+	struct cdm_owner *owner = container_of(work, struct cdm_owner, free_work);
+
+	mutex_lock(&cdm_mutex);
+	idr_remove(&cdm_owners, owner->id);
+	mutex_unlock(&cdm_mutex);
+
+	/* Somebody may have found the owner by id, and walk up its counters. */
+	call_rcu(&owner->rcu, cdm_owner_free_rcu);
+}
+
+/**
+ * cdm_owner_put - drop a reference
+ * @owner: with a reference
+ *
+ * Context: any.
+ */
+void cdm_owner_put(struct cdm_owner *owner)
+{
+	if (refcount_dec_and_test(&owner->ref))
+		queue_work(system_unbound_wq, &owner->free_work);
+}
+
+/**
+ * cdm_owner_of_css - owner of a group
+ * @css: of cdm
+ *
+ * Context: the css does not go away: a reference, or RCU.
+ * Return: the owner.
+ */
+struct cdm_owner *cdm_owner_of_css(struct cgroup_subsys_state *css)
+{
+	return css_cdm(css)->owner;
+}
+
+/**
+ * cdm_owner_of_mm - who pays for pages of an address space
+ * @mm: the address space
+ *
+ * The group of the process that owns @mm, whatever group the thread is in that
+ * does the work. Without an owner (the process exits) the root.
+ *
+ * Context: RCU read side.
+ * Return: the owner.
+ */
+struct cdm_owner *cdm_owner_of_mm(struct mm_struct *mm)
+{
+	struct task_struct *task = rcu_dereference(mm->owner);
+
+	if (unlikely(!task))
+		return cdm_root->owner;
+	return cdm_owner_of_css(task_css(task, cdm_cgrp_id));
+}
+
+/**
+ * cdm_owner_of_current - who pays for what current allocates
+ *
+ * Context: RCU read side.
+ * Return: the owner: that of current's address space, or of a kernel thread's
+ * own group.
+ */
+struct cdm_owner *cdm_owner_of_current(void)
+{
+	if (current->mm)
+		return cdm_owner_of_mm(current->mm);
+	return cdm_owner_of_css(task_css(current, cdm_cgrp_id));
+}
+
+/**
+ * cdm_effective_policy - policy that applies to an owner
+ * @owner: the owner
+ *
+ * Context: any; the owner does not go away.
+ * Return: anything but CDM_INHERIT.
+ */
+enum cdm_policy cdm_effective_policy(const struct cdm_owner *owner)
+{
+	for (; owner; owner = owner->parent) {
+		enum cdm_policy policy = READ_ONCE(owner->policy);
+
+		if (policy != CDM_INHERIT)
+			return policy;
+	}
+	return CDM_FALLBACK;
+}
+
+/**
+ * cdm_owner_memcg - the memory group whose LRU lists hold an owner's pages
+ * @owner: with a reference
+ *
+ * Context: process context.
+ * Return: css of the memory controller with a reference, or NULL if the group
+ * was removed.
+ */
+struct cgroup_subsys_state *cdm_owner_memcg(struct cdm_owner *owner)
+{
+	struct cgroup_subsys_state *css = NULL;
+	struct cdm_group *group;
+
+	rcu_read_lock();
+	group = rcu_dereference(owner->group);
+	if (group)
+		css = cgroup_get_e_css(group->css.cgroup, &memory_cgrp_subsys);
+	rcu_read_unlock();
+	return css;
+}
+
+static bool cdm_owner_below(const struct cdm_owner *owner, const struct cdm_owner *ancestor)
+{
+	for (; owner; owner = owner->parent)
+		if (owner == ancestor)
+			return true;
+	return false;
+}
+
+/*
+ * Counters
+ */
+
+/*
+ * The owner that a charge to @owner goes to: itself, or the nearest ancestor
+ * whose group still exists. The root always does.
+ */
+static struct cdm_owner *cdm_live_owner(struct cdm_owner *owner, unsigned int idx)
+{
+	struct cdm_counter *c;
+
+	for (;;) {
+		c = smp_load_acquire(&owner->counter[idx]);
+		if (c && !READ_ONCE(c->dead))
+			return owner;
+		owner = owner->parent;
+	}
+}
+
+/*
+ * How many pages fit at @c and above, and in @limit the lowest counter without
+ * room for @nr. Node's lock held.
+ */
+static unsigned long cdm_room(struct cdm_counter *c, unsigned long nr, struct cdm_counter **limit)
+{
+	unsigned long room = CDM_MAX;
+
+	*limit = NULL;
+	for (; c; c = c->parent) {
+		unsigned long left = c->max > c->usage ? c->max - c->usage : 0;
+
+		if (c->max == CDM_MAX)
+			continue;
+		room = min(room, left);
+		if (left < nr && !*limit)
+			*limit = c;
+	}
+	return room;
+}
+
+static void cdm_add(struct cdm_owner *owner, unsigned int idx, unsigned long nr)
+{
+	struct cdm_counter *c = owner->counter[idx];
+
+	lockdep_assert_held(&cdm_count[idx].lock);
+	if (!c->own)
+		refcount_inc(&owner->ref);
+	c->own += nr;
+	for (; c; c = c->parent) {
+		unsigned long usage = c->usage + nr;
+
+		WRITE_ONCE(c->usage, usage);
+		if (usage > c->peak)
+			WRITE_ONCE(c->peak, usage);
+		if (usage > c->fd_peak)
+			WRITE_ONCE(c->fd_peak, usage);
+	}
+}
+
+/* Take @nr pages off the owner. Any context. */
+static void cdm_sub(struct cdm_owner *owner, unsigned int idx, unsigned long nr)
+{
+	struct cdm_counter *c = owner->counter[idx];
+	unsigned long flags;
+	bool last;
+
+	raw_spin_lock_irqsave(&cdm_count[idx].lock, flags);
+	if (WARN_ONCE(!c || c->own < nr, "cdm: owner %u gives back %lu pages of %lu\n",
+		      owner->id, nr, c ? c->own : 0)) {
+		raw_spin_unlock_irqrestore(&cdm_count[idx].lock, flags);
+		return;
+	}
+	c->own -= nr;
+	last = !c->own;
+	for (; c; c = c->parent)
+		if (!c->dead)
+			WRITE_ONCE(c->usage, c->usage - nr);
+	raw_spin_unlock_irqrestore(&cdm_count[idx].lock, flags);
+
+	if (last)
+		cdm_owner_put(owner);
+}
+
+static void cdm_flush_slot(u64 slot)
+{
+	if (SLOT_NR(slot))
+		cdm_sub(cdm_owner_by_id(SLOT_ID(slot)), SLOT_IDX(slot), SLOT_NR(slot));
+}
+
+static u64 *cdm_slot(u16 id, unsigned int idx)
+{
+	return this_cpu_ptr(&cdm_stock.slot[(id + idx) % CDM_STOCK_SLOTS]);
+}
+
+/* Put @nr pages into this CPU's stock. Interrupts off. */
+static void cdm_keep(u16 id, unsigned int idx, unsigned int nr)
+{
+	struct cpumask *stocked = &cdm_count[idx].stocked;
+	u64 *slot = cdm_slot(id, idx), old = *slot;
+	int cpu = smp_processor_id();
+
+	if (!cpumask_test_cpu(cpu, stocked))
+		cpumask_set_cpu(cpu, stocked);
+	WRITE_ONCE(*slot, SLOT_KEY(id, idx) | nr);
+	if ((old ^ SLOT_KEY(id, idx)) >> 32)
+		cdm_flush_slot(old);
+}
+
+/*
+ * Refill this CPU's stock and take @nr pages. Interrupts off, @owner lives for
+ * the node. Fails with the limit if @nr does not fit.
+ */
+static bool cdm_charge_locked(struct cdm_owner *owner, unsigned int idx, unsigned int nr,
+			      struct cdm_counter **limit, unsigned int *extra)
+{
+	struct cdm_counter *c = owner->counter[idx];
+	unsigned long room;
+
+	lockdep_assert_held(&cdm_count[idx].lock);
+	room = cdm_room(c, nr, limit);
+	if (room < nr)
+		return false;
+	/*
+	 * Take ahead only what cannot make another CPU meet the limit while
+	 * there is room: all stocks together stay below half of it.
+	 */
+	*extra = min_t(unsigned long, CDM_BATCH, (room - nr) / (2 * num_online_cpus()));
+	cdm_add(owner, idx, nr + *extra);
+	return true;
+}
+
+static struct cdm_owner *cdm_counter_owner(struct cdm_owner *owner, unsigned int idx,
+					   const struct cdm_counter *c)
+{
+	while (owner->counter[idx] != c)
+		owner = owner->parent;
+	return owner;
+}
+
+/**
+ * cdm_try_charge - charge pages to an owner, within all limits
+ * @owner: who pays
+ * @idx: index of the node
+ * @nr: pages
+ * @limit: where to put the lowest owner whose limit has too little room; set on
+ *	failure only
+ *
+ * If the group of @owner was removed, its nearest living ancestor pays.
+ *
+ * Context: RCU read side; any context otherwise.
+ * Return: id of the owner that was charged, or 0 if @nr pages do not fit. Other
+ * CPUs' stocks may hold room, see cdm_drain().
+ */
+u16 cdm_try_charge(struct cdm_owner *owner, unsigned int idx, unsigned int nr,
+		   struct cdm_owner **limit)
+{
+	struct cdm_counter *full;
+	unsigned int have, extra;
+	unsigned long flags;
+	u64 *slot, val;
+	u16 id;
+
+	local_irq_save(flags);
+	slot = cdm_slot(owner->id, idx);
+	val = *slot;
+	if (val >> 32 == SLOT_KEY(owner->id, idx) >> 32 && SLOT_NR(val) >= nr) {
+		WRITE_ONCE(*slot, val - nr);
+		id = owner->id;
+		goto out;
+	}
+
+	raw_spin_lock(&cdm_count[idx].lock);
+	owner = cdm_live_owner(owner, idx);
+	id = owner->id;
+	slot = cdm_slot(id, idx);
+	val = *slot;
+	have = val >> 32 == SLOT_KEY(id, idx) >> 32 ? SLOT_NR(val) : 0;
+	if (have >= nr) {
+		raw_spin_unlock(&cdm_count[idx].lock);
+		WRITE_ONCE(*slot, val - nr);
+		goto out;
+	}
+	if (!cdm_charge_locked(owner, idx, nr - have, &full, &extra)) {
+		raw_spin_unlock(&cdm_count[idx].lock);
+		*limit = cdm_counter_owner(owner, idx, full);
+		id = 0;
+		goto out;
+	}
+	raw_spin_unlock(&cdm_count[idx].lock);
+	if (have || extra)
+		cdm_keep(id, idx, extra);
+out:
+	local_irq_restore(flags);
+	return id;
+}
+
+/**
+ * cdm_uncharge - end the charge of pages
+ * @id: owner that they are charged to
+ * @idx: index of the node
+ * @nr: pages
+ *
+ * Context: any.
+ */
+void cdm_uncharge(u16 id, unsigned int idx, unsigned int nr)
+{
+	struct cdm_owner *owner;
+	unsigned long flags;
+	unsigned int have;
+	u64 val;
+
+	local_irq_save(flags);
+	val = *cdm_slot(id, idx);
+	have = val >> 32 == SLOT_KEY(id, idx) >> 32 ? SLOT_NR(val) : 0;
+	if (have && have + nr <= CDM_STOCK_MAX) {
+		WRITE_ONCE(*cdm_slot(id, idx), val + nr);
+		goto out;
+	}
+
+	/* The pages to give back keep the owner alive. */
+	owner = cdm_owner_by_id(id);
+	if (WARN_ONCE(!owner, "cdm: no owner %u\n", id))
+		goto out;
+	if (have) {
+		WRITE_ONCE(*cdm_slot(id, idx), SLOT_KEY(id, idx) | CDM_BATCH);
+		cdm_sub(owner, idx, have + nr - CDM_BATCH);
+	} else if (nr >= CDM_BATCH || READ_ONCE(owner->counter[idx]->dead)) {
+		cdm_sub(owner, idx, nr);
+	} else {
+		cdm_keep(id, idx, nr);
+	}
+out:
+	local_irq_restore(flags);
+}
+
+/* Give back what this CPU holds of node *@arg. */
+static void cdm_drain_local(void *arg)
+{
+	unsigned int idx = *(unsigned int *)arg, i;
+	unsigned long flags;
+
+	local_irq_save(flags);
+	cpumask_clear_cpu(smp_processor_id(), &cdm_count[idx].stocked);
+	for (i = 0; i < CDM_STOCK_SLOTS; i++) {
+		u64 *slot = this_cpu_ptr(&cdm_stock.slot[i]), val = *slot;
+
+		if (SLOT_IDX(val) == idx && SLOT_NR(val)) {
+			WRITE_ONCE(*slot, 0);
+			cdm_flush_slot(val);
+		}
+	}
+	local_irq_restore(flags);
+}
+
+/**
+ * cdm_drain - give back what the CPUs' stocks hold of a node
+ * @idx: index of the node
+ *
+ * Afterwards every page of usage is charged for a page in use, but for what
+ * concurrent charges took meanwhile.
+ *
+ * Context: interrupts on; does not sleep, but waits for other CPUs.
+ */
+void cdm_drain(unsigned int idx)
+{
+	on_each_cpu_mask(&cdm_count[idx].stocked, cdm_drain_local, &idx, true);
+}
+
+static int cdm_cpu_dead(unsigned int cpu)
+{
+	struct cdm_stock *stock = per_cpu_ptr(&cdm_stock, cpu);
+	unsigned int i;
+
+	for (i = 0; i < CDM_STOCK_SLOTS; i++) {
+		cdm_flush_slot(stock->slot[i]);
+		stock->slot[i] = 0;
+	}
+	for (i = 0; i < CDM_MAX_NODES; i++)
+		cpumask_clear_cpu(cpu, &cdm_count[i].stocked);
+	return 0;
+}
+
+/**
+ * cdm_headroom - pages that an owner may still charge
+ * @owner: the owner
+ * @idx: index of the node
+ *
+ * Context: RCU read side or a reference; any context otherwise.
+ * Return: pages; out of date at once.
+ */
+unsigned long cdm_headroom(struct cdm_owner *owner, unsigned int idx)
+{
+	struct cdm_counter *limit;
+	unsigned long flags, room;
+
+	raw_spin_lock_irqsave(&cdm_count[idx].lock, flags);
+	room = cdm_room(cdm_live_owner(owner, idx)->counter[idx], 0, &limit);
+	raw_spin_unlock_irqrestore(&cdm_count[idx].lock, flags);
+	return room;
+}
+
+/**
+ * cdm_excess - pages by which usage is over the group's own limit
+ * @owner: with a reference
+ * @idx: index of the node
+ *
+ * Only lowering cdm.max makes such an excess.
+ *
+ * Context: any.
+ * Return: pages; 0 if the group was removed.
+ */
+unsigned long cdm_excess(struct cdm_owner *owner, unsigned int idx)
+{
+	struct cdm_counter *c = owner->counter[idx];
+	unsigned long usage, max;
+
+	if (!c || READ_ONCE(c->dead))
+		return 0;
+	usage = READ_ONCE(c->usage);
+	max = READ_ONCE(c->max);
+	return usage > max ? usage - max : 0;
+}
+
+/* Pages of @owner and those below it that wait in stocks. RCU read side. */
+static unsigned long cdm_stocked(const struct cdm_owner *owner, unsigned int idx)
+{
+	unsigned long nr = 0;
+	int cpu, i;
+
+	for_each_cpu(cpu, &cdm_count[idx].stocked) {
+		for (i = 0; i < CDM_STOCK_SLOTS; i++) {
+			u64 val = READ_ONCE(per_cpu(cdm_stock, cpu).slot[i]);
+			struct cdm_owner *holder;
+
+			if (!SLOT_NR(val) || SLOT_IDX(val) != idx)
+				continue;
+			holder = cdm_owner_by_id(SLOT_ID(val));
+			if (holder && cdm_owner_below(holder, owner))
+				nr += SLOT_NR(val);
+		}
+	}
+	return nr;
+}
+
+/**
+ * cdm_usage - pages of a group and those below it that are in use
+ * @owner: with a reference
+ * @idx: index of the node
+ *
+ * Exact when nothing is being charged; else off by no more than the pages
+ * charged and uncharged during the call.
+ *
+ * Context: process context.
+ * Return: pages.
+ */
+unsigned long cdm_usage(struct cdm_owner *owner, unsigned int idx)
+{
+	struct cdm_counter *c = owner->counter[idx];
+	unsigned long flags, usage, stocked;
+
+	if (!c)
+		return 0;
+	rcu_read_lock();
+	raw_spin_lock_irqsave(&cdm_count[idx].lock, flags);
+	usage = c->usage;
+	stocked = cdm_stocked(owner, idx);
+	raw_spin_unlock_irqrestore(&cdm_count[idx].lock, flags);
+	rcu_read_unlock();
+	return usage > stocked ? usage - stocked : 0;
+}
+
+/**
+ * cdm_event - count an event and wake who waits for it
+ * @owner: group that it happened to
+ * @idx: index of the node
+ * @ev: the event
+ *
+ * Context: RCU read side or a reference; may not be called in NMI. Takes locks
+ * of the cgroup core, so not under the node's lock.
+ */
+void cdm_event(struct cdm_owner *owner, unsigned int idx, enum cdm_event ev)
+{
+	struct cdm_counter *c;
+	struct cdm_group *group;
+	unsigned long flags;
+	bool local = true;
+
+	raw_spin_lock_irqsave(&cdm_count[idx].lock, flags);
+	owner = cdm_live_owner(owner, idx);
+	owner->counter[idx]->events_local[ev]++;
+	for (c = owner->counter[idx]; c; c = c->parent)
+		c->events[ev]++;
+	raw_spin_unlock_irqrestore(&cdm_count[idx].lock, flags);
+
+	rcu_read_lock();
+	for (; owner; owner = owner->parent, local = false) {
+		group = rcu_dereference(owner->group);
+		if (!group)
+			continue;
+		if (local)
+			cgroup_file_notify(&group->events_local_file);
+		cgroup_file_notify(&group->events_file);
+	}
+	rcu_read_unlock();
+}
+
+/* cdm_mutex held: the caller adds groups or nodes. */
+static int cdm_add_counter(struct cdm_group *group, unsigned int idx)
+{
+	struct cdm_owner *owner = group->owner;
+	struct cdm_counter *c;
+
+	lockdep_assert_held(&cdm_mutex);
+	if (owner->counter[idx])
+		return 0;
+	c = kzalloc(sizeof(*c), GFP_KERNEL);
+	if (!c)
+		return -ENOMEM;
+	c->parent = owner->parent ? owner->parent->counter[idx] : NULL;
+	c->max = group->default_max;
+	/* Pairs with smp_load_acquire() in cdm_live_owner(). */
+	smp_store_release(&owner->counter[idx], c);
+	return 0;
+}
+
+/**
+ * cdm_cgroup_add_node - give every group a counter for a node
+ * @idx: index of the node
+ * @nid: the node
+ *
+ * Does nothing for a node that has them. Counters stay when the node goes, so
+ * limits hold when it comes back.
+ *
+ * Context: process context, takes cdm_mutex.
+ * Return:
+ * * %0 - done
+ * * %-ENOMEM - no memory; nothing can be charged on the node
+ */
+int cdm_cgroup_add_node(unsigned int idx, int nid)
+{
+	struct cdm_group *group;
+	int ret = 0;
+
+	mutex_lock(&cdm_mutex);
+	list_for_each_entry(group, &cdm_groups, list) {
+		ret = cdm_add_counter(group, idx);
+		if (ret)
+			break;
+	}
+	if (!ret)
+		WRITE_ONCE(cdm_nr_nodes, max(cdm_nr_nodes, idx + 1));
+	mutex_unlock(&cdm_mutex);
+	if (ret)
+		pr_err("cdm: node %d: no memory for counters\n", nid);
+	return ret;
+}
+
+/*
+ * Interface files. A node is shown while it has memory.
+ */
+
+/* First node from *@idx on that is shown, or NUMA_NO_NODE. */
+static int cdm_next_shown(unsigned int *idx)
+{
+	for (; *idx < READ_ONCE(cdm_nr_nodes); ++*idx)
+		if (node_state(cdm_idx_node(*idx), N_MEMORY))
+			return cdm_idx_node(*idx);
+	return NUMA_NO_NODE;
+}
+
+#define for_each_shown_node(idx, nid) \
+	for (idx = 0; (nid = cdm_next_shown(&idx)) != NUMA_NO_NODE; idx++)
+
+static u64 cdm_bytes(unsigned long pages)
+{
+	return (u64)pages << PAGE_SHIFT;
+}
+
+static void cdm_show_size(struct seq_file *sf, unsigned long pages)
+{
+	if (pages == CDM_MAX)
+		seq_puts(sf, "max\n");
+	else
+		seq_printf(sf, "%llu\n", cdm_bytes(pages));
+}
+
+static int cdm_current_show(struct seq_file *sf, void *v)
+{
+	struct cdm_group *group = css_cdm(seq_css(sf));
+	unsigned int idx;
+	int nid;
+
+	for_each_shown_node(idx, nid)
+		seq_printf(sf, "node%d %llu\n", nid, cdm_bytes(cdm_usage(group->owner, idx)));
+	return 0;
+}
+
+static int cdm_capacity_show(struct seq_file *sf, void *v)
+{
+	unsigned int idx;
+	int nid;
+
+	for_each_shown_node(idx, nid)
+		seq_printf(sf, "node%d %llu\n", nid, cdm_bytes(cdm_node_capacity(idx)));
+	return 0;
+}
+
+static int cdm_max_show(struct seq_file *sf, void *v)
+{
+	struct cdm_group *group = css_cdm(seq_css(sf));
+	unsigned int idx;
+	int nid;
+
+	mutex_lock(&cdm_mutex);
+	seq_puts(sf, "default ");
+	cdm_show_size(sf, group->default_max);
+	for_each_shown_node(idx, nid) {
+		seq_printf(sf, "node%d ", nid);
+		cdm_show_size(sf, group->owner->counter[idx]->max);
+	}
+	mutex_unlock(&cdm_mutex);
+	return 0;
+}
+
+/**
+ * struct cdm_limits - a parsed write to cdm.max
+ * @has_default: there was a "default" line
+ * @default_max: its value in pages
+ * @what:	by node index: LINE_*
+ * @max:	by node index: limit in pages
+ */
+struct cdm_limits {
+	bool has_default;
+	unsigned long default_max;
+	enum { LINE_NONE, LINE_SET, LINE_DROP } what[CDM_MAX_NODES];
+	unsigned long max[CDM_MAX_NODES];
+};
+
+/*
+ * "max", or bytes with an optional K, M, G or T (powers of 1024), rounded down
+ * to pages. -EINVAL for anything else, -ERANGE if the number of bytes does not
+ * fit 64 bits or the number of pages is no limit any more.
+ */
+static int cdm_parse_size(const char *str, unsigned long *pages)
+{
+	static const char units[] = "KMGT";
+	const char *unit;
+	unsigned int shift = 0, len = strspn(str, "0123456789");
+	char digits[24];
+	u64 bytes;
+	int ret;
+
+	if (!strcmp(str, "max")) {
+		*pages = CDM_MAX;
+		return 0;
+	}
+	if (!len)
+		return -EINVAL;
+	if (str[len]) {
+		unit = strchr(units, toupper(str[len]));
+		if (!unit || str[len + 1])
+			return -EINVAL;
+		shift = 10 * (unit - units + 1);
+	}
+	if (len >= sizeof(digits))
+		return -ERANGE;
+	memcpy(digits, str, len);
+	digits[len] = '\0';
+	ret = kstrtou64(digits, 10, &bytes);
+	if (ret)
+		return ret;
+	if (bytes > U64_MAX >> shift)
+		return -ERANGE;
+	bytes = (bytes << shift) >> PAGE_SHIFT;
+	if (bytes >= CDM_MAX)
+		return -ERANGE;
+	*pages = bytes;
+	return 0;
+}
+
+/* "node<N>" to the index of a node that has memory. */
+static int cdm_parse_node(const char *str)
+{
+	unsigned int nid;
+	int idx, ret;
+
+	if (strncmp(str, "node", 4) || !isdigit(str[4]))
+		return -EINVAL;
+	ret = kstrtouint(str + 4, 10, &nid);
+	if (ret == -EINVAL)
+		return ret;
+	if (ret || nid >= MAX_NUMNODES)
+		return -ENODEV;
+	idx = cdm_node_idx(nid);
+	if (idx < 0 || idx >= READ_ONCE(cdm_nr_nodes) || !node_state(nid, N_MEMORY))
+		return -ENODEV;
+	return idx;
+}
+
+static int cdm_parse_line(char *line, struct cdm_limits *limits)
+{
+	char *key = strim(line), *value;
+	unsigned long pages = 0;
+	bool drop;
+	int idx, ret;
+
+	if (!*key)
+		return 0;
+	value = key + strcspn(key, " \t");
+	if (*value)
+		*value++ = '\0';
+	value = skip_spaces(value);
+	drop = !strcmp(value, "default");
+	if (!drop) {
+		ret = cdm_parse_size(value, &pages);
+		if (ret)
+			return ret;
+	}
+	if (!strcmp(key, "default")) {
+		if (drop)
+			return -EINVAL;
+		limits->has_default = true;
+		limits->default_max = pages;
+		return 0;
+	}
+	idx = cdm_parse_node(key);
+	if (idx < 0)
+		return idx;
+	limits->what[idx] = drop ? LINE_DROP : LINE_SET;
+	limits->max[idx] = pages;
+	return 0;
+}
+
+static void cdm_set_max(struct cdm_group *group, unsigned int idx, unsigned long max)
+{
+	struct cdm_counter *c = group->owner->counter[idx];
+	unsigned long flags;
+
+	raw_spin_lock_irqsave(&cdm_count[idx].lock, flags);
+	WRITE_ONCE(c->max, max);
+	raw_spin_unlock_irqrestore(&cdm_count[idx].lock, flags);
+}
+
+static void cdm_apply_limits(struct cdm_group *group, const struct cdm_limits *limits)
+{
+	unsigned int idx;
+
+	mutex_lock(&cdm_mutex);
+	if (limits->has_default)
+		group->default_max = limits->default_max;
+	for (idx = 0; idx < CDM_MAX_NODES; idx++) {
+		struct cdm_counter *c = group->owner->counter[idx];
+
+		if (!c)
+			continue;
+		if (limits->what[idx] != LINE_NONE)
+			c->has_line = limits->what[idx] == LINE_SET;
+		if (limits->what[idx] == LINE_SET)
+			cdm_set_max(group, idx, limits->max[idx]);
+		else if (!c->has_line)
+			cdm_set_max(group, idx, group->default_max);
+	}
+	mutex_unlock(&cdm_mutex);
+}
+
+static ssize_t cdm_max_write(struct kernfs_open_file *of, char *buf, size_t nbytes, loff_t off)
+{
+	struct cdm_group *group = css_cdm(of_css(of));
+	struct cdm_limits *limits;
+	unsigned int idx;
+	char *line;
+	int ret = 0;
+
+	limits = kzalloc(sizeof(*limits), GFP_KERNEL);
+	if (!limits)
+		return -ENOMEM;
+	while (!ret && (line = strsep(&buf, "\n")))
+		ret = cdm_parse_line(line, limits);
+	if (!ret)
+		cdm_apply_limits(group, limits);
+	kfree(limits);
+	if (ret)
+		return ret;
+
+	/* The limit holds from now on; what is over it is moved out if it can be. */
+	for (idx = 0; idx < READ_ONCE(cdm_nr_nodes); idx++)
+		if (cdm_excess(group->owner, idx) && !(of->file->f_flags & O_NONBLOCK))
+			cdm_reclaim_excess(group->owner, idx);
+	return nbytes;
+}
+
+static const char * const cdm_policy_names[CDM_NR_POLICIES] = {
+	[CDM_INHERIT]		= "inherit",
+	[CDM_FALLBACK]		= "fallback",
+	[CDM_RECLAIM]		= "reclaim",
+	[CDM_RECLAIM_FAIL]	= "reclaim,fail",
+	[CDM_FAIL]		= "fail",
+};
+
+static int cdm_policy_show(struct seq_file *sf, void *v)
+{
+	struct cdm_group *group = css_cdm(seq_css(sf));
+
+	seq_printf(sf, "%s\n", cdm_policy_names[READ_ONCE(group->owner->policy)]);
+	return 0;
+}
+
+static ssize_t cdm_policy_write(struct kernfs_open_file *of, char *buf, size_t nbytes, loff_t off)
+{
+	struct cdm_group *group = css_cdm(of_css(of));
+	int policy;
+
+	policy = match_string(cdm_policy_names, CDM_NR_POLICIES, strstrip(buf));
+	if (policy < 0)
+		return policy;
+	WRITE_ONCE(group->owner->policy, policy);
+	return nbytes;
+}
+
+static void cdm_show_events(struct seq_file *sf, bool local)
+{
+	static const char * const names[CDM_NR_EVENTS] = {
+		[CDM_EV_MAX]		= "max",
+		[CDM_EV_DEPLETED]	= "depleted",
+		[CDM_EV_FALLBACK]	= "fallback",
+		[CDM_EV_FAIL]		= "fail",
+		[CDM_EV_RECLAIM]	= "reclaim",
+	};
+	struct cdm_group *group = css_cdm(seq_css(sf));
+	unsigned int idx;
+	int nid, ev;
+
+	for_each_shown_node(idx, nid) {
+		struct cdm_counter *c = group->owner->counter[idx];
+
+		seq_printf(sf, "node%d", nid);
+		for (ev = 0; ev < CDM_NR_EVENTS; ev++)
+			seq_printf(sf, " %s=%lu", names[ev],
+				   READ_ONCE(*(local ? &c->events_local[ev] : &c->events[ev])));
+		seq_putc(sf, '\n');
+	}
+}
+
+static int cdm_events_show(struct seq_file *sf, void *v)
+{
+	cdm_show_events(sf, false);
+	return 0;
+}
+
+static int cdm_events_local_show(struct seq_file *sf, void *v)
+{
+	cdm_show_events(sf, true);
+	return 0;
+}
+
+static struct cdm_peak_watcher *cdm_find_watcher(struct cdm_group *group,
+						 struct kernfs_open_file *of)
+{
+	struct cdm_peak_watcher *w;
+
+	lockdep_assert_held(&cdm_mutex);
+	list_for_each_entry(w, &group->watchers, list)
+		if (w->of == of)
+			return w;
+	return NULL;
+}
+
+static int cdm_peak_show(struct seq_file *sf, void *v)
+{
+	struct cdm_group *group = css_cdm(seq_css(sf));
+	struct cdm_peak_watcher *w;
+	unsigned int idx;
+	int nid;
+
+	mutex_lock(&cdm_mutex);
+	w = cdm_find_watcher(group, sf->private);
+	for_each_shown_node(idx, nid) {
+		struct cdm_counter *c = group->owner->counter[idx];
+		unsigned long peak = READ_ONCE(c->peak);
+
+		if (w)
+			peak = max(w->value[idx], READ_ONCE(c->fd_peak));
+		seq_printf(sf, "node%d %llu\n", nid, cdm_bytes(peak));
+	}
+	mutex_unlock(&cdm_mutex);
+	return 0;
+}
+
+/* Whatever is written: this open file's peak starts again from the usage of now. */
+static ssize_t cdm_peak_write(struct kernfs_open_file *of, char *buf, size_t nbytes, loff_t off)
+{
+	struct cdm_group *group = css_cdm(of_css(of));
+	struct cdm_peak_watcher *w, *new;
+	unsigned int idx;
+
+	new = kzalloc(sizeof(*new), GFP_KERNEL);
+	if (!new)
+		return -ENOMEM;
+	new->of = of;
+
+	mutex_lock(&cdm_mutex);
+	if (!cdm_find_watcher(group, of)) {
+		list_add(&new->list, &group->watchers);
+		new = NULL;
+	}
+	for (idx = 0; idx < cdm_nr_nodes; idx++) {
+		struct cdm_counter *c = group->owner->counter[idx];
+		unsigned long flags, usage, peak;
+
+		raw_spin_lock_irqsave(&cdm_count[idx].lock, flags);
+		usage = c->usage;
+		peak = c->fd_peak;
+		c->fd_peak = usage;
+		raw_spin_unlock_irqrestore(&cdm_count[idx].lock, flags);
+
+		/* Others keep the peak that the counter forgets. */
+		list_for_each_entry(w, &group->watchers, list)
+			w->value[idx] = w->of == of ? usage : max(w->value[idx], peak);
+	}
+	mutex_unlock(&cdm_mutex);
+	kfree(new);
+	return nbytes;
+}
+
+static void cdm_peak_release(struct kernfs_open_file *of)
+{
+	struct cdm_group *group = css_cdm(of_css(of));
+	struct cdm_peak_watcher *w;
+
+	mutex_lock(&cdm_mutex);
+	w = cdm_find_watcher(group, of);
+	if (w)
+		list_del(&w->list);
+	mutex_unlock(&cdm_mutex);
+	kfree(w);
+}
+
+static struct cftype cdm_files[] = {
+	{
+		.name = "current",
+		.seq_show = cdm_current_show,
+	},
+	{
+		.name = "peak",
+		.release = cdm_peak_release,
+		.seq_show = cdm_peak_show,
+		.write = cdm_peak_write,
+	},
+	{
+		.name = "max",
+		.flags = CFTYPE_NOT_ON_ROOT,
+		.seq_show = cdm_max_show,
+		.write = cdm_max_write,
+	},
+	{
+		.name = "policy",
+		.flags = CFTYPE_NOT_ON_ROOT,
+		.seq_show = cdm_policy_show,
+		.write = cdm_policy_write,
+	},
+	{
+		.name = "events",
+		.flags = CFTYPE_NOT_ON_ROOT,
+		.file_offset = offsetof(struct cdm_group, events_file),
+		.seq_show = cdm_events_show,
+	},
+	{
+		.name = "events.local",
+		.flags = CFTYPE_NOT_ON_ROOT,
+		.file_offset = offsetof(struct cdm_group, events_local_file),
+		.seq_show = cdm_events_local_show,
+	},
+	{
+		.name = "capacity",
+		.flags = CFTYPE_ONLY_ON_ROOT,
+		.seq_show = cdm_capacity_show,
+	},
+	{ }	/* terminate */
+};
+
+/*
+ * Life of a group
+ */
+
+static struct cdm_owner *cdm_owner_alloc(struct cdm_group *group, struct cdm_owner *parent)
+{
+	struct cdm_owner *owner;
+	int id;
+
+	lockdep_assert_held(&cdm_mutex);
+	owner = kzalloc(sizeof(*owner), GFP_KERNEL);
+	if (!owner)
+		return ERR_PTR(-ENOMEM);
+	/* Cyclic: an id that a bug left behind is not soon somebody else's. */
+	id = idr_alloc_cyclic(&cdm_owners, owner, 1, U16_MAX + 1, GFP_KERNEL);
+	if (id < 0) {
+		kfree(owner);
+		return ERR_PTR(id);
+	}
+	owner->id = id;
+	refcount_set(&owner->ref, 1);
+	owner->parent = parent;
+	if (parent)
+		refcount_inc(&parent->ref);
+	owner->policy = parent ? CDM_INHERIT : CDM_FALLBACK;
+	INIT_WORK(&owner->free_work, cdm_owner_free);
+	RCU_INIT_POINTER(owner->group, group);
+	return owner;
+}
+
+static struct cgroup_subsys_state *cdm_css_alloc(struct cgroup_subsys_state *parent_css)
+{
+	struct cdm_group *parent = css_cdm(parent_css), *group;
+	unsigned int idx;
+	int ret = 0;
+
+	group = kzalloc(sizeof(*group), GFP_KERNEL);
+	if (!group)
+		return ERR_PTR(-ENOMEM);
+	group->default_max = CDM_MAX;
+	INIT_LIST_HEAD(&group->watchers);
+
+	mutex_lock(&cdm_mutex);
+	group->owner = cdm_owner_alloc(group, parent ? parent->owner : NULL);
+	if (IS_ERR(group->owner)) {
+		ret = PTR_ERR(group->owner);
+		mutex_unlock(&cdm_mutex);
+		kfree(group);
+		return ERR_PTR(ret);
+	}
+	for (idx = 0; idx < cdm_nr_nodes && !ret; idx++)
+		ret = cdm_add_counter(group, idx);
+	if (!ret)
+		list_add_tail(&group->list, &cdm_groups);
+	mutex_unlock(&cdm_mutex);
+	if (ret) {
+		RCU_INIT_POINTER(group->owner->group, NULL);
+		cdm_owner_put(group->owner);
+		kfree(group);
+		return ERR_PTR(ret);
+	}
+	if (!parent)
+		cdm_root = group;
+	return &group->css;
+}
+
+/*
+ * The charges move to the parent: its usage holds them already. Until here new
+ * pages could be charged to the group; from here its ancestors pay.
+ */
+static void cdm_css_offline(struct cgroup_subsys_state *css)
+{
+	struct cdm_group *group = css_cdm(css);
+	struct cdm_owner *owner = group->owner;
+	unsigned int idx;
+
+	mutex_lock(&cdm_mutex);
+	list_del(&group->list);
+	for (idx = 0; idx < cdm_nr_nodes; idx++) {
+		struct cdm_counter *c = owner->counter[idx];
+
+		raw_spin_lock_irq(&cdm_count[idx].lock);
+		WRITE_ONCE(c->dead, true);
+		WRITE_ONCE(c->usage, 0);
+		raw_spin_unlock_irq(&cdm_count[idx].lock);
+		/*
+		 * A CPU that saw the group alive kept its pages with interrupts
+		 * off, so the drain that interrupts it comes later and finds them.
+		 */
+		cdm_drain(idx);
+	}
+	mutex_unlock(&cdm_mutex);
+}
+
+static void cdm_css_released(struct cgroup_subsys_state *css)
+{
+	/* The group is freed after a grace period: see cdm_event(). */
+	RCU_INIT_POINTER(css_cdm(css)->owner->group, NULL);
+}
+
+static void cdm_css_free(struct cgroup_subsys_state *css)
+{
+	struct cdm_group *group = css_cdm(css);
+
+	cdm_owner_put(group->owner);
+	kfree(group);
+}
+
+struct cgroup_subsys cdm_cgrp_subsys = {
+	.css_alloc	= cdm_css_alloc,
+	.css_offline	= cdm_css_offline,
+	.css_released	= cdm_css_released,
+	.css_free	= cdm_css_free,
+	.dfl_cftypes	= cdm_files,
+	.depends_on	= 1 << memory_cgrp_id,
+};
+
+/* cdm=off: no CDM nodes and no controller, as if the kernel did not know them. */
+static int __init cdm_setup(char *str)
+{
+	if (!str || strcmp(str, "off"))
+		return -EINVAL;
+	cdm_off = true;
+	static_branch_disable(&cdm_cgrp_subsys_enabled_key);
+	return 0;
+}
+early_param("cdm", cdm_setup);
+
+static int __init cdm_cgroup_init(void)
+{
+	int ret;
+
+	/* The teardown of a state before the CPU starts runs when it is dead. */
+	ret = cpuhp_setup_state_nocalls(CPUHP_BP_PREPARE_DYN, "mm/cdm:dead", NULL, cdm_cpu_dead);
+	return ret < 0 ? ret : 0;
+}
+subsys_initcall(cdm_cgroup_init);

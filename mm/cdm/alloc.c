@@ -1,0 +1,375 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The door: every allocation that names a CDM node comes here
+ *
+ * Charge first, allocate second, apply the policy if either fails:
+ *
+ *   request names           tried, in this order
+ *   ----------------------  ---------------------------------------------------
+ *   CDM only                CDM by distance, policy
+ *   CDM and RAM             whichever is nearer, the other, policy
+ *   kernel memory, or a     RAM
+ *   cpuset without the node
+ *
+ *   policy                  what the requester gets
+ *   ----------------------  ---------------------------------------------------
+ *   fallback                RAM
+ *   reclaim                 demote, CDM again, RAM
+ *   reclaim,fail            demote, CDM again, nothing
+ *   fail                    nothing
+ *
+ * Two kinds of requests get nothing under every policy when CDM has no room:
+ * those with __GFP_THISNODE, as they always did, and the copy of a folio that
+ * is being migrated, which stays where it is. A request for a large folio that
+ * may fail quietly gets nothing while base pages still fit, so that its caller
+ * comes back for those: a quota can be used to the last page.
+ */
+#include <linux/cdm.h>
+#include <linux/cpuset.h>
+#include <linux/gfp.h>
+#include <linux/mm.h>
+#include <linux/mmzone.h>
+#include <linux/rcupdate.h>
+#include <linux/sched/mm.h>
+
+#include "internal.h"
+
+#define CREATE_TRACE_POINTS
+#include <trace/events/cdm.h>
+
+/* Rounds of demotion for one request, while each frees something. */
+#define CDM_RECLAIM_ROUNDS	16
+
+/**
+ * struct cdm_request - one allocation at the door
+ * @gfp:	flags, with the scoped constraints of current applied
+ * @order:	order
+ * @nid:	preferred node
+ * @nodemask:	nodes allowed by the caller, or NULL
+ * @scope:	who pays, if not current
+ * @payer:	who pays, with a reference, once the fast path has failed
+ * @tried:	first CDM node that was tried: policy applies to it
+ * @limit:	owner whose limit refused there, with a reference; NULL if the node
+ *		was depleted
+ */
+struct cdm_request {
+	gfp_t gfp;
+	unsigned int order;
+	int nid;
+	nodemask_t *nodemask;
+	struct cdm_scope *scope;
+	struct cdm_owner *payer;
+	int tried;
+	struct cdm_owner *limit;
+};
+
+static bool cdm_node_allowed(int nid)
+{
+	return node_state(nid, N_MEMORY) &&
+	       (!cpusets_enabled() || !in_task() ||
+		node_isset(nid, cpuset_current_mems_allowed));
+}
+
+/* CDM nodes that @rq may use, empty if it is for RAM after all. */
+static void cdm_candidates(const struct cdm_request *rq, nodemask_t *nodes)
+{
+	int nid;
+
+	nodes_clear(*nodes);
+	/* Not movable: kernel memory, or the target of a long-term pin. */
+	if (gfp_zone(rq->gfp) != ZONE_MOVABLE)
+		return;
+	/*
+	 * Reclaim that runs in a task with a policy for CDM allocates for
+	 * itself (compressed swap), not for the task.
+	 */
+	if ((current->flags & PF_MEMALLOC) && !rq->scope)
+		return;
+	if (rq->nodemask)
+		nodes_and(*nodes, *rq->nodemask, cdm_nodes);
+	else
+		node_set(rq->nid, *nodes);
+	for_each_node_mask(nid, *nodes)
+		if (!cdm_node_allowed(nid))
+			node_clear(nid, *nodes);
+}
+
+static int cdm_nearest(int from, const nodemask_t *nodes)
+{
+	int nid, best = NUMA_NO_NODE;
+
+	for_each_node_mask(nid, *nodes)
+		if (best == NUMA_NO_NODE || nid == from ||
+		    (best != from && node_distance(from, nid) < node_distance(from, best)))
+			best = nid;
+	return best;
+}
+
+/* The same request for RAM; @gfp is that of @rq or weaker. */
+static struct page *cdm_alloc_ram(const struct cdm_request *rq, gfp_t gfp)
+{
+	nodemask_t ram, *mask = NULL;
+	int nid = rq->nid;
+
+	if (cdm_node(nid))
+		nid = cdm_nearest_ram(nid);
+	if (rq->nodemask) {
+		nodes_andnot(ram, *rq->nodemask, cdm_nodes);
+		if (!nodes_empty(ram))
+			mask = &ram;
+	}
+	return __alloc_pages_raw(gfp & ~__GFP_THISNODE, rq->order, nid, mask);
+}
+
+/* Pages on other CPUs' lists are free, though the allocator does not see them. */
+static bool cdm_pcp_has(struct zone *zone, unsigned long nr)
+{
+	unsigned long count = 0;
+	int cpu;
+
+	for_each_online_cpu(cpu)
+		count += READ_ONCE(per_cpu_ptr(zone->per_cpu_pageset, cpu)->count);
+	return count >= nr;
+}
+
+static struct page *cdm_take_page(const struct cdm_request *rq, int nid, bool wake_kswapd)
+{
+	gfp_t gfp = rq->gfp & ~(__GFP_DIRECT_RECLAIM | __GFP_NOFAIL);
+	struct page *page;
+
+	if (!wake_kswapd)
+		gfp &= ~__GFP_KSWAPD_RECLAIM;
+	/* What cannot wait may not dip into reserves for it either. */
+	gfp |= __GFP_THISNODE | __GFP_NOWARN | __GFP_NOMEMALLOC;
+	page = __alloc_pages_raw(gfp, rq->order, nid, NULL);
+	if (!page && gfpflags_allow_blocking(rq->gfp) && !(current->flags & PF_MEMALLOC) &&
+	    cdm_pcp_has(cdm_zone(nid), 1UL << rq->order)) {
+		drain_all_pages(cdm_zone(nid));
+		page = __alloc_pages_raw(gfp, rq->order, nid, NULL);
+	}
+	return page;
+}
+
+/* Migration within a node: the owner entry follows the folio, nobody pays twice. */
+static bool cdm_same_node(const struct cdm_request *rq, int nid)
+{
+	return rq->scope && rq->scope->src && folio_nid(rq->scope->src) == nid &&
+	       cdm_get_owner(&rq->scope->src->page);
+}
+
+/* Remember why the first node tried refused. RCU read side. */
+static void cdm_refused(struct cdm_request *rq, int nid, struct cdm_owner *limit)
+{
+	if (rq->tried != NUMA_NO_NODE)
+		return;
+	rq->tried = nid;
+	if (limit)
+		rq->limit = cdm_owner_get(limit);
+}
+
+/* Charge, with other CPUs' stocks taken into account if that may be waited for. */
+static u16 cdm_charge(struct cdm_request *rq, int nid, enum cdm_policy *policy)
+{
+	struct cdm_owner *payer, *limit;
+	unsigned int idx = cdm_node_idx(nid);
+	u16 id;
+
+	rcu_read_lock();
+	payer = cdm_payer(rq->scope);
+	id = cdm_try_charge(payer, idx, 1U << rq->order, &limit);
+	if (unlikely(!id) && gfpflags_allow_blocking(rq->gfp)) {
+		cdm_drain(idx);
+		id = cdm_try_charge(payer, idx, 1U << rq->order, &limit);
+	}
+	if (unlikely(!id)) {
+		cdm_refused(rq, nid, limit);
+		cdm_event(limit, idx, CDM_EV_MAX);
+		trace_cdm_charge_fail(nid, payer->id, limit->id, rq->order);
+	}
+	*policy = cdm_effective_policy(payer);
+	rcu_read_unlock();
+	return id;
+}
+
+/* One try on one node. */
+static struct page *cdm_alloc_node(struct cdm_request *rq, int nid)
+{
+	unsigned int idx = cdm_node_idx(nid);
+	enum cdm_policy policy;
+	struct page *page;
+	u16 id;
+
+	if (cdm_same_node(rq, nid)) {
+		page = cdm_take_page(rq, nid, false);
+		if (!page)
+			cdm_refused(rq, nid, NULL);
+		return page;
+	}
+
+	id = cdm_charge(rq, nid, &policy);
+	if (!id)
+		return NULL;
+	page = cdm_take_page(rq, nid, policy == CDM_RECLAIM || policy == CDM_RECLAIM_FAIL);
+	if (likely(page)) {
+		cdm_set_owner(page, rq->order, id);
+		if (in_task())
+			current->cdm_refused = 0;
+		return page;
+	}
+
+	cdm_uncharge(id, idx, 1U << rq->order);
+	rcu_read_lock();
+	cdm_refused(rq, nid, NULL);
+	cdm_event(cdm_payer(rq->scope), idx, CDM_EV_DEPLETED);
+	rcu_read_unlock();
+	return NULL;
+}
+
+static struct page *cdm_alloc_nodes(struct cdm_request *rq, nodemask_t nodes)
+{
+	struct page *page = NULL;
+
+	while (!page && !nodes_empty(nodes)) {
+		int nid = cdm_nearest(rq->nid, &nodes);
+
+		page = cdm_alloc_node(rq, nid);
+		node_clear(nid, nodes);
+	}
+	return page;
+}
+
+/* Would a base page still fit where a large folio did not? */
+static bool cdm_base_page_fits(const struct cdm_request *rq)
+{
+	struct zone *zone = cdm_zone(rq->tried);
+
+	return cdm_headroom(rq->payer, cdm_node_idx(rq->tried)) &&
+	       zone_watermark_ok(zone, 0, min_wmark_pages(zone), ZONE_MOVABLE, 0);
+}
+
+static struct page *cdm_reclaim_and_retry(struct cdm_request *rq)
+{
+	struct cdm_owner *target = rq->limit ? rq->limit : rq->payer;
+	unsigned int idx = cdm_node_idx(rq->tried);
+	struct page *page = NULL;
+	int round;
+
+	if (!cdm_may_reclaim(rq->gfp))
+		return NULL;
+	cdm_event(rq->payer, idx, CDM_EV_RECLAIM);
+	for (round = 0; !page && round < CDM_RECLAIM_ROUNDS; round++) {
+		if (!cdm_reclaim(target, idx, 1UL << rq->order, rq->gfp))
+			break;
+		page = cdm_alloc_node(rq, rq->tried);
+		if (fatal_signal_pending(current))
+			break;
+	}
+	return page;
+}
+
+static struct page *cdm_fail(struct cdm_request *rq)
+{
+	cdm_event(rq->payer, cdm_node_idx(rq->tried), CDM_EV_FAIL);
+	if (in_task())
+		current->cdm_refused = 1;
+	return NULL;
+}
+
+/* Neither quota nor node had room: what now? */
+static struct page *cdm_apply_policy(struct cdm_request *rq)
+{
+	enum cdm_policy policy = cdm_effective_policy(rq->payer);
+	unsigned int idx = cdm_node_idx(rq->tried);
+	bool stays = rq->scope && rq->scope->src && folio_nid(rq->scope->src) != rq->tried;
+	bool fails = policy == CDM_FAIL || policy == CDM_RECLAIM_FAIL;
+	struct page *page;
+
+	trace_cdm_policy(rq->tried, rq->payer->id, policy, rq->order, !rq->limit);
+	if (rq->order && (rq->gfp & __GFP_NOWARN) && !stays && cdm_base_page_fits(rq))
+		return NULL;
+
+	if (policy == CDM_RECLAIM || policy == CDM_RECLAIM_FAIL) {
+		page = cdm_reclaim_and_retry(rq);
+		if (page)
+			return page;
+	}
+
+	if (rq->gfp & __GFP_NOFAIL)
+		fails = stays = false;
+	if (stays || (rq->scope && rq->scope->mm && rq->order)) {
+		rq->scope->refused = true;
+		cdm_event(rq->payer, idx, fails ? CDM_EV_FAIL : CDM_EV_FALLBACK);
+		return NULL;
+	}
+	/* A large folio that may fail: its caller asks for base pages next. */
+	if (fails)
+		return rq->order && (rq->gfp & __GFP_NOWARN) ? NULL : cdm_fail(rq);
+	if ((rq->gfp & __GFP_THISNODE) && !(rq->gfp & __GFP_NOFAIL))
+		return NULL;
+	cdm_event(rq->payer, idx, CDM_EV_FALLBACK);
+	return cdm_alloc_ram(rq, rq->gfp);
+}
+
+/**
+ * cdm_alloc_pages - allocate for a request that names a CDM node
+ * @gfp: flags
+ * @order: order
+ * @nid: preferred node
+ * @nodemask: nodes allowed, or NULL
+ *
+ * Context: that of __alloc_pages(); sleeps only if @gfp allows it.
+ * Return: the page, charged to its owner if it is on a CDM node; NULL as
+ * __alloc_pages() or if the payer's policy says so.
+ */
+struct page *cdm_alloc_pages(gfp_t gfp, unsigned int order, int nid, nodemask_t *nodemask)
+{
+	struct cdm_request rq = {
+		.gfp = current_gfp_context(gfp & gfp_allowed_mask),
+		.order = order,
+		.nid = nid,
+		.nodemask = nodemask,
+		.scope = cdm_current_scope(),
+		.tried = NUMA_NO_NODE,
+	};
+	struct page *page = NULL;
+	nodemask_t nodes, ram;
+	bool ram_first = false;
+	int near;
+
+	cdm_candidates(&rq, &nodes);
+	if (unlikely(nodes_empty(nodes))) {
+		/* As ever: kernel memory on a node that has none for it. */
+		if (gfp & __GFP_THISNODE)
+			return __alloc_pages_raw(gfp, order, nid, nodemask);
+		return cdm_alloc_ram(&rq, gfp);
+	}
+
+	nodes_clear(ram);
+	if (nodemask)
+		nodes_andnot(ram, *nodemask, cdm_nodes);
+	if (!nodes_empty(ram)) {
+		near = cdm_nearest(nid, &ram);
+		ram_first = node_distance(nid, near) <=
+			    node_distance(nid, cdm_nearest(nid, &nodes));
+	}
+	if (ram_first)
+		page = cdm_alloc_ram(&rq, (gfp & ~(__GFP_DIRECT_RECLAIM | __GFP_NOFAIL)) |
+					  __GFP_NOWARN);
+	if (!page)
+		page = cdm_alloc_nodes(&rq, nodes);
+	if (!page && !ram_first && !nodes_empty(ram))
+		page = cdm_alloc_ram(&rq, (gfp & ~(__GFP_DIRECT_RECLAIM | __GFP_NOFAIL)) |
+					  __GFP_NOWARN);
+	if (likely(page))
+		goto out;
+
+	rcu_read_lock();
+	rq.payer = cdm_owner_get(cdm_payer(rq.scope));
+	rcu_read_unlock();
+	page = cdm_apply_policy(&rq);
+	cdm_owner_put(rq.payer);
+out:
+	if (rq.limit)
+		cdm_owner_put(rq.limit);
+	return page;
+}

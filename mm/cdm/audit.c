@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The debug walk: every page in use on a CDM node has one owner, and the
+ * owners' charges add up to the pages in use.
+ *
+ * Reading /sys/kernel/debug/cdm/audit walks all CDM nodes. The answer holds
+ * when nothing is allocated or freed there meanwhile.
+ */
+#include <linux/cdm.h>
+#include <linux/debugfs.h>
+#include <linux/memory_hotplug.h>
+#include <linux/mm.h>
+#include <linux/mmzone.h>
+#include <linux/page-flags.h>
+#include <linux/seq_file.h>
+#include <linux/swap.h>
+#include <linux/vmstat.h>
+
+#include "../internal.h"
+#include "internal.h"
+
+/**
+ * struct cdm_audit - what the walk of a node found, in pages
+ * @present: online
+ * @free:	in the buddy allocator or on per-CPU lists
+ * @owned:	in use, with an owner
+ * @unowned:	in use, without one
+ * @stale:	free, with an owner
+ */
+struct cdm_audit {
+	unsigned long present;
+	unsigned long free;
+	unsigned long owned;
+	unsigned long unowned;
+	unsigned long stale;
+};
+
+static void cdm_audit_page(struct page *page, bool free, struct cdm_audit *audit)
+{
+	bool owned = cdm_get_owner(page);
+
+	audit->present++;
+	audit->free += free;
+	audit->owned += owned && !free;
+	audit->unowned += !owned && !free;
+	audit->stale += owned && free;
+}
+
+static void cdm_audit_walk(struct zone *zone, struct cdm_audit *audit)
+{
+	unsigned long pfn = zone->zone_start_pfn, end = zone_end_pfn(zone);
+	unsigned long flags;
+
+	while (pfn < end) {
+		struct page *page = pfn_to_online_page(pfn);
+		unsigned long nr = 1;
+		bool free = false;
+
+		if (!page || page_zone(page) != zone) {
+			pfn++;
+			continue;
+		}
+		/* Buddy pages do not change order under the lock. */
+		spin_lock_irqsave(&zone->lock, flags);
+		if (PageBuddy(page)) {
+			nr = 1UL << buddy_order(page);
+			free = true;
+		}
+		spin_unlock_irqrestore(&zone->lock, flags);
+		while (nr--)
+			cdm_audit_page(pfn_to_page(pfn++), free, audit);
+		cond_resched();
+	}
+}
+
+static int cdm_audit_show(struct seq_file *m, void *v)
+{
+	struct cdm_owner *root;
+	unsigned long charged;
+	unsigned int idx;
+	int nid;
+	bool ok;
+
+	/* Pages that wait in batches of the LRU or of the allocator are no error. */
+	lru_add_drain_all();
+	get_online_mems();
+	for (idx = 0; idx < CDM_MAX_NODES; idx++) {
+		struct cdm_audit audit = { };
+
+		nid = cdm_idx_node(idx);
+		if (!node_state(nid, N_MEMORY))
+			continue;
+		drain_all_pages(cdm_zone(nid));
+		cdm_audit_walk(cdm_zone(nid), &audit);
+
+		rcu_read_lock();
+		root = cdm_owner_by_id(1);
+		rcu_read_unlock();
+		charged = cdm_usage(root, idx);
+		ok = !audit.unowned && !audit.stale && audit.owned == charged;
+		seq_printf(m, "node%d present %lu free %lu used %lu owned %lu unowned %lu stale %lu charged %lu %s\n",
+			   nid, audit.present, audit.free, audit.present - audit.free,
+			   audit.owned, audit.unowned, audit.stale, charged, ok ? "ok" : "BAD");
+	}
+	put_online_mems();
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(cdm_audit);
+
+static int __init cdm_audit_init(void)
+{
+	if (!cdm_off)
+		debugfs_create_file("audit", 0400, debugfs_create_dir("cdm", NULL), NULL,
+				    &cdm_audit_fops);
+	return 0;
+}
+late_initcall(cdm_audit_init);

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Who pays when current works for somebody else
+ *
+ * Migration, khugepaged, remote faults and swap readahead allocate on behalf of
+ * others. A struct cdm_scope at those few funnels says for whom.
+ */
+#include <linux/cdm.h>
+#include <linux/memcontrol.h>
+#include <linux/mempolicy.h>
+#include <linux/migrate.h>
+#include <linux/mm.h>
+#include <linux/mmzone.h>
+
+#include "internal.h"
+
+/* The cdm group of the cgroup whose memory a RAM folio is charged to. */
+static struct cdm_owner *cdm_owner_of_ram(struct folio *folio)
+{
+	struct cgroup_subsys_state *css;
+	struct mem_cgroup *memcg = folio_memcg_check(folio);
+
+	css = memcg ? &memcg->css : NULL;
+	if (!css)
+		return NULL;
+	return cdm_owner_of_css(cgroup_e_css(css->cgroup, &cdm_cgrp_subsys));
+}
+
+static struct cdm_owner *cdm_owner_of_folio(struct folio *folio)
+{
+	struct cdm_owner *owner = NULL;
+	u16 id;
+
+	if (!cdm_folio(folio))
+		return cdm_owner_of_ram(folio);
+	id = cdm_get_owner(&folio->page);
+	if (id)
+		owner = cdm_owner_by_id(id);
+	return owner;
+}
+
+/**
+ * cdm_payer - who pays for what current allocates now
+ * @scope: from cdm_current_scope()
+ *
+ * Context: RCU read side.
+ * Return: the owner.
+ */
+struct cdm_owner *cdm_payer(struct cdm_scope *scope)
+{
+	struct cdm_owner *owner = NULL;
+
+	if (!scope)
+		return cdm_owner_of_current();
+	if (scope->src)
+		owner = cdm_owner_of_folio(scope->src);
+	else if (scope->mm)
+		owner = cdm_owner_of_mm(scope->mm);
+	return owner ? owner : cdm_owner_of_current();
+}
+
+struct folio *__cdm_get_new_folio(new_folio_t get_new_folio, struct folio *src,
+				  unsigned long private)
+{
+	struct cdm_scope scope;
+	struct folio *dst;
+
+	cdm_scope_begin(&scope, src, NULL);
+	current->cdm_refused = 0;
+	dst = get_new_folio(src, private);
+	cdm_scope_end(&scope);
+	/* For __cdm_migrate_error(), which runs next in this task. */
+	current->cdm_refused = !dst && scope.refused;
+	return dst;
+}
+
+/*
+ * -EDQUOT is none of the errors that migration gives a meaning to: the folio
+ * alone is skipped. It goes where those go that are given up.
+ */
+int __cdm_migrate_error(struct folio *src, struct list_head *ret)
+{
+	if (!current->cdm_refused)
+		return -ENOMEM;
+	current->cdm_refused = 0;
+	list_move_tail(&src->lru, ret);
+	return -EDQUOT;
+}

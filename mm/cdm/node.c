@@ -1,0 +1,593 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Which nodes are coherent device memory, and what keeps everybody else away
+ *
+ * A node becomes CDM by the boot parameter cdm_nodes=, or by a driver's call of
+ * cdm_node_register() before its memory goes online. It keeps being one until
+ * the machine is restarted, with or without memory.
+ *
+ * Isolation is structural: the node's zones are in no other node's fallback
+ * list, so only a request that names the node can reach it, and all its memory
+ * is in ZONE_MOVABLE, so kernel memory cannot be had there by naming it. What
+ * remains are the places in mm/ that themselves walk over all nodes with
+ * memory and then name each of them: they are told here which nodes to use.
+ *
+ * The set of nodes (cdm_nodes) only grows, under cdm_node_mutex or at boot, and
+ * is read without a lock.
+ */
+#define pr_fmt(fmt) "cdm: " fmt
+
+#include <linux/cdm.h>
+#include <linux/init.h>
+#include <linux/memblock.h>
+#include <linux/memory.h>
+#include <linux/memory-tiers.h>
+#include <linux/memory_hotplug.h>
+#include <linux/mempolicy.h>
+#include <linux/mm.h>
+#include <linux/mmzone.h>
+#include <linux/mutex.h>
+#include <linux/node.h>
+#include <linux/numa_memblks.h>
+#include <linux/seq_file.h>
+#include <linux/sysfs.h>
+#include <linux/vmstat.h>
+#ifdef CONFIG_X86
+#include <asm/numa.h>
+#endif
+
+#include "internal.h"
+
+DEFINE_STATIC_KEY_FALSE(cdm_key);
+
+nodemask_t cdm_nodes __read_mostly;
+
+/* Nodes by index, in the order in which they were marked, and the reverse. */
+static int cdm_nids[CDM_MAX_NODES] __read_mostly = { [0 ... CDM_MAX_NODES - 1] = NUMA_NO_NODE };
+static s8 cdm_idx[MAX_NUMNODES] __read_mostly;
+static unsigned int cdm_nr;
+static DEFINE_MUTEX(cdm_node_mutex);
+
+/* Nodes with memory that is not CDM; changed at boot and by memory hotplug. */
+static nodemask_t cdm_ram __read_mostly;
+
+/* What cdm_nodes= says. */
+static nodemask_t cdm_param __initdata;
+
+/**
+ * cdm_node_idx - index of a CDM node
+ * @nid: a node
+ *
+ * Context: any.
+ * Return: the index, constant from the node's marking on; -ENODEV for others.
+ */
+int cdm_node_idx(int nid)
+{
+	return node_isset(nid, cdm_nodes) ? cdm_idx[nid] : -ENODEV;
+}
+
+/**
+ * cdm_idx_node - the node of an index
+ * @idx: below CDM_MAX_NODES
+ *
+ * Context: any.
+ * Return: the node, or NUMA_NO_NODE.
+ */
+int cdm_idx_node(unsigned int idx)
+{
+	return READ_ONCE(cdm_nids[idx]);
+}
+
+struct zone *cdm_zone(int nid)
+{
+	return &NODE_DATA(nid)->node_zones[ZONE_MOVABLE];
+}
+
+/**
+ * cdm_node_capacity - memory of a node
+ * @idx: index of the node
+ *
+ * Context: any.
+ * Return: pages.
+ */
+unsigned long cdm_node_capacity(unsigned int idx)
+{
+	return zone_managed_pages(cdm_zone(cdm_idx_node(idx)));
+}
+
+/**
+ * cdm_nearest_ram - where a request goes that a CDM node does not serve
+ * @nid: the CDM node
+ *
+ * Context: any.
+ * Return: the RAM node that comes first in its fallback list.
+ */
+int cdm_nearest_ram(int nid)
+{
+	struct zoneref *z;
+	struct zone *zone;
+
+	for_each_zone_zonelist(zone, z, node_zonelist(nid, GFP_HIGHUSER_MOVABLE), ZONE_MOVABLE)
+		if (!node_isset(zone_to_nid(zone), cdm_nodes))
+			return zone_to_nid(zone);
+	return numa_mem_id();
+}
+
+static void cdm_update_ram(void)
+{
+	nodes_andnot(cdm_ram, node_states[N_MEMORY], cdm_nodes);
+}
+
+/* Give the node an index. It is CDM from here on. */
+static int cdm_mark(int nid)
+{
+	if (node_isset(nid, cdm_nodes))
+		return 0;
+	if (cdm_nr == CDM_MAX_NODES)
+		return -ENOSPC;
+	cdm_idx[nid] = cdm_nr;
+	WRITE_ONCE(cdm_nids[cdm_nr++], nid);
+	/* The index is read after the bit. */
+	smp_mb__before_atomic();
+	node_set(nid, cdm_nodes);
+	return 0;
+}
+
+/*
+ * Boot: the nodes of cdm_nodes=
+ */
+
+static int __init cdm_nodes_setup(char *str)
+{
+	if (!str || nodelist_parse(str, cdm_param)) {
+		nodes_clear(cdm_param);
+		pr_err("cdm_nodes=%s: not a list of nodes below %d, ignored\n",
+		       str ? str : "", MAX_NUMNODES);
+		return 0;
+	}
+	/*
+	 * Until the firmware's tables are read, allocate near the kernel image,
+	 * as movable_node does: what the kernel uses cannot be CDM.
+	 */
+	memblock_set_bottom_up(true);
+	return 0;
+}
+early_param("cdm_nodes", cdm_nodes_setup);
+
+static bool __init cdm_node_has_cpus(int nid)
+{
+#ifdef CONFIG_X86
+	int i;
+
+	for (i = 0; i < MAX_LOCAL_APIC; i++)
+		if (__apicid_to_node[i] == nid)
+			return true;
+#endif
+	return false;
+}
+
+/* Does anything that is already in use lie in [@start, @end)? */
+static bool __init cdm_range_in_use(u64 start, u64 end)
+{
+	struct memblock_region *r;
+
+	for_each_reserved_mem_region(r)
+		if (r->base < end && start < r->base + r->size)
+			return true;
+	return false;
+}
+
+/* Why node @nid of the firmware's tables cannot be CDM, or NULL. */
+static const char *__init cdm_refuse(const struct numa_meminfo *mi, int nid)
+{
+	int i;
+
+	if (!node_isset(nid, numa_nodes_parsed))
+		return "no such node";
+	if (cdm_node_has_cpus(nid))
+		return "has CPUs";
+	for (i = 0; i < mi->nr_blks; i++) {
+		const struct numa_memblk *b = &mi->blk[i];
+
+		if (b->nid != nid)
+			continue;
+		if (!IS_ALIGNED(b->start, PAGE_SIZE << MAX_PAGE_ORDER))
+			return "its memory is not aligned";
+		if (cdm_range_in_use(b->start, b->end))
+			return "holds memory that the kernel uses (try nokaslr)";
+	}
+	return NULL;
+}
+
+static bool __init cdm_ram_left(const struct numa_meminfo *mi)
+{
+	int i;
+
+	for (i = 0; i < mi->nr_blks; i++)
+		if (!node_isset(mi->blk[i].nid, cdm_param))
+			return true;
+	return false;
+}
+
+/**
+ * cdm_numa_init - mark the nodes of cdm_nodes= before their memory is set up
+ * @mi: memory by node, from the firmware's tables
+ *
+ * Makes their memory ZONE_MOVABLE by the means of the movable_node parameter,
+ * for these nodes alone if the user did not ask for it elsewhere.
+ *
+ * Context: early boot, before memblock regions get their nodes for good.
+ */
+void __init cdm_numa_init(struct numa_meminfo *mi)
+{
+	const char *why;
+	int nid, i;
+
+	if (cdm_off)
+		nodes_clear(cdm_param);
+	for_each_node_mask(nid, cdm_param) {
+		why = cdm_refuse(mi, nid);
+		if (why) {
+			pr_err("node %d: %s, ignored\n", nid, why);
+			node_clear(nid, cdm_param);
+		}
+	}
+	while (!nodes_empty(cdm_param) && !cdm_ram_left(mi)) {
+		nid = first_node(cdm_param);
+		pr_err("node %d: the only node with RAM, ignored\n", nid);
+		node_clear(nid, cdm_param);
+	}
+	if (nodes_empty(cdm_param))
+		return;
+
+	if (!movable_node_is_enabled()) {
+		memblock_clear_hotplug(0, PHYS_ADDR_MAX);
+		movable_node_enabled = true;
+	}
+	for (i = 0; i < mi->nr_blks; i++)
+		if (node_isset(mi->blk[i].nid, cdm_param))
+			memblock_mark_hotplug(mi->blk[i].start,
+					      mi->blk[i].end - mi->blk[i].start);
+	for_each_node_mask(nid, cdm_param)
+		if (cdm_mark(nid))
+			pr_err("node %d: more than %d CDM nodes, ignored\n", nid, CDM_MAX_NODES);
+}
+
+/*
+ * Memory that comes and goes
+ */
+
+static int cdm_going_online(const struct memory_notify *arg)
+{
+	int nid = page_to_nid(pfn_to_page(arg->start_pfn));
+	int idx = cdm_node_idx(nid), ret;
+
+	if (idx < 0)
+		return 0;
+	if (page_zonenum(pfn_to_page(arg->start_pfn)) != ZONE_MOVABLE) {
+		pr_err("node %d: coherent device memory must be onlined as online_movable\n", nid);
+		return -EINVAL;
+	}
+	ret = cdm_owner_table_grow(idx, arg->start_pfn, arg->nr_pages);
+	if (!ret)
+		ret = cdm_cgroup_add_node(idx, nid);
+	return ret;
+}
+
+static int cdm_memory_callback(struct notifier_block *nb, unsigned long action, void *data)
+{
+	const struct memory_notify *arg = data;
+	int nid = arg->status_change_nid;
+
+	if (action == MEM_ONLINE || action == MEM_OFFLINE)
+		cdm_update_ram();
+	switch (action) {
+	case MEM_GOING_ONLINE:
+		return notifier_from_errno(cdm_going_online(arg));
+	case MEM_ONLINE:
+		if (nid >= 0 && cdm_node(nid))
+			pr_info("node %d: coherent device memory online\n", nid);
+		break;
+	case MEM_OFFLINE:
+		if (nid >= 0 && cdm_node(nid))
+			pr_info("node %d: coherent device memory gone\n", nid);
+		break;
+	}
+	return NOTIFY_OK;
+}
+
+/* Demotion goes from higher tiers to lower ones: put CDM above everything. */
+static int cdm_adistance(struct notifier_block *nb, unsigned long nid, void *data)
+{
+	if (!cdm_node(nid))
+		return NOTIFY_OK;
+	*(int *)data = 0;
+	return NOTIFY_STOP;
+}
+
+static struct notifier_block cdm_adistance_nb = {
+	.notifier_call = cdm_adistance,
+	.priority = INT_MAX,
+};
+
+/**
+ * cdm_node_register - make a node CDM before its memory goes online
+ * @nid: the node, without memory
+ *
+ * For drivers. The memory added to the node must then be onlined to
+ * ZONE_MOVABLE; anything else is refused.
+ *
+ * Context: process context, may sleep; not from a memory notifier.
+ * Return:
+ * * %0 - the node is CDM, perhaps was before
+ * * %-EINVAL - no such node
+ * * %-EBUSY - the node has CPUs, or memory that was not added as CDM
+ * * %-ENOSPC - too many CDM nodes
+ * * %-EOPNOTSUPP - the kernel was booted with cdm=off
+ */
+int cdm_node_register(int nid)
+{
+	int ret = 0;
+
+	if (cdm_off)
+		return -EOPNOTSUPP;
+	if (nid < 0 || nid >= MAX_NUMNODES || !node_possible(nid))
+		return -EINVAL;
+	mutex_lock(&cdm_node_mutex);
+	if (!node_isset(nid, cdm_nodes)) {
+		if (node_state(nid, N_MEMORY) || node_state(nid, N_CPU))
+			ret = -EBUSY;
+		else
+			ret = cdm_mark(nid);
+	}
+	mutex_unlock(&cdm_node_mutex);
+	if (ret)
+		return ret;
+	cdm_update_ram();
+	static_branch_enable(&cdm_key);
+	return 0;
+}
+EXPORT_SYMBOL_GPL(cdm_node_register);
+
+/* Take a node of cdm_nodes= back that turned out to be unfit. */
+static void __init cdm_unmark(int nid, const char *why)
+{
+	pr_err("node %d: %s, ignored\n", nid, why);
+	node_clear(nid, cdm_nodes);
+	WRITE_ONCE(cdm_nids[cdm_idx[nid]], NUMA_NO_NODE);
+	build_all_zonelists(NULL);
+}
+
+static int __init cdm_boot_node(int nid)
+{
+	pg_data_t *pgdat = NODE_DATA(nid);
+	int idx = cdm_node_idx(nid), ret;
+
+	if (!node_state(nid, N_MEMORY))
+		return 0;
+	if (pgdat->node_present_pages != cdm_zone(nid)->present_pages) {
+		cdm_unmark(nid, "has memory outside ZONE_MOVABLE");
+		return 0;
+	}
+	ret = cdm_owner_table_grow(idx, pgdat->node_start_pfn, pgdat->node_spanned_pages);
+	if (!ret)
+		ret = cdm_cgroup_add_node(idx, nid);
+	if (ret)
+		return ret;
+	/* No RAM: memblock counted it when it was freed to the allocator. */
+	totalram_pages_add(-(long)pgdat->node_present_pages);
+	pr_info("node %d: %lu MiB of coherent device memory\n", nid,
+		pgdat->node_present_pages >> (20 - PAGE_SHIFT));
+	return 0;
+}
+
+static int __init cdm_node_init(void)
+{
+	int nid, ret;
+
+	if (cdm_off)
+		return 0;
+	for_each_node_mask(nid, cdm_nodes) {
+		ret = cdm_boot_node(nid);
+		if (ret)
+			panic("cdm: no memory for the tables of node %d\n", nid);
+	}
+	register_mt_adistance_algorithm(&cdm_adistance_nb);
+	cdm_update_ram();
+	/* Before anybody else learns of memory that may be refused. */
+	hotplug_memory_notifier(cdm_memory_callback, INT_MAX);
+	if (!nodes_empty(cdm_nodes))
+		static_branch_enable(&cdm_key);
+	return 0;
+}
+early_initcall(cdm_node_init);
+
+/*
+ * Isolation
+ */
+
+/**
+ * cdm_fallback_exclude - keep CDM out of a node's fallback list
+ * @nid: node that the list is built for
+ * @used: nodes that the list is not to contain
+ *
+ * A CDM node's own list is itself, then RAM.
+ */
+void cdm_fallback_exclude(int nid, nodemask_t *used)
+{
+	nodes_or(*used, *used, cdm_nodes);
+	node_clear(nid, *used);
+}
+
+/**
+ * cdm_ram_nodes - nodes with memory other than CDM
+ *
+ * For those who name every node in turn.
+ *
+ * Context: any; changes when memory is hotplugged.
+ * Return: the nodes; not to be changed.
+ */
+nodemask_t *cdm_ram_nodes(void)
+{
+	return cdm_enabled() ? &cdm_ram : &node_states[N_MEMORY];
+}
+
+/**
+ * cdm_drop_nodes - take CDM nodes out of a set that has others
+ * @nodes: the set
+ */
+void cdm_drop_nodes(nodemask_t *nodes)
+{
+	nodemask_t ram;
+
+	if (!cdm_enabled())
+		return;
+	nodes_andnot(ram, *nodes, cdm_nodes);
+	if (!nodes_empty(ram))
+		*nodes = ram;
+}
+
+/**
+ * cdm_mpol_nodes - nodes of a memory policy that is being set
+ * @mode: of the policy
+ * @flags: of the policy
+ * @nodes: nodes that it names and may use; changed
+ * @allowed: nodes that it could have named
+ *
+ * To interleave over all nodes is to interleave over RAM: it does not ask for
+ * a device. With MPOL_F_STATIC_NODES the user means each node named.
+ */
+void cdm_mpol_nodes(unsigned short mode, unsigned short flags, nodemask_t *nodes,
+		    const nodemask_t *allowed)
+{
+	if (!cdm_enabled())
+		return;
+	if (mode != MPOL_INTERLEAVE && mode != MPOL_WEIGHTED_INTERLEAVE)
+		return;
+	if (!(flags & MPOL_F_STATIC_NODES) && nodes_equal(*nodes, *allowed))
+		cdm_drop_nodes(nodes);
+}
+
+/**
+ * cdm_collapse_abort - may a huge page replace base pages of these nodes?
+ * @nid: node of the next page
+ * @node_load: number of pages seen by node
+ *
+ * khugepaged takes the node with most of the pages: it would pull RAM pages
+ * onto CDM, or CDM pages off it, unasked.
+ *
+ * Return: true if the pages are not all in RAM or all on one CDM node.
+ */
+bool cdm_collapse_abort(int nid, const u32 *node_load)
+{
+	int i;
+
+	if (!cdm_enabled())
+		return false;
+	for_each_node_state(i, N_MEMORY)
+		if (i != nid && node_load[i] && (cdm_node(i) || cdm_node(nid)))
+			return true;
+	return false;
+}
+
+/* Placement of swap readahead is by the default policy. */
+struct mempolicy *__cdm_readahead_policy(struct mempolicy *mpol)
+{
+	static struct mempolicy local = {
+		.refcnt = ATOMIC_INIT(1),
+		.mode = MPOL_LOCAL,
+	};
+
+	return nodes_intersects(mpol->nodes, cdm_nodes) ? &local : mpol;
+}
+
+/*
+ * Not RAM for the books
+ */
+
+static unsigned long cdm_free(int nid)
+{
+	return zone_page_state(cdm_zone(nid), NR_FREE_PAGES);
+}
+
+/**
+ * cdm_available - take CDM out of MemAvailable
+ * @available: pages, CDM included
+ *
+ * Context: any.
+ * Return: pages, not negative.
+ */
+long cdm_available(long available)
+{
+	int nid;
+
+	if (!cdm_enabled())
+		return available;
+	for_each_node_mask(nid, cdm_nodes) {
+		pg_data_t *pgdat = NODE_DATA(nid);
+
+		if (!node_state(nid, N_MEMORY))
+			continue;
+		available -= cdm_free(nid) + node_page_state(pgdat, NR_ACTIVE_FILE) +
+			     node_page_state(pgdat, NR_INACTIVE_FILE);
+		/* The reserve was taken off already. */
+		available += high_wmark_pages(cdm_zone(nid));
+	}
+	return max(available, 0L);
+}
+
+/**
+ * cdm_si_meminfo - take CDM out of a summary
+ * @val: the summary; its total leaves CDM out already
+ */
+void cdm_si_meminfo(struct sysinfo *val)
+{
+	int nid;
+
+	if (!cdm_enabled())
+		return;
+	for_each_node_mask(nid, cdm_nodes)
+		if (node_state(nid, N_MEMORY))
+			val->freeram -= min(val->freeram, cdm_free(nid));
+}
+
+/**
+ * cdm_report_meminfo - lines of /proc/meminfo
+ * @m: the file
+ */
+void cdm_report_meminfo(struct seq_file *m)
+{
+	unsigned long total = 0, free = 0;
+	int nid;
+
+	for_each_node_mask(nid, cdm_nodes) {
+		if (!node_state(nid, N_MEMORY))
+			continue;
+		total += zone_managed_pages(cdm_zone(nid));
+		free += cdm_free(nid);
+	}
+	seq_printf(m, "CdmTotal:       %8lu kB\n", total << (PAGE_SHIFT - 10));
+	seq_printf(m, "CdmFree:        %8lu kB\n", free << (PAGE_SHIFT - 10));
+}
+
+static ssize_t has_coherent_memory_show(struct kobject *kobj, struct kobj_attribute *attr,
+					char *buf)
+{
+	nodemask_t nodes;
+
+	nodes_and(nodes, cdm_nodes, node_states[N_MEMORY]);
+	return sysfs_emit(buf, "%*pbl\n", nodemask_pr_args(&nodes));
+}
+
+static struct kobj_attribute has_coherent_memory_attr = __ATTR_RO(has_coherent_memory);
+
+static int __init cdm_sysfs_init(void)
+{
+	struct node *node = node_devices[first_online_node];
+
+	if (cdm_off)
+		return 0;
+	/* Beside has_memory, in the directory that has all nodes. */
+	return sysfs_create_file(node->dev.kobj.parent, &has_coherent_memory_attr.attr);
+}
+late_initcall(cdm_sysfs_init);
