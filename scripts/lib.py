@@ -160,47 +160,6 @@ class Progress:
         return time.monotonic() - self.began
 
 
-STEP = re.compile(r"^  [A-Z][A-Z0-9 _+-]* +(\[M\] +)?\S+")
-
-
-def make(place, targets, log, title, steps=0, source=None, show=True, env=None):
-    """Run the kernel's make in a lane's build directory.
-
-    What it prints goes to the log; the progress line shows the newest step.
-    steps is how many there are to come, if known. Returns (ok, steps done).
-    """
-    source = source or place.source
-    cmd = ["make", "-C", source, f"O={place.build}", f"-j{os.cpu_count()}",
-           "CC=ccache gcc", "HOSTCC=ccache gcc", *targets]
-    # Paths below the clone's directory count as relative ones, and so the
-    # clones share objects; nothing of the build records the time or the user.
-    env = dict(os.environ, CCACHE_DIR=f"{CACHE}/ccache", CCACHE_NOHASHDIR="1",
-               CCACHE_BASEDIR=place.work, CCACHE_MAXSIZE="6G",
-               CCACHE_COMPILERCHECK="content",
-               KBUILD_BUILD_TIMESTAMP="Thu Jan  1 00:00:00 UTC 1970",
-               KBUILD_BUILD_USER="cdm", KBUILD_BUILD_HOST="cdm", **(env or {}))
-    for name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "V", "LANE", "BASE", "T"):
-        env.pop(name, None)
-    os.makedirs(os.path.dirname(log), exist_ok=True)
-    os.makedirs(place.build, exist_ok=True)
-    bar, count = Progress(title), 0
-    with open(log, "w") as out, subprocess.Popen(
-            cmd, text=True, env=env, errors="replace",
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT) as p:
-        for line in p.stdout:
-            out.write(line)
-            if VERBOSE:
-                sys.stderr.write(line)
-            elif STEP.match(line):
-                count += 1
-                if show:
-                    bar.show(" ".join(line.split()),
-                             count / steps if steps else None)
-    bar.done()
-    return p.returncode == 0, count
-
-
 def tail(path, lines=30, pattern=None):
     """The end of a log, or the lines of it that match, for error messages."""
     text = read(path, b"").decode(errors="replace").splitlines()

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Walk the series: after each patch, what it touches compiles without a new
+warning of the compiler (W=1) or of sparse, with the controller on and off."""
+
+import copy
+import os
+import re
+import shutil
+import time
+
+import kbuild
+import lib
+import static
+
+WARNING = re.compile(r"^(?:\.\./)*(\S+?):\d+(?::\d+)?: (warning|error): (.*)$")
+OURS = ["mm/cdm/", "kernel/cgroup/cdm.o"]
+
+
+def touched(patch):
+    return re.findall(r"^\+\+\+ b/(\S+)", lib.read(patch).decode(), re.M)
+
+
+def objects(files):
+    return [f[:-2] + ".o" for f in files if f.endswith(".c")]
+
+
+class Walk:
+    def __init__(self, place):
+        self.place = place
+        self.dir = f"{place.work}/steps"
+        self.tree = f"{self.dir}/tree"
+        self.log = f"{place.logs}/check-series.log"
+        self.known = set()
+        lib.write(self.log, "")
+
+    def start(self):
+        """The base and our files, but no hook: hard links are quick."""
+        shutil.rmtree(self.tree, ignore_errors=True)
+        os.makedirs(self.dir, exist_ok=True)
+        lib.run(["cp", "-al", self.place.pristine, self.tree])
+        for f in static.sources():
+            lib.write(f"{self.tree}/{f}", lib.read(f"{lib.REPO}/{f}"))
+
+    def push(self, patch):
+        for f in touched(patch):
+            target = f"{self.tree}/{f}"
+            if os.path.exists(target):	# a link no more
+                shutil.copy2(target, target + ".own")
+                os.replace(target + ".own", target)
+        lib.run(["patch", "-d", self.tree, "-p1", "-s", "--fuzz=0",
+                 "--no-backup-if-mismatch", "-i", patch])
+
+    def wired(self):
+        return "mm/cdm/Kconfig" in lib.read(f"{self.tree}/mm/Kconfig").decode()
+
+    def configure(self, on):
+        place = copy.copy(self.place)
+        place.kind, place.tree = "patched", self.tree
+        place.build = f"{self.dir}/build-{'y' if on else 'n'}"
+        place.lane = f"series-{'y' if on else 'n'}"
+        place.fragments = ["base", "cdm"] if on and self.wired() else ["base"]
+        kbuild.configure(place)
+        return place
+
+    def compile(self, place, targets):
+        """What is wrong; with no more to say, the new warnings."""
+        log = f"{self.log}.{place.lane}"
+        ok, _ = kbuild.make(place, ["W=1", "C=2", *targets], log, "series",
+                            show=False)
+        text = lib.read(log).decode(errors="replace")
+        with open(self.log, "a") as f:
+            f.write(text)
+        if not ok:
+            return lib.tail(log, 20, r"error:|\*\*\*")
+        found = {}
+        for line in text.splitlines():
+            m = WARNING.match(line)
+            if m:
+                name = os.path.relpath(m[1], self.tree) \
+                    if os.path.isabs(m[1]) else m[1]
+                found[(name, re.sub(r"\d+", "N", m[3]))] = line
+        new = [line for key, line in found.items() if key not in self.known]
+        self.known.update(found)
+        return "\n".join(new)
+
+
+def walk(place, report):
+    series = [f"{place.hooks}/{p}" for p in static.patches(place)]
+    every = sorted({o for p in series for o in objects(touched(p))})
+    w = Walk(place)
+    began = time.monotonic()
+    w.start()
+    # What the base itself warns of is known before the first patch.
+    on, off = w.configure(True), w.configure(False)
+    for p in (on, off):
+        w.compile(p, every)
+    lib.note(f"series: {len(every)} files as they were "
+             f"({time.monotonic() - began:.0f} s)")
+    for patch in series:
+        began = time.monotonic()
+        files = touched(patch)
+        w.push(patch)
+        targets = objects(files)
+        if len(targets) != len(files):
+            on, off = w.configure(True), w.configure(False)
+            targets = every
+        wrong = [w.compile(on, targets + (OURS if w.wired() else [])),
+                 w.compile(off, targets)]
+        report.result(
+            not any(wrong), f"series: {os.path.basename(patch)[:-6]}",
+            "\n".join(f"CGROUP_CDM={v}:\n{x}"
+                      for v, x in zip("yn", wrong) if x), began)
