@@ -384,6 +384,16 @@ void cdm_drain(void)
 }
 
 /*
+ * With the compressed cache on, a page that is swapped out is free at once;
+ * otherwise it stays where it is until it is written and looked for again.
+ */
+void cdm_zswap(bool on)
+{
+	CHECK_EQ(file_write("/sys/module/zswap/parameters/enabled", "%c",
+			    on ? 'Y' : 'N'), 0);
+}
+
+/*
  * System calls
  */
 
@@ -637,29 +647,49 @@ struct cdm_reply op_pageout(struct cdm_buf *buf, long first, long nr)
 				 nr * cdm_psize, MADV_PAGEOUT));
 }
 
-/* Hold references to the pages in a pipe: such pages cannot be migrated. */
-struct cdm_reply op_pin(struct cdm_buf *buf, long first, long nr)
-{
-	struct iovec iov = {
-		.iov_base = buf->addr + first * cdm_psize,
-		.iov_len = nr * cdm_psize,
-	};
-	struct cdm_reply reply = { 0 };
-	long slots = 16;
-	ssize_t ret;
+/* Pages that fit in a pipe: its table of them has to be allocated in one. */
+#define PIPE_PAGES	4096
 
-	while (slots < nr)
-		slots *= 2;
-	if (pipe2(buf->pipe, O_CLOEXEC) ||
-	    fcntl(buf->pipe[1], F_SETPIPE_SZ, slots * cdm_psize) < 0)
-		return buf_errno(-1);
+/* Put references to up to PIPE_PAGES pages into a new pipe; returns how many. */
+static long pin_some(struct cdm_buf *buf, char *addr, long nr)
+{
+	struct iovec iov = { .iov_base = addr };
+	ssize_t ret;
+	int fds[2];
+
+	if (nr > PIPE_PAGES)
+		nr = PIPE_PAGES;
+	iov.iov_len = nr * cdm_psize;
+	if (buf->nr_pins + 2 > (int)ARRAY_SIZE(buf->pins) ||
+	    pipe2(fds, O_CLOEXEC))
+		return -1;
+	buf->pins[buf->nr_pins++] = fds[0];
+	buf->pins[buf->nr_pins++] = fds[1];
+	if (fcntl(fds[1], F_SETPIPE_SZ, PIPE_PAGES * cdm_psize) < 0)
+		return -1;
 	while (iov.iov_len) {
-		ret = vmsplice(buf->pipe[1], &iov, 1, SPLICE_F_NONBLOCK);
+		ret = vmsplice(fds[1], &iov, 1, SPLICE_F_NONBLOCK);
 		if (ret <= 0)
-			return buf_errno(-1);
+			return -1;
 		iov.iov_base = (char *)iov.iov_base + ret;
 		iov.iov_len -= ret;
-		reply.ret += ret / cdm_psize;
+	}
+	return nr;
+}
+
+/* Hold references to the pages in pipes: such pages cannot be migrated. */
+struct cdm_reply op_pin(struct cdm_buf *buf, long first, long nr)
+{
+	struct cdm_reply reply = { 0 };
+	long some;
+
+	while (reply.ret < nr) {
+		some = pin_some(buf, buf->addr +
+				(first + reply.ret) * cdm_psize,
+				nr - reply.ret);
+		if (some < 0)
+			return buf_errno(-1);
+		reply.ret += some;
 	}
 	return reply;
 }
@@ -670,8 +700,8 @@ struct cdm_reply op_unpin(struct cdm_buf *buf, long a, long b)
 
 	(void)a;
 	(void)b;
-	close(buf->pipe[0]);
-	close(buf->pipe[1]);
+	while (buf->nr_pins)
+		close(buf->pins[--buf->nr_pins]);
 	return reply;
 }
 
@@ -740,7 +770,6 @@ static long serve_fork(struct channel *own, struct channel *spare)
 		close_fd(&spare->out);
 		return pid < 0 ? -errno : pid;
 	}
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	close_fd(&own->in);
 	close_fd(&own->out);
 	serve(*spare, none);

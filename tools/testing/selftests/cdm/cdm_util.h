@@ -107,6 +107,7 @@ long cdm_settle(const char *group, int node, long pages);
 long cdm_event(const char *group, const char *file, int node,
 	       const char *event);
 long cdm_audit(int node, const char *key);
+void cdm_zswap(bool on);
 void cdm_drain(void);
 
 /* System calls without a wrapper in libc. */
@@ -121,7 +122,8 @@ long sys_migrate_pages(int pid, unsigned long from, unsigned long to);
 struct cdm_buf {
 	char *addr;
 	long pages;
-	int pipe[2];		/* holds pages pinned by vmsplice() */
+	int pins[256];		/* pipes that hold pages from vmsplice() */
+	int nr_pins;
 	int fd;			/* a file that the mapping is of, or -1 */
 };
 

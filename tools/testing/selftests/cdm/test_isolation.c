@@ -28,7 +28,6 @@
 #define THP_ENABLED	"/sys/kernel/mm/transparent_hugepage/enabled"
 #define DEMOTION	"/sys/kernel/mm/numa/demotion_enabled"
 #define BALANCING	"/proc/sys/kernel/numa_balancing"
-#define ZSWAP		"/sys/module/zswap/parameters/enabled"
 
 /* How much of each kind of page the smaller workloads make. */
 #define SOME_MIB	48
@@ -46,10 +45,11 @@ static struct state device_state(void)
 	struct state state;
 
 	cdm_drain();
-	/* A reader of this has the counters of the CPUs folded in. */
+	/* The audit gives back what is on free lists of CPUs, */
+	state.used = cdm_audit(cdm_node, "used");
+	/* and a reader of this has the CPUs' counters folded in. */
 	file_long("/proc/sys/vm/stat_refresh");
 	state.free = node_meminfo(cdm_node, "MemFree:");
-	state.used = cdm_audit(cdm_node, "used");
 	state.unowned = cdm_audit(cdm_node, "unowned");
 	state.charged = cdm_value(cdm_root, "cdm.current", cdm_node);
 	return state;
@@ -330,12 +330,8 @@ static void test_swap(const char *group)
 	long pages = mib_pages(SOME_MIB);
 	struct cdm_reply reply;
 	struct cdm_task task;
-	bool zswap = file_exists(ZSWAP);
 
-	if (zswap)
-		CHECK_EQ(file_write(ZSWAP, "Y"), 0);
-	else
-		ksft_print_msg("no zswap: plain swap alone\n");
+	cdm_zswap(true);
 	task_start(&task, group);
 	CHECK_EQ(task_call(&task, op_map, pages, -1).ret, 0);
 	CHECK_EQ(task_call(&task, op_touch, 0, pages).ram, pages);
@@ -347,8 +343,7 @@ static void test_swap(const char *group)
 	CHECK_EQ(reply.bad, 0);
 	check_untouched();
 	task_end(&task);
-	if (zswap)
-		CHECK_EQ(file_write(ZSWAP, "N"), 0);
+	cdm_zswap(false);
 }
 
 static struct cdm_reply op_on_first_cpu(struct cdm_buf *buf, long a, long b)
@@ -380,6 +375,7 @@ static void test_swap_readahead(const char *group)
 	b = cdm_group(group, "denied");
 	CHECK_EQ(cdm_write(b, "cdm.max", "default 0"), 0);
 	file_write("/sys/kernel/mm/swap/vma_ra_enabled", "0");
+	cdm_zswap(true);
 	task_start(&wants, a);
 	task_start(&denied, b);
 	task_call(&wants, op_on_first_cpu, 0, 0);
@@ -408,6 +404,7 @@ static void test_swap_readahead(const char *group)
 	task_end(&wants);
 	task_end(&denied);
 	file_write("/sys/kernel/mm/swap/vma_ra_enabled", "1");
+	cdm_zswap(false);
 	free(a);
 	free(b);
 }
@@ -824,6 +821,8 @@ static void test_cpuset_only(const char *group)
 	CHECK_EQ(task_call(&child_task, op_touch, 0, pages).ok, pages);
 	CHECK_EQ(task_call(&child_task, op_write_cache, pages, 0).ret, 0);
 	CHECK_EQ(task_call(&child_task, op_page_tables, 500, 0).ret, 0);
+	/* Nor is all of that on the device, which nobody has named. */
+	check_untouched();
 	CHECK_EQ(task_call(&task, op_map, 100, cdm_node).ret, 0);
 	CHECK_EQ(task_call(&task, op_touch, 0, 100).dev, 100);
 	CHECK_EQ(task_end(&child_task), 0);

@@ -34,8 +34,10 @@ static void keep_open(long pages)
 	CHECK_EQ(ftruncate(keep_fd, pages * cdm_psize), 0);
 }
 
+/* Workers may have it open too, so closing it would not do. */
 static void keep_close(void)
 {
+	CHECK_EQ(ftruncate(keep_fd, 0), 0);
 	close(keep_fd);
 	keep_fd = -1;
 }
@@ -303,6 +305,7 @@ static void test_swap(const char *group)
 	struct cdm_task task;
 
 	CHECK_EQ(file_write("/proc/sys/vm/page-cluster", "0"), 0);
+	cdm_zswap(true);
 
 	task_start(&task, group);
 	CHECK_EQ(task_call(&task, op_map, 200, cdm_node).ret, 0);
@@ -327,6 +330,7 @@ static void test_swap(const char *group)
 	CHECK_EQ(cdm_pages(group, cdm_node), 50);
 	task_end(&task);
 	CHECK_EQ(file_write("/proc/sys/vm/page-cluster", "%ld", cluster), 0);
+	cdm_zswap(false);
 }
 
 static struct cdm_reply op_collapse(struct cdm_buf *buf, long first, long nr)

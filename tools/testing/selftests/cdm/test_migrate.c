@@ -22,11 +22,14 @@ struct moved {
 	int status;		/* the last of those */
 };
 
-/* Move @nr pages of @task from the page @first on, by the test itself. */
-static struct moved move_pages_of(struct cdm_task *task, long first, long nr,
+/*
+ * Move @nr pages of @task, each @stride-th of its buffer, by the test itself: a
+ * huge page is to be named once.
+ */
+static struct moved move_pages_of(struct cdm_task *task, long nr, long stride,
 				  int node, int flags)
 {
-	long addr = task_call(task, op_address, first, 0).ret;
+	long addr = task_call(task, op_address, 0, 0).ret;
 	int *status = calloc(nr, sizeof(*status));
 	int *nodes = calloc(nr, sizeof(*nodes));
 	void **pages = calloc(nr, sizeof(*pages));
@@ -34,7 +37,7 @@ static struct moved move_pages_of(struct cdm_task *task, long first, long nr,
 	long i;
 
 	for (i = 0; i < nr; i++) {
-		pages[i] = (void *)(addr + i * cdm_psize);
+		pages[i] = (void *)(addr + i * stride * cdm_psize);
 		nodes[i] = node;
 		status[i] = INT_MIN;
 	}
@@ -153,13 +156,13 @@ static void test_move_other(const char *group)
 	CHECK_EQ(cdm_limit(b, cdm_node, 5), 0);
 	start_in_ram(&task, a, 100);
 	CHECK_EQ(cg_enter_current(b), 0);
-	moved = move_pages_of(&task, 0, 100, cdm_node, MPOL_MF_MOVE);
+	moved = move_pages_of(&task, 100, 1, cdm_node, MPOL_MF_MOVE);
 	check_moved(&moved, 60, 40);
 	CHECK_EQ(cdm_pages(a, cdm_node), 60);
 	CHECK_EQ(cdm_pages(b, cdm_node), 0);
 	check_at(&task, 100, 60);
 
-	moved = move_pages_of(&task, 0, 100, cdm_ram, MPOL_MF_MOVE);
+	moved = move_pages_of(&task, 100, 1, cdm_ram, MPOL_MF_MOVE);
 	check_moved(&moved, 100, 0);
 	CHECK_EQ(cg_enter_current(cdm_root), 0);
 	CHECK_EQ(cdm_settle(a, cdm_node, 0), 0);
@@ -188,7 +191,7 @@ static void move_two_owners(const char *a, const char *b, long limit_a,
 	for (i = 1; i < 100; i += 2)
 		CHECK_EQ(task_call(&child, op_touch, i, 1).ram, 1);
 
-	moved = move_pages_of(&child, 0, 100, cdm_node, MPOL_MF_MOVE_ALL);
+	moved = move_pages_of(&child, 100, 1, cdm_node, MPOL_MF_MOVE_ALL);
 	check_moved(&moved, limit_a + limit_b, 100 - limit_a - limit_b);
 	CHECK_EQ(cdm_pages(a, cdm_node), limit_a);
 	CHECK_EQ(cdm_pages(b, cdm_node), limit_b);
@@ -366,16 +369,19 @@ static void test_move_huge(const char *group)
 	struct moved moved;
 
 	start_huge_in_ram(&task, group, pages);
-	moved = move_pages_of(&task, 0, pages, cdm_node, MPOL_MF_MOVE);
-	check_moved(&moved, pages, 0);
+	moved = move_pages_of(&task, 3, cdm_hpages, cdm_node, MPOL_MF_MOVE);
+	check_moved(&moved, 3, 0);
 	check_at(&task, pages, pages);
 	CHECK_EQ(cdm_pages(group, cdm_node), pages);
-	moved = move_pages_of(&task, 0, pages, cdm_ram, MPOL_MF_MOVE);
-	check_moved(&moved, pages, 0);
+	moved = move_pages_of(&task, 3, cdm_hpages, cdm_ram, MPOL_MF_MOVE);
+	check_moved(&moved, 3, 0);
 	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
+	check_at(&task, pages, 0);
 
 	CHECK_EQ(cdm_limit(group, cdm_node, 2 * cdm_hpages - 1), 0);
-	moved = move_pages_of(&task, 0, pages, cdm_node, MPOL_MF_MOVE);
+	moved = move_pages_of(&task, 3, cdm_hpages, cdm_node, MPOL_MF_MOVE);
+	CHECK_GE(moved.there, 1);
+	CHECK_GE(moved.enomem, 1);
 	dev = cdm_pages(group, cdm_node);
 	CHECK_LE(dev, 2 * cdm_hpages - 1);
 	CHECK_GE(dev, cdm_hpages);

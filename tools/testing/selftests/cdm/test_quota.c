@@ -12,7 +12,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -645,11 +644,9 @@ static void test_task_move(const char *group)
 static void test_remote_write(const char *group)
 {
 	struct cdm_task owner;
-	char byte[1] = { 1 };
-	struct iovec local = { .iov_base = byte, .iov_len = 1 };
-	struct iovec remote = { .iov_len = 1 };
-	char *a, *b;
+	char path[64], *a, *b;
 	long i, addr;
+	int fd;
 
 	cdm_enable(group, "+cdm");
 	a = cdm_group(group, "a");
@@ -659,13 +656,15 @@ static void test_remote_write(const char *group)
 	task_start(&owner, a);
 	CHECK_EQ(task_call(&owner, op_map, 30, cdm_node).ret, 0);
 	addr = task_call(&owner, op_address, 0, 0).ret;
+	snprintf(path, sizeof(path), "/proc/%d/mem", owner.pid);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	CHECK_GE(fd, 0);
 	CHECK_EQ(cg_enter_current(b), 0);
-	for (i = 0; i < 30; i++) {
-		remote.iov_base = (void *)(addr + i * cdm_psize);
-		CHECK_EQ(process_vm_writev(owner.pid, &local, 1, &remote, 1,
-					   0), i < 20 ? 1 : -1);
-	}
+	for (i = 0; i < 30; i++)
+		CHECK_EQ(pwrite(fd, "x", 1, addr + i * cdm_psize),
+			 i < 20 ? 1 : -1);
 	CHECK_EQ(cg_enter_current(cdm_root), 0);
+	close(fd);
 	check_usage(a, 20);
 	check_usage(b, 0);
 	CHECK_EQ(task_call(&owner, op_count, 0, 30).dev, 20);
