@@ -102,6 +102,11 @@ class Place:
     def image(self):
         return f"{self.build}/arch/x86/boot/bzImage"
 
+    def series(self):
+        """The hooks, in their order, as names below self.hooks."""
+        path = f"{self.hooks}/series"
+        return [f[0] for f in words(path)] if os.path.exists(path) else []
+
     def lock(self, what):
         """Keep others from changing the same thing until this run ends."""
         os.makedirs(self.work, exist_ok=True)
@@ -130,6 +135,11 @@ def run(cmd, **kw):
         sys.stderr.write(p.stdout)
         die(f"failed: {' '.join(cmd)}")
     return p.stdout
+
+
+def touched(patch):
+    """The files that a patch changes."""
+    return re.findall(r"^\+\+\+ b/(\S+)", read(patch).decode(), re.M)
 
 
 class Progress:

@@ -47,10 +47,6 @@ def c_sources():
     return [f for f in sources() if f.endswith((".c", ".h"))]
 
 
-def patches(place):
-    return [f[0] for f in lib.words(f"{place.hooks}/series")]
-
-
 def checkpatch(place):
     """Our files as they are, and the hooks as they are mailed."""
     tool = ["perl", "scripts/checkpatch.pl", "--strict", "--terse",
@@ -130,7 +126,7 @@ def budget(_):
 
 def refresh(place):
     """Refreshing patches that nobody edited changes none of them."""
-    before = {p: lib.read(f"{place.hooks}/{p}") for p in patches(place)}
+    before = {p: lib.read(f"{place.hooks}/{p}") for p in place.series()}
     wrong = complaint([f"{lib.SCRIPTS}/tree", "refresh"])
     for p, data in before.items():
         if lib.read(f"{place.hooks}/{p}") != data:

@@ -16,10 +16,6 @@ WARNING = re.compile(r"^(?:\.\./)*(\S+?):\d+(?::\d+)?: (warning|error): (.*)$")
 OURS = ["mm/cdm/", "kernel/cgroup/cdm.o"]
 
 
-def touched(patch):
-    return re.findall(r"^\+\+\+ b/(\S+)", lib.read(patch).decode(), re.M)
-
-
 def objects(files):
     return [f[:-2] + ".o" for f in files if f.endswith(".c")]
 
@@ -42,7 +38,7 @@ class Walk:
             lib.write(f"{self.tree}/{f}", lib.read(f"{lib.REPO}/{f}"))
 
     def push(self, patch):
-        for f in touched(patch):
+        for f in lib.touched(patch):
             target = f"{self.tree}/{f}"
             if os.path.exists(target):	# a link no more
                 shutil.copy2(target, target + ".own")
@@ -85,8 +81,8 @@ class Walk:
 
 
 def walk(place, report):
-    series = [f"{place.hooks}/{p}" for p in static.patches(place)]
-    every = sorted({o for p in series for o in objects(touched(p))})
+    series = [f"{place.hooks}/{p}" for p in place.series()]
+    every = sorted({o for p in series for o in objects(lib.touched(p))})
     w = Walk(place)
     began = time.monotonic()
     w.start()
@@ -98,7 +94,7 @@ def walk(place, report):
              f"({time.monotonic() - began:.0f} s)")
     for patch in series:
         began = time.monotonic()
-        files = touched(patch)
+        files = lib.touched(patch)
         w.push(patch)
         targets = objects(files)
         if len(targets) != len(files):
