@@ -822,14 +822,17 @@ static void running_del(pid_t pid)
 }
 
 /* Start a worker in @group, or where the caller is if that is NULL. */
-int task_start(struct cdm_task *task, const char *group)
+void task_start(struct cdm_task *task, const char *group)
 {
 	int up[2], down[2], spare_up[2], spare_down[2];
+	struct cdm_reply ready = { 0 };
 
 	if (pipe2(up, O_CLOEXEC) || pipe2(down, O_CLOEXEC) ||
 	    pipe2(spare_up, O_CLOEXEC) || pipe2(spare_down, O_CLOEXEC))
 		ksft_exit_fail_msg("no pipes: %s\n", strerror(errno));
 	task->pid = fork();
+	if (task->pid < 0)
+		ksft_exit_fail_msg("no fork: %s\n", strerror(errno));
 	if (!task->pid) {
 		struct channel own = { down[0], up[1] };
 		struct channel spare = { spare_down[0], spare_up[1] };
@@ -838,9 +841,10 @@ int task_start(struct cdm_task *task, const char *group)
 		signal(SIGCHLD, SIG_IGN);
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		prctl(PR_SET_CHILD_SUBREAPER, 0);
-		if (group && cg_enter_current(group))
-			cdm_fail(__FILE__, __LINE__, "cannot enter %s", group);
-		serve(own, spare);
+		ready.ret = group ? cg_enter_current(group) : 0;
+		if (write(own.out, &ready, sizeof(ready)) == sizeof(ready))
+			serve(own, spare);
+		_exit(1);
 	}
 	close(up[1]);
 	close(down[0]);
@@ -852,7 +856,10 @@ int task_start(struct cdm_task *task, const char *group)
 	task->spare_down = spare_down[1];
 	task->direct = true;
 	running_add(task->pid);
-	return task->pid < 0 ? -errno : 0;
+	ready = task_reply(task);
+	if (ready.ret)
+		cdm_fail(__FILE__, __LINE__, "cannot enter %s: %ld", group,
+			 ready.ret);
 }
 
 static void request(struct cdm_task *task, enum request_kind kind, cdm_op op,

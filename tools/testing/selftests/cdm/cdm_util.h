@@ -152,7 +152,7 @@ struct cdm_task {
 	bool direct;		/* our own child: to be waited for */
 };
 
-int task_start(struct cdm_task *task, const char *group);
+void task_start(struct cdm_task *task, const char *group);
 int task_fork(struct cdm_task *task, struct cdm_task *child);
 void task_send(struct cdm_task *task, cdm_op op, long a, long b);
 struct cdm_reply task_reply(struct cdm_task *task);

@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Everything at once: tasks that take, move, swap and give back pages, while
+ * their groups' limits change, the groups come and go and the tasks change
+ * between them. No count of it is known beforehand; the books must balance
+ * when it is over. The seed is printed, and can be given as an argument.
+ */
+
+#include <fcntl.h>
+#include <linux/mempolicy.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cdm_util.h"
+
+#define TASKS		6
+#define GROUPS		4
+#define PAGES		2048
+#define SECONDS		8
+
+static unsigned int seed;
+
+static double now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec + ts.tv_nsec / 1e9;
+}
+
+/* A child that writes to some of the pages it shares, and goes. */
+static void churn_fork(struct cdm_buf *buf, long first, long nr)
+{
+	pid_t pid = fork();
+
+	if (!pid) {
+		buf_touch(buf, first, nr);
+		_exit(0);
+	}
+	/* The worker's children are reaped by nobody. */
+	if (pid > 0)
+		waitpid(pid, NULL, 0);
+}
+
+static void churn_move(struct cdm_buf *buf, long first, long nr, int node)
+{
+	struct cdm_buf part = *buf;
+
+	part.addr += first * cdm_psize;
+	op_move(&part, nr, node);
+}
+
+static void churn_once(struct cdm_buf *buf, unsigned int *state)
+{
+	long first = rand_r(state) % PAGES;
+	long nr = 1 + rand_r(state) % 300;
+
+	if (first + nr > PAGES)
+		nr = PAGES - first;
+	switch (rand_r(state) % 12) {
+	case 0:
+	case 1:
+		op_discard(buf, first, nr);
+		break;
+	case 2:
+		op_pageout(buf, first, nr);
+		break;
+	case 3:
+		churn_move(buf, first, nr, cdm_ram);
+		break;
+	case 4:
+		churn_move(buf, first, nr, cdm_node);
+		break;
+	case 5:
+		churn_fork(buf, first, nr);
+		break;
+	case 6:
+		madvise(buf->addr, PAGES * cdm_psize, rand_r(state) % 2 ?
+			MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+		break;
+	case 7:
+		mprotect(buf->addr + first * cdm_psize, nr * cdm_psize,
+			 PROT_READ | PROT_WRITE);
+		break;
+	default:
+		buf_touch(buf, first, nr);
+	}
+}
+
+static struct cdm_reply op_churn(struct cdm_buf *buf, long start, long b)
+{
+	unsigned int state = start;
+	double end = now() + SECONDS;
+	struct cdm_reply reply;
+
+	(void)b;
+	if (buf_map(buf, PAGES, cdm_node, true))
+		return buf_errno(-1);
+	while (now() < end)
+		churn_once(buf, &state);
+	/* What was never written, or discarded, reads as zeroes: write all. */
+	buf_touch(buf, 0, PAGES);
+	reply = buf_count(buf, 0, PAGES);
+	return reply;
+}
+
+static const char * const words[] = {
+	"fallback", "reclaim", "reclaim,fail", "fail", "inherit",
+};
+
+static char *groups[GROUPS];
+static char *top;
+
+/* One change to the tree; what cannot be done just now is left. */
+static void change(struct cdm_task *tasks, unsigned int *state)
+{
+	char *group = groups[rand_r(state) % GROUPS];
+	struct cdm_task *task = &tasks[rand_r(state) % TASKS];
+
+	switch (rand_r(state) % 8) {
+	case 0:
+	case 1:
+		cg_enter(group, task->pid);
+		break;
+	case 2:
+		cdm_limit(group, cdm_node, rand_r(state) % (2 * PAGES));
+		break;
+	case 3:
+		cdm_limit(top, cdm_node, rand_r(state) % (TASKS * PAGES));
+		break;
+	case 4:
+		cdm_write(group, "cdm.policy", "%s",
+			  words[rand_r(state) % ARRAY_SIZE(words)]);
+		break;
+	case 5:
+		cdm_write(group, "cdm.max", "default %ld\nnode%d default\n",
+			  (rand_r(state) % PAGES) * cdm_psize, cdm_node);
+		break;
+	case 6:
+		if (!rmdir(group))
+			cg_create(group);
+		break;
+	case 7:
+		CHECK_LE(cdm_pages(group, cdm_node),
+			 cdm_value(cdm_root, "cdm.capacity", cdm_node) /
+			 cdm_psize);
+		break;
+	}
+}
+
+static void test_churn(const char *group)
+{
+	struct cdm_task tasks[TASKS];
+	unsigned int state = seed;
+	double end = now() + SECONDS;
+	struct cdm_reply reply;
+	char name[16];
+	int i;
+
+	cdm_enable(group, "+cdm");
+	top = cdm_group(group, "top");
+	cdm_enable(top, "+cdm");
+	for (i = 0; i < GROUPS; i++) {
+		snprintf(name, sizeof(name), "g%d", i);
+		groups[i] = cdm_group(top, name);
+	}
+	for (i = 0; i < TASKS; i++) {
+		task_start(&tasks[i], groups[i % GROUPS]);
+		task_send(&tasks[i], op_churn, seed + 1 + i, 0);
+	}
+	while (now() < end)
+		change(tasks, &state);
+	for (i = 0; i < TASKS; i++) {
+		reply = task_reply(&tasks[i]);
+		CHECK_EQ(reply.bad, 0);
+		task_end(&tasks[i]);
+	}
+	for (i = 0; i < GROUPS; i++) {
+		CHECK_EQ(cdm_settle(groups[i], cdm_node, 0), 0);
+		free(groups[i]);
+	}
+	free(top);
+}
+
+int main(int argc, char **argv)
+{
+	seed = argc > 1 ? strtoul(argv[1], NULL, 0) : 20161122;
+	cdm_init(1);
+	ksft_print_msg("seed %u\n", seed);
+	cdm_case("everything at once", test_churn);
+	cdm_exit();
+}
