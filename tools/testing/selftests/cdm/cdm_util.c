@@ -43,6 +43,10 @@ static atomic_int *failures;
 /* Every worker that has not been ended, to be killed after the case. */
 static pid_t running[64];
 
+/* Paths of the groups that the running case has made. */
+static char *paths[64];
+static size_t nr_paths;
+
 static char case_group[PATH_MAX + 16];
 static const char *case_name;
 static long root_before[CDM_MAX_NODES];
@@ -231,14 +235,26 @@ int cdm_hotplug(const char *what, const char *how)
  * Groups
  */
 
+/* Make a group. Its path is good until the case ends. */
 char *cdm_group(const char *parent, const char *name)
 {
 	char *group = cg_name(parent, name);
 
+	if (nr_paths == ARRAY_SIZE(paths))
+		ksft_exit_fail_msg("too many groups\n");
+	paths[nr_paths++] = group;
 	if (mkdir(group, 0755))
 		cdm_fail(__FILE__, __LINE__, "mkdir %s: %s", group,
 			 strerror(errno));
 	return group;
+}
+
+/* Make the groups a and b, with the controller on. */
+void cdm_two_groups(const char *parent, char **a, char **b)
+{
+	CHECK_EQ(cdm_enable(parent, "+cdm"), 0);
+	*a = cdm_group(parent, "a");
+	*b = cdm_group(parent, "b");
 }
 
 int cdm_enable(const char *group, const char *controllers)
@@ -308,7 +324,7 @@ long cdm_pages(const char *group, int node)
 	return value == CDM_NONE ? CDM_NONE : value / cdm_psize;
 }
 
-static double now(void)
+double cdm_now(void)
 {
 	struct timespec ts;
 
@@ -322,12 +338,12 @@ static double now(void)
  */
 long cdm_settle(const char *group, int node, long pages)
 {
-	double end = now() + SETTLE_SECONDS;
+	double end = cdm_now() + SETTLE_SECONDS;
 	long got;
 
 	for (;;) {
 		got = cdm_pages(group, node);
-		if (got == pages || now() > end)
+		if (got == pages || cdm_now() > end)
 			return got;
 		cdm_drain();
 	}
@@ -862,6 +878,21 @@ void task_start(struct cdm_task *task, const char *group)
 			 ready.ret);
 }
 
+/* Start a worker that has @pages on @node, or in RAM if that is negative. */
+void task_start_on(struct cdm_task *task, const char *group, long pages,
+		   int node)
+{
+	struct cdm_reply reply;
+
+	task_start(task, group);
+	CHECK_EQ(task_call(task, op_map, pages, node).ret, 0);
+	reply = task_call(task, op_touch, 0, pages);
+	if (node == cdm_node)
+		CHECK_EQ(reply.dev, pages);
+	else
+		CHECK_EQ(node < 0 ? reply.ram : reply.other, pages);
+}
+
 static void request(struct cdm_task *task, enum request_kind kind, cdm_op op,
 		    long a, long b)
 {
@@ -1086,6 +1117,8 @@ static void case_end(void)
 	remove_groups();
 	check_books();
 	check_log();
+	while (nr_paths)
+		free(paths[--nr_paths]);
 	alarm(0);
 	ksft_test_result(!atomic_load(failures), "%s\n", case_name);
 }

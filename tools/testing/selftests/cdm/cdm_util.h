@@ -82,7 +82,8 @@ void cdm_case_arg(const char *name,
 void cdm_case_skip(const char *name, const char *why);
 void __noreturn cdm_exit(void);
 
-/* Plain files. */
+/* Plain files, and the time in seconds. */
+double cdm_now(void);
 int file_read(const char *path, char *buf, size_t len);
 int file_write(const char *path, const char *fmt, ...)
 	__printf(2, 3);
@@ -97,6 +98,7 @@ int cdm_hotplug(const char *what, const char *how);
 
 /* Groups. */
 char *cdm_group(const char *parent, const char *name);
+void cdm_two_groups(const char *parent, char **a, char **b);
 int cdm_enable(const char *group, const char *controllers);
 int cdm_write(const char *group, const char *file, const char *fmt, ...)
 	__printf(3, 4);
@@ -153,6 +155,8 @@ struct cdm_task {
 };
 
 void task_start(struct cdm_task *task, const char *group);
+void task_start_on(struct cdm_task *task, const char *group, long pages,
+		   int node);
 int task_fork(struct cdm_task *task, struct cdm_task *child);
 void task_send(struct cdm_task *task, cdm_op op, long a, long b);
 struct cdm_reply task_reply(struct cdm_task *task);

@@ -399,9 +399,7 @@ static void test_peak(const char *group)
 	CHECK_GE(other, 0);
 
 	CHECK_EQ(cdm_limit(group, cdm_node, 100), 0);
-	task_start(&task, group);
-	CHECK_EQ(task_call(&task, op_map, 100, cdm_node).ret, 0);
-	CHECK_EQ(task_call(&task, op_touch, 0, 100).dev, 100);
+	task_start_on(&task, group, 100, cdm_node);
 	CHECK_EQ(peak_of(reset), 100);
 	task_call(&task, op_unmap, 40, 60);
 	CHECK_EQ(cdm_settle(group, cdm_node, 40), 40);
@@ -484,8 +482,6 @@ static void test_depends_on_memory(const char *group)
 	/* Off in the parent: the files are gone. */
 	CHECK_EQ(cdm_enable(parent, "-cdm"), 0);
 	CHECK_EQ(file_mode(child, "cdm.max"), 0);
-	free(child);
-	free(parent);
 }
 
 static void test_node_masks(const char *group)
@@ -542,9 +538,7 @@ static void test_meminfo(const char *group)
 
 	/* What a task takes is missing from CdmFree, to the page. */
 	free = mem_key("CdmFree:");
-	task_start(&task, group);
-	CHECK_EQ(task_call(&task, op_map, 4096, cdm_node).ret, 0);
-	CHECK_EQ(task_call(&task, op_touch, 0, 4096).dev, 4096);
+	task_start_on(&task, group, 4096, cdm_node);
 	file_long("/proc/sys/vm/stat_refresh");
 	CHECK_GE(free - mem_key("CdmFree:"), 4096 * cdm_psize / KIB);
 	/* Pages on the free lists of CPUs are not in the number. */

@@ -106,9 +106,6 @@ static void test_default_applies(const char *group)
 	CHECK_EQ(touch_on(denied, plugged, 60), 0);
 	CHECK_EQ(touch_on(some, plugged, 60), 25);
 	CHECK_EQ(unplug(), 0);
-	free(free_group);
-	free(denied);
-	free(some);
 }
 
 /* Removal sends what is there to RAM and ends the charges. */
@@ -121,9 +118,7 @@ static void test_remove_charged(const char *group)
 	CHECK_EQ(cdm_enable(group, "+cdm"), 0);
 	leaf = cdm_group(group, "leaf");
 	CHECK_EQ(plug("movable"), 0);
-	task_start(&task, leaf);
-	CHECK_EQ(task_call(&task, op_map, 3000, plugged).ret, 0);
-	CHECK_EQ(task_call(&task, op_touch, 0, 3000).other, 3000);
+	task_start_on(&task, leaf, 3000, plugged);
 	task_start(&huge, leaf);
 	CHECK_EQ(task_call(&huge, op_map_huge, 4 * cdm_hpages, plugged).ret,
 		 0);
@@ -154,7 +149,6 @@ static void test_remove_charged(const char *group)
 	CHECK_EQ(task_end(&huge), 0);
 	CHECK_EQ(touch_on(leaf, plugged, 100), 100);
 	CHECK_EQ(unplug(), 0);
-	free(leaf);
 }
 
 /* A group's own line for a node outlives the node. */
@@ -203,9 +197,7 @@ static void test_repeat(const char *group)
 	struct cdm_task task;
 	int i;
 
-	task_start(&task, group);
-	CHECK_EQ(task_call(&task, op_map, 100, cdm_node).ret, 0);
-	CHECK_EQ(task_call(&task, op_touch, 0, 100).dev, 100);
+	task_start_on(&task, group, 100, cdm_node);
 	for (i = 0; i < 3; i++) {
 		if (!CHECK_EQ(plug("movable"), 0))
 			break;

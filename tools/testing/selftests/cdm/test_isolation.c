@@ -14,7 +14,6 @@
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "cdm_util.h"
@@ -405,25 +404,15 @@ static void test_swap_readahead(const char *group)
 	task_end(&denied);
 	file_write("/sys/kernel/mm/swap/vma_ra_enabled", "1");
 	cdm_zswap(false);
-	free(a);
-	free(b);
-}
-
-static double now(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec + ts.tv_nsec / 1e9;
 }
 
 /* Wait until a counter in a file has reached a value, or for too long. */
 static bool reaches(const char *path, long value)
 {
-	double end = now() + 20;
+	double end = cdm_now() + 20;
 
 	while (file_long(path) < value) {
-		if (now() > end)
+		if (cdm_now() > end)
 			return false;
 		sched_yield();
 	}
@@ -540,7 +529,6 @@ static void test_khugepaged(const char *group)
 		CHECK_EQ(reply.bad, 0);
 		CHECK_EQ(cdm_settle(child[i], cdm_node, reply.dev), reply.dev);
 		task_end(&task[i]);
-		free(child[i]);
 	}
 	CHECK_EQ(file_write(KHUGEPAGED "scan_sleep_millisecs", "10000"), 0);
 	CHECK_EQ(file_write(KHUGEPAGED "alloc_sleep_millisecs", "60000"), 0);
@@ -757,7 +745,6 @@ static void test_cpuset_excludes(const char *group)
 	CHECK_EQ(reply.ram, 100);
 	task_end(&task);
 	check_untouched();
-	free(child);
 }
 
 static struct cdm_reply op_bind_static(struct cdm_buf *buf, long pages,
@@ -792,7 +779,6 @@ static void cpuset_leaves_out(const char *group, cdm_op map)
 	CHECK_EQ(reply.bad, 0);
 	task_end(&task);
 	check_untouched();
-	free(child);
 }
 
 static void test_cpuset_later(const char *group)
@@ -828,7 +814,6 @@ static void test_cpuset_only(const char *group)
 	CHECK_EQ(task_end(&child_task), 0);
 	CHECK_EQ(task_end(&task), 0);
 	unlink("cache");
-	free(child);
 }
 
 static void run(const char *name, void (*fn)(const char *group),

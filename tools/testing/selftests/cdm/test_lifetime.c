@@ -86,7 +86,6 @@ static void test_rmdir(const char *group)
 	CHECK_EQ(cdm_settle(group, cdm_node, 50), 50);
 	keep_close();
 	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
-	free(child);
 }
 
 /* The same with a task that has left the group before. */
@@ -98,9 +97,7 @@ static void test_rmdir_task(const char *group)
 	cdm_enable(group, "+cdm");
 	child = cdm_group(group, "child");
 	other = cdm_group(group, "other");
-	task_start(&task, child);
-	CHECK_EQ(task_call(&task, op_map, 100, cdm_node).ret, 0);
-	CHECK_EQ(task_call(&task, op_touch, 0, 100).dev, 100);
+	task_start_on(&task, child, 100, cdm_node);
 	CHECK_EQ(cg_enter(other, task.pid), 0);
 	CHECK_EQ(rmdir(child), 0);
 	CHECK_EQ(cdm_pages(group, cdm_node), 100);
@@ -108,8 +105,6 @@ static void test_rmdir_task(const char *group)
 	CHECK_EQ(task_call(&task, op_count, 0, 100).dev, 100);
 	task_end(&task);
 	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
-	free(child);
-	free(other);
 }
 
 /* The parent's limit is for what it takes over as well. */
@@ -134,8 +129,6 @@ static void test_rmdir_limit(const char *group)
 	CHECK_EQ(task_call(&task, op_touch, 0, 60).dev, 60);
 
 	task_end(&task);
-	free(child);
-	free(other);
 }
 
 /* A limit below usage finds the pages of groups that are gone. */
@@ -156,7 +149,6 @@ static void test_evict_orphans(const char *group)
 	CHECK_EQ(task_call(&reader, op_count, 0, 100).bad, 0);
 	task_end(&reader);
 	keep_close();
-	free(child);
 }
 
 #define DEPTH	6
@@ -181,8 +173,6 @@ static void test_rmdir_chain(const char *group)
 	}
 	keep_close();
 	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
-	for (i = 0; i < DEPTH; i++)
-		free(chain[i]);
 }
 
 #define CYCLES	2000
@@ -256,7 +246,6 @@ static void test_toggle(const char *group)
 	}
 	task_end(&task);
 	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
-	free(child);
 }
 
 static struct cdm_reply op_mremap(struct cdm_buf *buf, long a, long b)
@@ -307,9 +296,7 @@ static void test_swap(const char *group)
 	CHECK_EQ(file_write("/proc/sys/vm/page-cluster", "0"), 0);
 	cdm_zswap(true);
 
-	task_start(&task, group);
-	CHECK_EQ(task_call(&task, op_map, 200, cdm_node).ret, 0);
-	CHECK_EQ(task_call(&task, op_touch, 0, 200).dev, 200);
+	task_start_on(&task, group, 200, cdm_node);
 	CHECK_EQ(task_call(&task, op_pageout, 0, 200).ret, 0);
 	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
 
@@ -438,9 +425,7 @@ static void test_exec(const char *group)
 	int fds[2];
 
 	CHECK_EQ(pipe2(fds, O_CLOEXEC), 0);
-	task_start(&task, group);
-	CHECK_EQ(task_call(&task, op_map, 100, cdm_node).ret, 0);
-	CHECK_EQ(task_call(&task, op_touch, 0, 100).dev, 100);
+	task_start_on(&task, group, 100, cdm_node);
 	task_send(&task, op_exec, fds[0], 0);
 	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
 	CHECK_EQ(kill(task.pid, 0), 0);
@@ -493,9 +478,7 @@ static void test_shared_mm(const char *group)
 	struct cdm_task task;
 	char *a, *b;
 
-	cdm_enable(group, "+cdm");
-	a = cdm_group(group, "a");
-	b = cdm_group(group, "b");
+	cdm_two_groups(group, &a, &b);
 	clone_group = b;
 	task_start(&task, a);
 	CHECK_EQ(task_call(&task, op_map, 100, cdm_node).ret, 0);
@@ -505,8 +488,6 @@ static void test_shared_mm(const char *group)
 	CHECK_EQ(cdm_pages(b, cdm_node), 0);
 	task_end(&task);
 	CHECK_EQ(cdm_settle(a, cdm_node, 0), 0);
-	free(a);
-	free(b);
 }
 
 /* Pages that a userfaultfd puts in place are charged as if faulted in. */

@@ -79,21 +79,13 @@ static void check_at(struct cdm_task *task, long pages, long dev)
 	CHECK_EQ(reply.bad, 0);
 }
 
-/* A worker in @group with @pages of RAM written to. */
-static void start_in_ram(struct cdm_task *task, const char *group, long pages)
-{
-	task_start(task, group);
-	CHECK_EQ(task_call(task, op_map, pages, -1).ret, 0);
-	CHECK_EQ(task_call(task, op_touch, 0, pages).ram, pages);
-}
-
 /* A process moves its own pages there and back. */
 static void test_move_own(const char *group)
 {
 	struct cdm_reply reply;
 	struct cdm_task task;
 
-	start_in_ram(&task, group, 300);
+	task_start_on(&task, group, 300, -1);
 	CHECK_EQ(cdm_pages(group, cdm_node), 0);
 	reply = task_call(&task, op_move, 200, cdm_node);
 	CHECK_EQ(reply.ret, 0);
@@ -122,7 +114,7 @@ static void test_move_limit(const char *group, const void *policy)
 	CHECK_EQ(cdm_write(group, "cdm.policy", "%s", (const char *)policy),
 		 0);
 	CHECK_EQ(cdm_limit(group, cdm_node, 77), 0);
-	start_in_ram(&task, group, 200);
+	task_start_on(&task, group, 200, -1);
 	reply = task_call(&task, op_move, 200, cdm_node);
 	CHECK_EQ(reply.ok, 77);
 	CHECK_EQ(reply.bus, 123);
@@ -149,12 +141,10 @@ static void test_move_other(const char *group)
 	struct moved moved;
 	char *a, *b;
 
-	cdm_enable(group, "+cdm");
-	a = cdm_group(group, "a");
-	b = cdm_group(group, "b");
+	cdm_two_groups(group, &a, &b);
 	CHECK_EQ(cdm_limit(a, cdm_node, 60), 0);
 	CHECK_EQ(cdm_limit(b, cdm_node, 5), 0);
-	start_in_ram(&task, a, 100);
+	task_start_on(&task, a, 100, -1);
 	CHECK_EQ(cg_enter_current(b), 0);
 	moved = move_pages_of(&task, 100, 1, cdm_node, MPOL_MF_MOVE);
 	check_moved(&moved, 60, 40);
@@ -167,8 +157,6 @@ static void test_move_other(const char *group)
 	CHECK_EQ(cg_enter_current(cdm_root), 0);
 	CHECK_EQ(cdm_settle(a, cdm_node, 0), 0);
 	task_end(&task);
-	free(a);
-	free(b);
 }
 
 /*
@@ -185,7 +173,7 @@ static void move_two_owners(const char *a, const char *b, long limit_a,
 
 	CHECK_EQ(cdm_limit(a, cdm_node, limit_a), 0);
 	CHECK_EQ(cdm_limit(b, cdm_node, limit_b), 0);
-	start_in_ram(&parent, a, 100);
+	task_start_on(&parent, a, 100, -1);
 	CHECK_EQ(task_fork(&parent, &child), 0);
 	CHECK_EQ(cg_enter(b, child.pid), 0);
 	for (i = 1; i < 100; i += 2)
@@ -206,14 +194,54 @@ static void test_move_two_owners(const char *group)
 {
 	char *a, *b;
 
-	cdm_enable(group, "+cdm");
-	a = cdm_group(group, "a");
-	b = cdm_group(group, "b");
+	cdm_two_groups(group, &a, &b);
 	move_two_owners(a, b, 0, 50);
 	move_two_owners(a, b, 50, 0);
 	move_two_owners(a, b, 7, 31);
-	free(a);
-	free(b);
+}
+
+/* Every other page to the device, the rest to a node of RAM. */
+static struct cdm_reply op_scatter(struct cdm_buf *buf, long nr, long ram)
+{
+	int nodes[256], status[256];
+	struct cdm_reply reply = { 0 };
+	void *pages[256];
+	long i;
+
+	for (i = 0; i < nr; i++) {
+		pages[i] = buf->addr + i * cdm_psize;
+		nodes[i] = i % 2 ? ram : cdm_node;
+		status[i] = INT_MIN;
+	}
+	reply.ret = sys_move_pages(0, nr, pages, nodes, status, MPOL_MF_MOVE);
+	for (i = 0; i < nr; i++) {
+		reply.dev += status[i] == cdm_node;
+		reply.ram += status[i] == ram;
+		reply.bus += status[i] == -ENOMEM;
+	}
+	return reply;
+}
+
+/* A refusal ends nothing: not even for other nodes in the same call. */
+static void test_move_scatter(const char *group)
+{
+	int nodes[CDM_MAX_NODES], nr, i;
+	struct cdm_reply reply;
+	struct cdm_task task;
+
+	nr = node_list("/sys/devices/system/node/has_cpu", nodes,
+		       CDM_MAX_NODES);
+	CHECK_EQ(cdm_limit(group, cdm_node, 10), 0);
+	task_start_on(&task, group, 200, -1);
+	for (i = 0; i < nr; i++) {
+		reply = task_call(&task, op_scatter, 200, nodes[i]);
+		CHECK_EQ(reply.dev, 10);
+		CHECK_EQ(reply.bus, 90);
+		CHECK_EQ(reply.ram, 100);
+		CHECK_EQ(cdm_pages(group, cdm_node), 10);
+		check_at(&task, 200, 10);
+	}
+	task_end(&task);
 }
 
 static struct cdm_reply op_bind(struct cdm_buf *buf, long node, long flags)
@@ -227,7 +255,7 @@ static void test_mbind_move(const char *group)
 {
 	struct cdm_task task;
 
-	start_in_ram(&task, group, 120);
+	task_start_on(&task, group, 120, -1);
 	CHECK_EQ(task_call(&task, op_bind, cdm_node, MPOL_MF_MOVE).ret, 0);
 	check_at(&task, 120, 120);
 	CHECK_EQ(cdm_pages(group, cdm_node), 120);
@@ -242,7 +270,7 @@ static void test_mbind_move_limit(const char *group)
 	struct cdm_task task;
 
 	CHECK_EQ(cdm_limit(group, cdm_node, 33), 0);
-	start_in_ram(&task, group, 120);
+	task_start_on(&task, group, 120, -1);
 	task_call(&task, op_bind, cdm_node, MPOL_MF_MOVE);
 	check_at(&task, 120, 33);
 	CHECK_EQ(cdm_pages(group, cdm_node), 33);
@@ -290,9 +318,7 @@ static void test_mbind_move_all(const char *group)
 	struct cdm_task owner, mover;
 	char *a, *b;
 
-	cdm_enable(group, "+cdm");
-	a = cdm_group(group, "a");
-	b = cdm_group(group, "b");
+	cdm_two_groups(group, &a, &b);
 	open_shared(100);
 	CHECK_EQ(cdm_limit(a, cdm_node, 44), 0);
 	task_start(&owner, a);
@@ -312,8 +338,6 @@ static void test_mbind_move_all(const char *group)
 	task_end(&owner);
 	task_end(&mover);
 	close(shared_fd);
-	free(a);
-	free(b);
 }
 
 /* migrate_pages() of another process: what is its own is charged to it. */
@@ -329,7 +353,7 @@ static void test_migrate_pages(const char *group)
 	for (i = 0; i < nr; i++)
 		ram |= 1UL << nodes[i];
 	CHECK_EQ(cdm_limit(group, cdm_node, 90), 0);
-	start_in_ram(&task, group, 300);
+	task_start_on(&task, group, 300, -1);
 
 	CHECK_GE(sys_migrate_pages(task.pid, ram, dev), 0);
 	CHECK_EQ(cdm_pages(group, cdm_node), 90);
@@ -402,9 +426,7 @@ static void test_between(const char *group)
 	if (!CHECK_GE(other, 0))
 		return;
 	CHECK_EQ(cdm_limit(group, other, 70), 0);
-	task_start(&task, group);
-	CHECK_EQ(task_call(&task, op_map, 100, cdm_node).ret, 0);
-	CHECK_EQ(task_call(&task, op_touch, 0, 100).dev, 100);
+	task_start_on(&task, group, 100, cdm_node);
 	reply = task_call(&task, op_move, 100, other);
 	CHECK_EQ(reply.ok, 70);
 	CHECK_EQ(reply.bus, 30);
@@ -513,7 +535,7 @@ static void test_disk_file(const char *group)
 
 int main(void)
 {
-	cdm_init(13);
+	cdm_init(14);
 	cdm_case("move_pages there and back", test_move_own);
 	cdm_case_arg("move_pages stops at the limit (fallback)",
 		     test_move_limit, "fallback");
@@ -522,6 +544,7 @@ int main(void)
 	cdm_case("move_pages of another: its group pays", test_move_other);
 	cdm_case("move_pages of two owners: each its own limit",
 		 test_move_two_owners);
+	cdm_case("move_pages to several nodes goes on", test_move_scatter);
 	cdm_case("mbind(MPOL_MF_MOVE) there and back", test_mbind_move);
 	cdm_case("mbind(MPOL_MF_MOVE) stops at the limit",
 		 test_mbind_move_limit);

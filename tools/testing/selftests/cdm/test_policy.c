@@ -250,7 +250,6 @@ static void test_row(const char *group, const void *arg)
 		char *other = cdm_group(group, "hog");
 
 		deplete(&hog, other);
-		free(other);
 	}
 
 	/* And now more. */
@@ -268,7 +267,6 @@ static void test_row(const char *group, const void *arg)
 	CHECK_EQ(task_end(&task), 0);
 	if (params->limit == DEPLETED)
 		task_end(&hog);
-	free(payer);
 }
 
 static void run_row(const struct row *row, enum limit limit, bool huge)
@@ -331,8 +329,6 @@ static void test_inherit(const char *group)
 		CHECK_EQ(reply.ram, table[i].fails ? 0 : 10);
 	}
 	task_end(&task);
-	free(leaf);
-	free(mid);
 }
 
 /* The policy of the payer counts, not that of the limit's owner. */
@@ -341,9 +337,7 @@ static void test_policy_of_payer(const char *group)
 	char *a, *b;
 	struct cdm_task task[2];
 
-	cdm_enable(group, "+cdm");
-	a = cdm_group(group, "a");
-	b = cdm_group(group, "b");
+	cdm_two_groups(group, &a, &b);
 	CHECK_EQ(cdm_limit(group, cdm_node, 0), 0);
 	CHECK_EQ(cdm_write(group, "cdm.policy", "fail"), 0);
 	CHECK_EQ(cdm_write(a, "cdm.policy", "fallback"), 0);
@@ -355,8 +349,6 @@ static void test_policy_of_payer(const char *group)
 	CHECK_EQ(task_call(&task[1], op_touch, 0, 10).bus, 10);
 	task_end(&task[0]);
 	task_end(&task[1]);
-	free(a);
-	free(b);
 }
 
 struct waiter {
@@ -430,8 +422,6 @@ static void test_wake(const char *group)
 	for (i = 0; i < WAITERS; i++)
 		waiter_close(&waiter[i]);
 	task_end(&task);
-	free(payer);
-	free(other);
 }
 
 /*
@@ -609,14 +599,10 @@ static void test_reclaim_sibling(const char *group)
 	struct cdm_task task[2];
 	char *a, *b;
 
-	cdm_enable(group, "+cdm");
-	a = cdm_group(group, "a");
-	b = cdm_group(group, "b");
+	cdm_two_groups(group, &a, &b);
 	CHECK_EQ(cdm_limit(group, cdm_node, 400), 0);
 	CHECK_EQ(cdm_write(group, "cdm.policy", "reclaim,fail"), 0);
-	task_start(&task[0], a);
-	CHECK_EQ(task_call(&task[0], op_map, 400, cdm_node).ret, 0);
-	CHECK_EQ(task_call(&task[0], op_touch, 0, 400).dev, 400);
+	task_start_on(&task[0], a, 400, cdm_node);
 	task_start(&task[1], b);
 	CHECK_EQ(task_call(&task[1], op_map, 100, cdm_node).ret, 0);
 	CHECK_EQ(task_call(&task[1], op_touch, 0, 100).bus, 0);
@@ -634,8 +620,6 @@ static void test_reclaim_sibling(const char *group)
 	CHECK_GE(local_event(b, "reclaim"), 1);
 	task_end(&task[0]);
 	task_end(&task[1]);
-	free(a);
-	free(b);
 }
 
 int main(void)

@@ -191,7 +191,6 @@ static void test_together(const char *group, const void *policy)
 	for (i = 0; i < ARRAY_SIZE(shared_quotas); i++)
 		exact_together(own, &own, 1, shared_quotas[i],
 			       !strcmp(policy, "fail"));
-	free(own);
 }
 
 /*
@@ -217,10 +216,6 @@ static void test_together_ancestor(const char *group, const void *policy)
 	for (i = 0; i < ARRAY_SIZE(shared_quotas); i++)
 		exact_together(top, groups, 3, shared_quotas[i],
 			       !strcmp(policy, "fail"));
-	for (i = 0; i < 3; i++)
-		free(groups[i]);
-	free(b);
-	free(top);
 }
 
 /* Of several limits on the way up the tightest holds. */
@@ -246,8 +241,6 @@ static void test_tightest_limit(const char *group)
 		task_end(&task);
 		CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
 	}
-	free(leaf);
-	free(mid);
 }
 
 /*
@@ -266,12 +259,8 @@ static void test_sums(const char *group)
 	char *a, *b, *leaf[4];
 	int i;
 
-	cdm_enable(group, "+cdm");
-	a = cdm_group(group, "a");
-	b = cdm_group(group, "b");
-	task_start(&mover, b);
-	CHECK_EQ(task_call(&mover, op_map, 30, cdm_node).ret, 0);
-	CHECK_EQ(task_call(&mover, op_touch, 0, 30).dev, 30);
+	cdm_two_groups(group, &a, &b);
+	task_start_on(&mover, b, 30, cdm_node);
 	CHECK_EQ(cg_enter(cdm_root, mover.pid), 0);
 
 	cdm_enable(a, "+cdm");
@@ -306,10 +295,6 @@ static void test_sums(const char *group)
 	task_end(&task[0]);
 	task_end(&task[3]);
 	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
-	for (i = 0; i < 4; i++)
-		free(leaf[i]);
-	free(a);
-	free(b);
 }
 
 /* default 0 is deny; a node's own line lifts it for that node. */
@@ -362,12 +347,8 @@ static void test_fork(const char *group)
 	struct cdm_reply reply;
 	char *a, *b;
 
-	cdm_enable(group, "+cdm");
-	a = cdm_group(group, "a");
-	b = cdm_group(group, "b");
-	task_start(&parent, a);
-	CHECK_EQ(task_call(&parent, op_map, 100, cdm_node).ret, 0);
-	CHECK_EQ(task_call(&parent, op_touch, 0, 100).dev, 100);
+	cdm_two_groups(group, &a, &b);
+	task_start_on(&parent, a, 100, cdm_node);
 	CHECK_EQ(task_fork(&parent, &child), 0);
 	CHECK_EQ(cg_enter(b, child.pid), 0);
 
@@ -401,8 +382,6 @@ static void test_fork(const char *group)
 	task_end(&child);
 	CHECK_EQ(cdm_settle(a, cdm_node, 0), 0);
 	CHECK_EQ(cdm_settle(b, cdm_node, 0), 0);
-	free(a);
-	free(b);
 }
 
 /* Copies follow the limit and the policy of the child's group. */
@@ -412,14 +391,10 @@ static void test_fork_limit(const char *group)
 	struct cdm_reply reply;
 	char *a, *b;
 
-	cdm_enable(group, "+cdm");
-	a = cdm_group(group, "a");
-	b = cdm_group(group, "b");
+	cdm_two_groups(group, &a, &b);
 	CHECK_EQ(cdm_limit(a, cdm_node, 50), 0);
 	CHECK_EQ(cdm_limit(b, cdm_node, 7), 0);
-	task_start(&parent, a);
-	CHECK_EQ(task_call(&parent, op_map, 50, cdm_node).ret, 0);
-	CHECK_EQ(task_call(&parent, op_touch, 0, 50).dev, 50);
+	task_start_on(&parent, a, 50, cdm_node);
 	CHECK_EQ(task_fork(&parent, &child), 0);
 	CHECK_EQ(cg_enter(b, child.pid), 0);
 
@@ -439,8 +414,6 @@ static void test_fork_limit(const char *group)
 	CHECK_EQ(cdm_settle(b, cdm_node, 0), 0);
 	check_usage(a, 50);
 	task_end(&parent);
-	free(a);
-	free(b);
 }
 
 /* Killed in the middle of its faults, a task leaves nothing charged. */
@@ -505,9 +478,7 @@ static void test_lower_default(const char *group)
 	struct cdm_reply reply;
 	struct cdm_task task;
 
-	task_start(&task, group);
-	CHECK_EQ(task_call(&task, op_map, 200, cdm_node).ret, 0);
-	CHECK_EQ(task_call(&task, op_touch, 0, 200).dev, 200);
+	task_start_on(&task, group, 200, cdm_node);
 	CHECK_EQ(cdm_write(group, "cdm.max", "default 0\n"), 0);
 	reply = task_call(&task, op_count, 0, 200);
 	CHECK_EQ(reply.ram, 200);
@@ -542,10 +513,8 @@ static void test_lower_limit_ancestor(const char *group)
 	}
 	CHECK_LE(dev, 120);
 	check_usage(group, dev);
-	for (i = 0; i < 2; i++) {
+	for (i = 0; i < 2; i++)
 		task_end(&task[i]);
-		free(child[i]);
-	}
 }
 
 /* With O_NONBLOCK the limit is set and nothing is evicted. */
@@ -619,9 +588,7 @@ static void test_task_move(const char *group)
 	struct cdm_task task;
 	char *a, *b;
 
-	cdm_enable(group, "+cdm");
-	a = cdm_group(group, "a");
-	b = cdm_group(group, "b");
+	cdm_two_groups(group, &a, &b);
 	CHECK_EQ(cdm_limit(b, cdm_node, 10), 0);
 	task_start(&task, a);
 	CHECK_EQ(task_call(&task, op_map, 100, cdm_node).ret, 0);
@@ -636,8 +603,6 @@ static void test_task_move(const char *group)
 	CHECK_EQ(cdm_settle(a, cdm_node, 0), 0);
 	check_usage(b, 10);
 	task_end(&task);
-	free(a);
-	free(b);
 }
 
 /* A writer to another's memory: the owner of the memory pays. */
@@ -648,9 +613,7 @@ static void test_remote_write(const char *group)
 	long i, addr;
 	int fd;
 
-	cdm_enable(group, "+cdm");
-	a = cdm_group(group, "a");
-	b = cdm_group(group, "b");
+	cdm_two_groups(group, &a, &b);
 	CHECK_EQ(cdm_limit(a, cdm_node, 20), 0);
 	CHECK_EQ(cdm_write(a, "cdm.policy", "fail"), 0);
 	task_start(&owner, a);
@@ -669,8 +632,6 @@ static void test_remote_write(const char *group)
 	check_usage(b, 0);
 	CHECK_EQ(task_call(&owner, op_count, 0, 30).dev, 20);
 	task_end(&owner);
-	free(a);
-	free(b);
 }
 
 int main(void)

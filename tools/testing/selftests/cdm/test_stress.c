@@ -13,7 +13,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "cdm_util.h"
@@ -24,14 +23,6 @@
 #define SECONDS		8
 
 static unsigned int seed;
-
-static double now(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec + ts.tv_nsec / 1e9;
-}
 
 /* A child that writes to some of the pages it shares, and goes. */
 static void churn_fork(struct cdm_buf *buf, long first, long nr)
@@ -95,13 +86,13 @@ static void churn_once(struct cdm_buf *buf, unsigned int *state)
 static struct cdm_reply op_churn(struct cdm_buf *buf, long start, long b)
 {
 	unsigned int state = start;
-	double end = now() + SECONDS;
+	double end = cdm_now() + SECONDS;
 	struct cdm_reply reply;
 
 	(void)b;
 	if (buf_map(buf, PAGES, cdm_node, true))
 		return buf_errno(-1);
-	while (now() < end)
+	while (cdm_now() < end)
 		churn_once(buf, &state);
 	/* What was never written, or discarded, reads as zeroes: write all. */
 	buf_touch(buf, 0, PAGES);
@@ -157,7 +148,7 @@ static void test_churn(const char *group)
 {
 	struct cdm_task tasks[TASKS];
 	unsigned int state = seed;
-	double end = now() + SECONDS;
+	double end = cdm_now() + SECONDS;
 	struct cdm_reply reply;
 	char name[16];
 	int i;
@@ -173,18 +164,15 @@ static void test_churn(const char *group)
 		task_start(&tasks[i], groups[i % GROUPS]);
 		task_send(&tasks[i], op_churn, seed + 1 + i, 0);
 	}
-	while (now() < end)
+	while (cdm_now() < end)
 		change(tasks, &state);
 	for (i = 0; i < TASKS; i++) {
 		reply = task_reply(&tasks[i]);
 		CHECK_EQ(reply.bad, 0);
 		task_end(&tasks[i]);
 	}
-	for (i = 0; i < GROUPS; i++) {
+	for (i = 0; i < GROUPS; i++)
 		CHECK_EQ(cdm_settle(groups[i], cdm_node, 0), 0);
-		free(groups[i]);
-	}
-	free(top);
 }
 
 int main(int argc, char **argv)
