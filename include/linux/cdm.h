@@ -12,7 +12,7 @@
 #define _LINUX_CDM_H
 
 #include <linux/errno.h>
-#include <linux/gfp_types.h>
+#include <linux/gfp.h>
 #include <linux/jump_label.h>
 #include <linux/migrate.h>
 #include <linux/mm_types.h>
@@ -72,6 +72,7 @@ struct folio *__cdm_get_new_folio(new_folio_t get_new_folio, struct folio *src,
 				  unsigned long private);
 int __cdm_migrate_error(struct folio *src, struct list_head *ret);
 struct mempolicy *__cdm_readahead_policy(struct mempolicy *mpol);
+int __cdm_spread_node(int rotor);
 
 /*
  * The door in: does this request name a CDM node? Zonelists keep every other
@@ -116,7 +117,7 @@ static inline void cdm_enter_fault(struct cdm_scope *scope, struct mm_struct *mm
 {
 	if (!cdm_enabled())
 		return;
-	current->cdm_refused = 0;
+	current->cdm_refused = false;
 	if (mm != current->mm)
 		cdm_scope_begin(scope, NULL, mm);
 }
@@ -132,6 +133,21 @@ static inline vm_fault_t cdm_exit_fault(struct cdm_scope *scope, struct mm_struc
 	if (unlikely(ret & VM_FAULT_OOM) && current->cdm_refused && (flags & FAULT_FLAG_USER))
 		ret = (ret & ~VM_FAULT_OOM) | VM_FAULT_SIGBUS;
 	return ret;
+}
+
+/* khugepaged and MADV_COLLAPSE: @mm's group pays for the huge page. */
+static inline struct folio *cdm_folio_alloc(gfp_t gfp, unsigned int order, int nid,
+					    nodemask_t *nodemask, struct mm_struct *mm)
+{
+	struct cdm_scope scope;
+	struct folio *folio;
+
+	if (!cdm_enabled())
+		return __folio_alloc(gfp, order, nid, nodemask);
+	cdm_scope_begin(&scope, NULL, mm);
+	folio = __folio_alloc(gfp, order, nid, nodemask);
+	cdm_scope_end(&scope);
+	return folio;
 }
 
 /* migrate_folio_unmap() and its hugetlb twin: the owner of @src pays for the copy. */
@@ -159,16 +175,16 @@ static inline void cdm_migrate_owner(struct folio *dst, struct folio *src)
 		__cdm_migrate_owner(dst, src);
 }
 
-/* can_demote(): CDM goes to RAM whether or not RAM goes to slower memory. */
-static inline bool cdm_can_demote(int nid)
-{
-	return cdm_node(nid);
-}
-
 /* Swap readahead brings neighbours of other owners: only the page @wanted is by policy. */
 static inline struct mempolicy *cdm_readahead_policy(struct mempolicy *mpol, bool wanted)
 {
 	return cdm_enabled() && !wanted ? __cdm_readahead_policy(mpol) : mpol;
+}
+
+/* cpuset_spread_node(): the next node to start at does not ask for a device. */
+static inline int cdm_spread_node(int rotor)
+{
+	return cdm_enabled() ? __cdm_spread_node(rotor) : next_node_in(rotor, current->mems_allowed);
 }
 
 /* Pages to count as RAM of @count that appeared at or left @page. */
@@ -182,7 +198,8 @@ bool cdm_collapse_abort(int nid, const u32 *node_load);
 void cdm_fallback_exclude(int nid, nodemask_t *used);
 void cdm_mpol_nodes(unsigned short mode, unsigned short flags, nodemask_t *nodes,
 		    const nodemask_t *allowed);
-void cdm_drop_nodes(nodemask_t *nodes);
+void cdm_rebind_nodes(nodemask_t *nodes, const nodemask_t *old, const nodemask_t *allowed);
+void cdm_cpuset_migrate(nodemask_t *from, nodemask_t *to);
 long cdm_available(long available);
 void cdm_si_meminfo(struct sysinfo *val);
 void cdm_report_meminfo(struct seq_file *m);
@@ -190,8 +207,24 @@ void cdm_numa_init(struct numa_meminfo *mi);
 
 int cdm_node_register(int nid);
 
-/* In mm/page_alloc.c and mm/vmscan.c, for mm/cdm/ alone. */
+/* In mm/page_alloc.c, for mm/cdm/ alone: __alloc_pages() behind the door. */
 struct page *__alloc_pages_raw(gfp_t gfp, unsigned int order, int nid, nodemask_t *nodemask);
+
+/**
+ * mem_cgroup_demote_node - demote pages of a group from one node to RAM
+ * @root: the group; those below it are included
+ * @pgdat: the node
+ * @nr_pages: pages wanted
+ * @gfp: flags of who waits
+ *
+ * Harder with each round, until it has the pages. Pages that cannot go to RAM
+ * stay. memory.low does not apply: the pages remain charged to the group.
+ *
+ * In mm/vmscan.c, for mm/cdm/ alone.
+ *
+ * Context: process context, not in reclaim; sleeps.
+ * Return: pages demoted; may be more than wanted.
+ */
 unsigned long mem_cgroup_demote_node(struct mem_cgroup *root, struct pglist_data *pgdat,
 				     unsigned long nr_pages, gfp_t gfp);
 
@@ -237,6 +270,12 @@ static inline vm_fault_t cdm_exit_fault(struct cdm_scope *scope, struct mm_struc
 	return ret;
 }
 
+static inline struct folio *cdm_folio_alloc(gfp_t gfp, unsigned int order, int nid,
+					    nodemask_t *nodemask, struct mm_struct *mm)
+{
+	return __folio_alloc(gfp, order, nid, nodemask);
+}
+
 static inline struct folio *cdm_get_new_folio(new_folio_t get_new_folio, struct folio *src,
 					      unsigned long private)
 {
@@ -250,11 +289,6 @@ static inline int cdm_migrate_error(struct folio *src, struct list_head *ret)
 
 static inline void cdm_migrate_owner(struct folio *dst, struct folio *src)
 {
-}
-
-static inline bool cdm_can_demote(int nid)
-{
-	return false;
 }
 
 static inline struct mempolicy *cdm_readahead_policy(struct mempolicy *mpol, bool wanted)
@@ -286,8 +320,18 @@ static inline void cdm_mpol_nodes(unsigned short mode, unsigned short flags, nod
 {
 }
 
-static inline void cdm_drop_nodes(nodemask_t *nodes)
+static inline void cdm_rebind_nodes(nodemask_t *nodes, const nodemask_t *old,
+				    const nodemask_t *allowed)
 {
+}
+
+static inline void cdm_cpuset_migrate(nodemask_t *from, nodemask_t *to)
+{
+}
+
+static inline int cdm_spread_node(int rotor)
+{
+	return next_node_in(rotor, current->mems_allowed);
 }
 
 static inline long cdm_available(long available)

@@ -35,6 +35,7 @@ enum cdm_policy {
 	CDM_RECLAIM,
 	CDM_RECLAIM_FAIL,
 	CDM_FAIL,
+	/* private: */
 	CDM_NR_POLICIES,
 };
 
@@ -52,6 +53,7 @@ enum cdm_event {
 	CDM_EV_FALLBACK,
 	CDM_EV_FAIL,
 	CDM_EV_RECLAIM,
+	/* private: */
 	CDM_NR_EVENTS,
 };
 
@@ -135,6 +137,11 @@ void cdm_owner_put(struct cdm_owner *owner);
 enum cdm_policy cdm_effective_policy(const struct cdm_owner *owner);
 struct cgroup_subsys_state *cdm_owner_memcg(struct cdm_owner *owner);
 void cdm_event(struct cdm_owner *owner, unsigned int idx, enum cdm_event ev);
+
+#if IS_ENABLED(CONFIG_KUNIT)
+int cdm_parse_size(const char *str, unsigned long *pages);
+void cdm_set_max(struct cdm_owner *owner, unsigned int idx, unsigned long max);
+#endif
 
 /* mm/cdm/node.c */
 int cdm_node_idx(int nid);

@@ -31,6 +31,7 @@
  * cdm_count[].lock: the counters of one node in all groups.
  * A CPU's stock is touched by that CPU alone, with interrupts off.
  */
+#include <kunit/visibility.h>
 #include <linux/cdm.h>
 #include <linux/cdm_cgroup.h>
 #include <linux/cpuhotplug.h>
@@ -491,6 +492,22 @@ out:
 	return id;
 }
 
+/*
+ * May pages of @c not wait in a stock? Those of a removed group have nobody to
+ * wait for, and while a level is over its limit nothing may be charged, which
+ * a stock would allow. Stocks were drained when @c came into that state, and
+ * interrupts are off: if this sees the old state, the drain is yet to come.
+ */
+static bool cdm_over(const struct cdm_counter *c)
+{
+	if (READ_ONCE(c->dead))
+		return true;
+	for (; c; c = c->parent)
+		if (READ_ONCE(c->usage) > READ_ONCE(c->max))
+			return true;
+	return false;
+}
+
 /**
  * cdm_uncharge - end the charge of pages
  * @id: owner that they are charged to
@@ -521,7 +538,7 @@ void cdm_uncharge(u16 id, unsigned int idx, unsigned int nr)
 	if (have) {
 		WRITE_ONCE(*cdm_slot(id, idx), SLOT_KEY(id, idx) | CDM_BATCH);
 		cdm_sub(owner, idx, have + nr - CDM_BATCH);
-	} else if (nr >= CDM_BATCH || READ_ONCE(owner->counter[idx]->dead)) {
+	} else if (nr >= CDM_BATCH || cdm_over(owner->counter[idx])) {
 		cdm_sub(owner, idx, nr);
 	} else {
 		cdm_keep(id, idx, nr);
@@ -736,14 +753,14 @@ static int cdm_add_counter(struct cdm_group *group, unsigned int idx)
 int cdm_cgroup_add_node(unsigned int idx, int nid)
 {
 	struct cdm_group *group;
+	unsigned int i;
 	int ret = 0;
 
 	mutex_lock(&cdm_mutex);
-	list_for_each_entry(group, &cdm_groups, list) {
-		ret = cdm_add_counter(group, idx);
-		if (ret)
-			break;
-	}
+	/* Nodes may come in any order, but indices below the highest are in use. */
+	list_for_each_entry(group, &cdm_groups, list)
+		for (i = 0; i <= idx && !ret; i++)
+			ret = cdm_add_counter(group, i);
 	if (!ret)
 		WRITE_ONCE(cdm_nr_nodes, max(cdm_nr_nodes, idx + 1));
 	mutex_unlock(&cdm_mutex);
@@ -759,9 +776,12 @@ int cdm_cgroup_add_node(unsigned int idx, int nid)
 /* First node from *@idx on that is shown, or NUMA_NO_NODE. */
 static int cdm_next_shown(unsigned int *idx)
 {
-	for (; *idx < READ_ONCE(cdm_nr_nodes); ++*idx)
-		if (node_state(cdm_idx_node(*idx), N_MEMORY))
-			return cdm_idx_node(*idx);
+	for (; *idx < READ_ONCE(cdm_nr_nodes); ++*idx) {
+		int nid = cdm_idx_node(*idx);
+
+		if (nid != NUMA_NO_NODE && node_state(nid, N_MEMORY))
+			return nid;
+	}
 	return NUMA_NO_NODE;
 }
 
@@ -833,12 +853,17 @@ struct cdm_limits {
 	unsigned long max[CDM_MAX_NODES];
 };
 
-/*
- * "max", or bytes with an optional K, M, G or T (powers of 1024), rounded down
- * to pages. -EINVAL for anything else, -ERANGE if the number of bytes does not
- * fit 64 bits or the number of pages is no limit any more.
+/**
+ * cdm_parse_size - parse a limit
+ * @str: "max", or bytes with an optional K, M, G or T (powers of 1024)
+ * @pages: where to put the limit: bytes rounded down to pages, or CDM_MAX
+ *
+ * Return:
+ * * %0 - done
+ * * %-EINVAL - syntax
+ * * %-ERANGE - the bytes do not fit 64 bits, or so many pages are no limit
  */
-static int cdm_parse_size(const char *str, unsigned long *pages)
+VISIBLE_IF_KUNIT int cdm_parse_size(const char *str, unsigned long *pages)
 {
 	static const char units[] = "KMGT";
 	const char *unit;
@@ -928,13 +953,12 @@ static int cdm_parse_line(char *line, struct cdm_limits *limits)
 	return 0;
 }
 
-static void cdm_set_max(struct cdm_group *group, unsigned int idx, unsigned long max)
+VISIBLE_IF_KUNIT void cdm_set_max(struct cdm_owner *owner, unsigned int idx, unsigned long max)
 {
-	struct cdm_counter *c = group->owner->counter[idx];
 	unsigned long flags;
 
 	raw_spin_lock_irqsave(&cdm_count[idx].lock, flags);
-	WRITE_ONCE(c->max, max);
+	WRITE_ONCE(owner->counter[idx]->max, max);
 	raw_spin_unlock_irqrestore(&cdm_count[idx].lock, flags);
 }
 
@@ -953,9 +977,9 @@ static void cdm_apply_limits(struct cdm_group *group, const struct cdm_limits *l
 		if (limits->what[idx] != LINE_NONE)
 			c->has_line = limits->what[idx] == LINE_SET;
 		if (limits->what[idx] == LINE_SET)
-			cdm_set_max(group, idx, limits->max[idx]);
+			cdm_set_max(group->owner, idx, limits->max[idx]);
 		else if (!c->has_line)
-			cdm_set_max(group, idx, group->default_max);
+			cdm_set_max(group->owner, idx, group->default_max);
 	}
 	mutex_unlock(&cdm_mutex);
 }
@@ -980,9 +1004,13 @@ static ssize_t cdm_max_write(struct kernfs_open_file *of, char *buf, size_t nbyt
 		return ret;
 
 	/* The limit holds from now on; what is over it is moved out if it can be. */
-	for (idx = 0; idx < READ_ONCE(cdm_nr_nodes); idx++)
-		if (cdm_excess(group->owner, idx) && !(of->file->f_flags & O_NONBLOCK))
+	for (idx = 0; idx < READ_ONCE(cdm_nr_nodes); idx++) {
+		if (!cdm_excess(group->owner, idx))
+			continue;
+		cdm_drain(idx);
+		if (!(of->file->f_flags & O_NONBLOCK))
 			cdm_reclaim_excess(group->owner, idx);
+	}
 	return nbytes;
 }
 
@@ -1104,6 +1132,8 @@ static ssize_t cdm_peak_write(struct kernfs_open_file *of, char *buf, size_t nby
 		struct cdm_counter *c = group->owner->counter[idx];
 		unsigned long flags, usage, peak;
 
+		/* What waits in stocks is not in use. */
+		cdm_drain(idx);
 		raw_spin_lock_irqsave(&cdm_count[idx].lock, flags);
 		usage = c->usage;
 		peak = c->fd_peak;

@@ -213,7 +213,7 @@ static struct page *cdm_alloc_node(struct cdm_request *rq, int nid)
 	if (likely(page)) {
 		cdm_set_owner(page, rq->order, id);
 		if (in_task())
-			current->cdm_refused = 0;
+			current->cdm_refused = false;
 		return page;
 	}
 
@@ -271,7 +271,7 @@ static struct page *cdm_fail(struct cdm_request *rq)
 {
 	cdm_event(rq->payer, cdm_node_idx(rq->tried), CDM_EV_FAIL);
 	if (in_task())
-		current->cdm_refused = 1;
+		current->cdm_refused = true;
 	return NULL;
 }
 

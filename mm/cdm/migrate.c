@@ -66,7 +66,7 @@ struct folio *__cdm_get_new_folio(new_folio_t get_new_folio, struct folio *src,
 	struct folio *dst;
 
 	cdm_scope_begin(&scope, src, NULL);
-	current->cdm_refused = 0;
+	current->cdm_refused = false;
 	dst = get_new_folio(src, private);
 	cdm_scope_end(&scope);
 	/* For __cdm_migrate_error(), which runs next in this task. */
@@ -82,7 +82,7 @@ int __cdm_migrate_error(struct folio *src, struct list_head *ret)
 {
 	if (!current->cdm_refused)
 		return -ENOMEM;
-	current->cdm_refused = 0;
+	current->cdm_refused = false;
 	list_move_tail(&src->lru, ret);
 	return -EDQUOT;
 }

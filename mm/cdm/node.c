@@ -177,13 +177,27 @@ static bool __init cdm_range_in_use(u64 start, u64 end)
 	return false;
 }
 
+/* Is there memory on nodes other than @nodes? */
+static bool __init cdm_ram_beside(const struct numa_meminfo *mi, const nodemask_t *nodes)
+{
+	int i;
+
+	for (i = 0; i < mi->nr_blks; i++)
+		if (!node_isset(mi->blk[i].nid, *nodes))
+			return true;
+	return false;
+}
+
 /* Why node @nid of the firmware's tables cannot be CDM, or NULL. */
 static const char *__init cdm_refuse(const struct numa_meminfo *mi, int nid)
 {
+	nodemask_t alone = nodemask_of_node(nid);
 	int i;
 
 	if (!node_isset(nid, numa_nodes_parsed))
 		return "no such node";
+	if (!cdm_ram_beside(mi, &alone))
+		return "the only node with RAM";
 	if (cdm_node_has_cpus(nid))
 		return "has CPUs";
 	for (i = 0; i < mi->nr_blks; i++) {
@@ -197,16 +211,6 @@ static const char *__init cdm_refuse(const struct numa_meminfo *mi, int nid)
 			return "holds memory that the kernel uses (try nokaslr)";
 	}
 	return NULL;
-}
-
-static bool __init cdm_ram_left(const struct numa_meminfo *mi)
-{
-	int i;
-
-	for (i = 0; i < mi->nr_blks; i++)
-		if (!node_isset(mi->blk[i].nid, cdm_param))
-			return true;
-	return false;
 }
 
 /**
@@ -232,9 +236,9 @@ void __init cdm_numa_init(struct numa_meminfo *mi)
 			node_clear(nid, cdm_param);
 		}
 	}
-	while (!nodes_empty(cdm_param) && !cdm_ram_left(mi)) {
+	while (!nodes_empty(cdm_param) && !cdm_ram_beside(mi, &cdm_param)) {
 		nid = first_node(cdm_param);
-		pr_err("node %d: the only node with RAM, ignored\n", nid);
+		pr_err("node %d: no RAM would be left, ignored\n", nid);
 		node_clear(nid, cdm_param);
 	}
 	if (nodes_empty(cdm_param))
@@ -266,6 +270,11 @@ static int cdm_going_online(const struct memory_notify *arg)
 		return 0;
 	if (page_zonenum(pfn_to_page(arg->start_pfn)) != ZONE_MOVABLE) {
 		pr_err("node %d: coherent device memory must be onlined as online_movable\n", nid);
+		return -EINVAL;
+	}
+	/* With memmap_on_memory a block starts with its own struct pages. */
+	if (!IS_ALIGNED(arg->start_pfn, PAGES_PER_SECTION)) {
+		pr_err("node %d: coherent device memory cannot hold its own memmap\n", nid);
 		return -EINVAL;
 	}
 	ret = cdm_owner_table_grow(idx, arg->start_pfn, arg->nr_pages);
@@ -432,19 +441,22 @@ nodemask_t *cdm_ram_nodes(void)
 	return cdm_enabled() ? &cdm_ram : &node_states[N_MEMORY];
 }
 
-/**
- * cdm_drop_nodes - take CDM nodes out of a set that has others
- * @nodes: the set
- */
-void cdm_drop_nodes(nodemask_t *nodes)
+/* Take CDM nodes out of a set that has others. */
+static void cdm_drop_nodes(nodemask_t *nodes)
 {
 	nodemask_t ram;
 
-	if (!cdm_enabled())
-		return;
 	nodes_andnot(ram, *nodes, cdm_nodes);
 	if (!nodes_empty(ram))
 		*nodes = ram;
+}
+
+int __cdm_spread_node(int rotor)
+{
+	nodemask_t nodes = current->mems_allowed;
+
+	cdm_drop_nodes(&nodes);
+	return next_node_in(rotor, nodes);
 }
 
 /**
@@ -466,6 +478,51 @@ void cdm_mpol_nodes(unsigned short mode, unsigned short flags, nodemask_t *nodes
 		return;
 	if (!(flags & MPOL_F_STATIC_NODES) && nodes_equal(*nodes, *allowed))
 		cdm_drop_nodes(nodes);
+}
+
+/**
+ * cdm_rebind_nodes - nodes of a memory policy after its cpuset has changed
+ * @nodes: as mapped by position, perhaps empty; changed
+ * @old: nodes of the policy until now
+ * @allowed: nodes of the cpuset
+ *
+ * The policy keeps the CDM nodes that it has and may have, and gets no others.
+ */
+void cdm_rebind_nodes(nodemask_t *nodes, const nodemask_t *old, const nodemask_t *allowed)
+{
+	nodemask_t cdm, ram;
+
+	if (!cdm_enabled())
+		return;
+	nodes_and(cdm, *old, cdm_nodes);
+	nodes_and(cdm, cdm, *allowed);
+	nodes_andnot(ram, *nodes, cdm_nodes);
+	if (nodes_subset(*old, cdm_nodes) && !nodes_empty(cdm))
+		nodes_clear(ram);
+	nodes_or(*nodes, ram, cdm);
+	if (nodes_empty(*nodes))
+		nodes_andnot(*nodes, *allowed, cdm_nodes);
+}
+
+/**
+ * cdm_cpuset_migrate - nodes between which a task's pages follow its cpuset
+ * @from: nodes that it had; changed
+ * @to: nodes that it gets; changed
+ *
+ * Pages in RAM go to RAM. Pages on a CDM node go to RAM if the new cpuset does
+ * not have the node.
+ */
+void cdm_cpuset_migrate(nodemask_t *from, nodemask_t *to)
+{
+	nodemask_t stay;
+
+	if (!cdm_enabled())
+		return;
+	nodes_and(stay, *to, cdm_nodes);
+	nodes_andnot(*to, *to, cdm_nodes);
+	nodes_andnot(*from, *from, stay);
+	if (nodes_empty(*to))
+		nodes_clear(*from);
 }
 
 /**

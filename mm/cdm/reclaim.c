@@ -61,6 +61,12 @@ unsigned long cdm_reclaim(struct cdm_owner *owner, unsigned int idx, unsigned lo
 	lru_add_drain();
 	got = mem_cgroup_demote_node(mem_cgroup_from_css(css), NODE_DATA(cdm_idx_node(idx)),
 				     wanted, gfp);
+	if (!got) {
+		/* All of them may wait on other CPUs, or be isolated by kswapd. */
+		lru_add_drain_all();
+		got = mem_cgroup_demote_node(mem_cgroup_from_css(css),
+					     NODE_DATA(cdm_idx_node(idx)), wanted, gfp);
+	}
 	trace_cdm_reclaim(cdm_idx_node(idx), owner->id, wanted, got);
 	css_put(css);
 	return got;
@@ -71,24 +77,19 @@ unsigned long cdm_reclaim(struct cdm_owner *owner, unsigned int idx, unsigned lo
  * @owner: the group, with a reference
  * @idx: index of the node
  *
- * Gives up when nothing moves any more, or on a signal.
+ * In small steps, so that it ends at the limit or little below: reclaim may
+ * take up to 64 pages or one large folio more than a step asks for. Gives up
+ * when nothing moves any more, or on a signal.
  *
  * Context: process context, sleeps.
  */
 void cdm_reclaim_excess(struct cdm_owner *owner, unsigned int idx)
 {
 	int retries = CDM_EXCESS_RETRIES;
-	unsigned long excess;
 
-	cdm_drain(idx);
-	while ((excess = cdm_excess(owner, idx)) && !signal_pending(current)) {
-		if (!cdm_reclaim(owner, idx, excess, GFP_KERNEL)) {
-			if (!retries--)
-				break;
-			/* They may sit in other CPUs' batches. */
-			lru_add_drain_all();
-		}
-		cdm_drain(idx);
+	while (cdm_excess(owner, idx) && !signal_pending(current)) {
+		if (!cdm_reclaim(owner, idx, CDM_RECLAIM_BATCH, GFP_KERNEL) && !retries--)
+			break;
 		cond_resched();
 	}
 }

@@ -43,7 +43,7 @@ node_with_cpus()
 only_ram()
 {
 	is "the only node with RAM is not taken" "$(cdm_nodes)" ""
-	log_says "node 1: the only node with RAM, ignored"
+	log_says "node 2: the only node with RAM, ignored"
 }
 
 garbage()
@@ -79,10 +79,11 @@ host()
 {
 	local drop=(--without "cdm_nodes=2,3" --allow "cdm: .*ignored")
 
-	plan 22
+	plan 25
 	in_guest 4 as_shipped
 	in_guest 3 no_such_node "${drop[@]}" --append cdm_nodes=2,9
 	in_guest 3 node_with_cpus "${drop[@]}" --append cdm_nodes=0-2
+	in_guest 2 only_ram --nodes onlyram "${drop[@]}" --append cdm_nodes=2
 	in_guest 3 garbage "${drop[@]}" --append cdm_nodes=banana
 	in_guest 4 off --append cdm=off
 }

@@ -109,7 +109,7 @@ one_node()
 
 several_lines()
 {
-	local i
+	local i stay
 
 	bundle 'default 0\nnode2 32M' fallback /bin/hog -n 2 -s 96 -w
 	check "several lines: runc create" create
@@ -127,8 +127,10 @@ several_lines()
 	echo '{ "unified": { "cdm.max": "node2 16M" } }' > $bundle/update.json
 	check "runc update lowers the quota of the running container" \
 		runc update --resources $bundle/update.json $id
-	is "and its pages leave the device" \
-		"$(keyed $group/cdm.current node2)" $((16 * MIB))
+	# Pages leave several at a time: a little less than the limit may stay.
+	stay=$(keyed $group/cdm.current node2)
+	[ "$stay" -le $((16 * MIB)) ] && [ "$stay" -gt $((15 * MIB)) ]
+	result $? "and its pages leave the device: $stay bytes stay"
 	deleted --force
 }
 

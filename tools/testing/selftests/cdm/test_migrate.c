@@ -203,7 +203,7 @@ static void test_move_two_owners(const char *group)
 /* Every other page to the device, the rest to a node of RAM. */
 static struct cdm_reply op_scatter(struct cdm_buf *buf, long nr, long ram)
 {
-	int nodes[256], status[256];
+	int nodes[256] = { 0 }, status[256];
 	struct cdm_reply reply = { 0 };
 	void *pages[256];
 	long i;
