@@ -184,7 +184,9 @@ static inline struct mempolicy *cdm_readahead_policy(struct mempolicy *mpol, boo
 /* cpuset_spread_node(): the next node to start at does not ask for a device. */
 static inline int cdm_spread_node(int rotor)
 {
-	return cdm_enabled() ? __cdm_spread_node(rotor) : next_node_in(rotor, current->mems_allowed);
+	if (cdm_enabled())
+		return __cdm_spread_node(rotor);
+	return next_node_in(rotor, current->mems_allowed);
 }
 
 /* Pages to count as RAM of @count that appeared at or left @page. */

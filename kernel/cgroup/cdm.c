@@ -308,6 +308,7 @@ static struct cdm_owner *cdm_live_owner(struct cdm_owner *owner, unsigned int id
 	struct cdm_counter *c;
 
 	for (;;) {
+		/* Pairs with smp_store_release() in cdm_add_counter(). */
 		c = smp_load_acquire(&owner->counter[idx]);
 		if (c && !READ_ONCE(c->dead))
 			return owner;
@@ -773,20 +774,22 @@ int cdm_cgroup_add_node(unsigned int idx, int nid)
  * Interface files. A node is shown while it has memory.
  */
 
-/* First node from *@idx on that is shown, or NUMA_NO_NODE. */
-static int cdm_next_shown(unsigned int *idx)
+/*
+ * Step to the next node that is shown. @nid is NUMA_NO_NODE before the first,
+ * @idx then ignored. False when there are no more.
+ */
+static bool cdm_next_shown(unsigned int *idx, int *nid)
 {
-	for (; *idx < READ_ONCE(cdm_nr_nodes); ++*idx) {
-		int nid = cdm_idx_node(*idx);
+	unsigned int i = *nid == NUMA_NO_NODE ? 0 : *idx + 1;
 
-		if (nid != NUMA_NO_NODE && node_state(nid, N_MEMORY))
-			return nid;
+	for (; i < READ_ONCE(cdm_nr_nodes); i++) {
+		*idx = i;
+		*nid = cdm_idx_node(i);
+		if (*nid != NUMA_NO_NODE && node_state(*nid, N_MEMORY))
+			return true;
 	}
-	return NUMA_NO_NODE;
+	return false;
 }
-
-#define for_each_shown_node(idx, nid) \
-	for (idx = 0; (nid = cdm_next_shown(&idx)) != NUMA_NO_NODE; idx++)
 
 static u64 cdm_bytes(unsigned long pages)
 {
@@ -804,20 +807,20 @@ static void cdm_show_size(struct seq_file *sf, unsigned long pages)
 static int cdm_current_show(struct seq_file *sf, void *v)
 {
 	struct cdm_group *group = css_cdm(seq_css(sf));
+	int nid = NUMA_NO_NODE;
 	unsigned int idx;
-	int nid;
 
-	for_each_shown_node(idx, nid)
+	while (cdm_next_shown(&idx, &nid))
 		seq_printf(sf, "node%d %llu\n", nid, cdm_bytes(cdm_usage(group->owner, idx)));
 	return 0;
 }
 
 static int cdm_capacity_show(struct seq_file *sf, void *v)
 {
+	int nid = NUMA_NO_NODE;
 	unsigned int idx;
-	int nid;
 
-	for_each_shown_node(idx, nid)
+	while (cdm_next_shown(&idx, &nid))
 		seq_printf(sf, "node%d %llu\n", nid, cdm_bytes(cdm_node_capacity(idx)));
 	return 0;
 }
@@ -825,13 +828,13 @@ static int cdm_capacity_show(struct seq_file *sf, void *v)
 static int cdm_max_show(struct seq_file *sf, void *v)
 {
 	struct cdm_group *group = css_cdm(seq_css(sf));
+	int nid = NUMA_NO_NODE;
 	unsigned int idx;
-	int nid;
 
 	mutex_lock(&cdm_mutex);
 	seq_puts(sf, "default ");
 	cdm_show_size(sf, group->default_max);
-	for_each_shown_node(idx, nid) {
+	while (cdm_next_shown(&idx, &nid)) {
 		seq_printf(sf, "node%d ", nid);
 		cdm_show_size(sf, group->owner->counter[idx]->max);
 	}
@@ -1052,10 +1055,10 @@ static void cdm_show_events(struct seq_file *sf, bool local)
 		[CDM_EV_RECLAIM]	= "reclaim",
 	};
 	struct cdm_group *group = css_cdm(seq_css(sf));
+	int nid = NUMA_NO_NODE, ev;
 	unsigned int idx;
-	int nid, ev;
 
-	for_each_shown_node(idx, nid) {
+	while (cdm_next_shown(&idx, &nid)) {
 		struct cdm_counter *c = group->owner->counter[idx];
 
 		seq_printf(sf, "node%d", nid);
@@ -1094,12 +1097,12 @@ static int cdm_peak_show(struct seq_file *sf, void *v)
 {
 	struct cdm_group *group = css_cdm(seq_css(sf));
 	struct cdm_peak_watcher *w;
+	int nid = NUMA_NO_NODE;
 	unsigned int idx;
-	int nid;
 
 	mutex_lock(&cdm_mutex);
 	w = cdm_find_watcher(group, sf->private);
-	for_each_shown_node(idx, nid) {
+	while (cdm_next_shown(&idx, &nid)) {
 		struct cdm_counter *c = group->owner->counter[idx];
 		unsigned long peak = READ_ONCE(c->peak);
 

@@ -295,8 +295,9 @@ static struct page *cdm_apply_policy(struct cdm_request *rq)
 	}
 
 	if (rq->gfp & __GFP_NOFAIL)
-		fails = stays = false;
-	if (stays || (rq->scope && rq->scope->mm && rq->order)) {
+		fails = false;
+	if (!(rq->gfp & __GFP_NOFAIL) &&
+	    (stays || (rq->scope && rq->scope->mm && rq->order))) {
 		rq->scope->refused = true;
 		cdm_event(rq->payer, idx, fails ? CDM_EV_FAIL : CDM_EV_FALLBACK);
 		return NULL;

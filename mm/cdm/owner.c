@@ -118,6 +118,7 @@ int cdm_owner_table_grow(unsigned int idx, unsigned long start_pfn, unsigned lon
 		section = kvcalloc(PAGES_PER_SECTION, sizeof(*section), GFP_KERNEL);
 		if (!section)
 			return -ENOMEM;
+		/* Zeroed before it is seen; readers depend on the address. */
 		smp_store_release(&table->section[nr - table->first], section);
 	}
 	return 0;
