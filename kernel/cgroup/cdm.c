@@ -1241,8 +1241,7 @@ static struct cdm_owner *cdm_owner_alloc(struct cdm_group *group, struct cdm_own
 static struct cgroup_subsys_state *cdm_css_alloc(struct cgroup_subsys_state *parent_css)
 {
 	struct cdm_group *parent = css_cdm(parent_css), *group;
-	unsigned int idx;
-	int ret = 0;
+	struct cdm_owner *owner;
 
 	group = kzalloc(sizeof(*group), GFP_KERNEL);
 	if (!group)
@@ -1251,27 +1250,32 @@ static struct cgroup_subsys_state *cdm_css_alloc(struct cgroup_subsys_state *par
 	INIT_LIST_HEAD(&group->watchers);
 
 	mutex_lock(&cdm_mutex);
-	group->owner = cdm_owner_alloc(group, parent ? parent->owner : NULL);
-	if (IS_ERR(group->owner)) {
-		ret = PTR_ERR(group->owner);
-		mutex_unlock(&cdm_mutex);
+	owner = cdm_owner_alloc(group, parent ? parent->owner : NULL);
+	mutex_unlock(&cdm_mutex);
+	if (IS_ERR(owner)) {
 		kfree(group);
-		return ERR_PTR(ret);
+		return ERR_CAST(owner);
 	}
+	group->owner = owner;
+	if (!parent)
+		cdm_root = group;
+	return &group->css;
+}
+
+/* Nodes that come later find the group in the list, after its parent. */
+static int cdm_css_online(struct cgroup_subsys_state *css)
+{
+	struct cdm_group *group = css_cdm(css);
+	unsigned int idx;
+	int ret = 0;
+
+	mutex_lock(&cdm_mutex);
 	for (idx = 0; idx < cdm_nr_nodes && !ret; idx++)
 		ret = cdm_add_counter(group, idx);
 	if (!ret)
 		list_add_tail(&group->list, &cdm_groups);
 	mutex_unlock(&cdm_mutex);
-	if (ret) {
-		RCU_INIT_POINTER(group->owner->group, NULL);
-		cdm_owner_put(group->owner);
-		kfree(group);
-		return ERR_PTR(ret);
-	}
-	if (!parent)
-		cdm_root = group;
-	return &group->css;
+	return ret;
 }
 
 /*
@@ -1318,6 +1322,7 @@ static void cdm_css_free(struct cgroup_subsys_state *css)
 
 struct cgroup_subsys cdm_cgrp_subsys = {
 	.css_alloc	= cdm_css_alloc,
+	.css_online	= cdm_css_online,
 	.css_offline	= cdm_css_offline,
 	.css_released	= cdm_css_released,
 	.css_free	= cdm_css_free,

@@ -33,6 +33,7 @@ static struct cgroup_subsys_state *make_group(struct kunit *test,
 	struct cgroup_subsys_state *css = cdm_cgrp_subsys.css_alloc(parent);
 
 	KUNIT_ASSERT_FALSE(test, IS_ERR(css));
+	KUNIT_ASSERT_EQ(test, cdm_cgrp_subsys.css_online(css), 0);
 	return css;
 }
 
