@@ -5,7 +5,7 @@
 
 BASE ?= v6.12
 LANE ?= fast
-export BASE LANE V KSRC
+export BASE LANE V KSRC KCONFIG
 
 MAKEFLAGS += --no-print-directory
 # The scripts find this repository by their own paths, from any directory.
@@ -50,7 +50,7 @@ refresh: ready ## write what was edited in the tree back to this repository
 patches: ready ## a series to mail, with cover letter, in OUT (./out)
 	@$(S)series $(or $(OUT),out)
 
-deb: kernel ## installable kernel packages of LANE
+deb: ready ## installable kernel packages of LANE, or of KCONFIG=<file>
 	@$(S)deb
 
 stat: ## changed lines in existing kernel files, by file
