@@ -24,7 +24,7 @@ def make(place, targets, log, title, steps=0, source=None, show=True, env=None):
     # clones share objects; nothing of the build records the time or the user.
     env = dict(os.environ, CCACHE_DIR=f"{lib.CACHE}/ccache", CCACHE_NOHASHDIR="1",
                CCACHE_BASEDIR=lib.CACHE, CCACHE_MAXSIZE="6G",
-               CCACHE_COMPILERCHECK="content",
+               CCACHE_COMPILERCHECK="content", CCACHE_DEPEND="1",
                KBUILD_BUILD_TIMESTAMP="Thu Jan  1 00:00:00 UTC 1970",
                KBUILD_BUILD_USER="cdm", KBUILD_BUILD_HOST="cdm", **(env or {}))
     for name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "V", "LANE", "BASE", "T"):
