@@ -41,6 +41,9 @@ struct cdm_scope {
 	struct cdm_scope *outer;
 };
 
+/* In mm/page_alloc.c, for mm/cdm/ alone: __alloc_pages() behind the door. */
+struct page *__alloc_pages_raw(gfp_t gfp, unsigned int order, int nid, nodemask_t *nodemask);
+
 #ifdef CONFIG_CGROUP_CDM
 
 DECLARE_STATIC_KEY_FALSE(cdm_key);
@@ -208,9 +211,6 @@ void cdm_report_meminfo(struct seq_file *m);
 void cdm_numa_init(struct numa_meminfo *mi);
 
 int cdm_node_register(int nid);
-
-/* In mm/page_alloc.c, for mm/cdm/ alone: __alloc_pages() behind the door. */
-struct page *__alloc_pages_raw(gfp_t gfp, unsigned int order, int nid, nodemask_t *nodemask);
 
 /**
  * mem_cgroup_demote_node - demote pages of a group from one node to RAM
