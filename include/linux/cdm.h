@@ -28,6 +28,7 @@ struct sysinfo;
  * struct cdm_scope - names who pays when current is not the payer
  * @src:	folio being migrated: its owner pays; NULL if @mm names the payer
  * @mm:		address space that the work is done for, or NULL
+ * @collapse:	a huge page that base pages may do without: never worth RAM
  * @refused:	set by the allocator: the payer had no room on the node
  * @outer:	scope that this one hides until it ends
  *
@@ -37,6 +38,7 @@ struct sysinfo;
 struct cdm_scope {
 	struct folio *src;
 	struct mm_struct *mm;
+	bool collapse;
 	bool refused;
 	struct cdm_scope *outer;
 };
@@ -100,6 +102,7 @@ static inline void cdm_scope_begin(struct cdm_scope *scope, struct folio *src,
 {
 	scope->src = src;
 	scope->mm = mm;
+	scope->collapse = false;
 	scope->refused = false;
 	scope->outer = current->cdm_scope;
 	current->cdm_scope = scope;
@@ -148,6 +151,7 @@ static inline struct folio *cdm_folio_alloc(gfp_t gfp, unsigned int order, int n
 	if (!cdm_enabled())
 		return __folio_alloc(gfp, order, nid, nodemask);
 	cdm_scope_begin(&scope, NULL, mm);
+	scope.collapse = true;
 	folio = __folio_alloc(gfp, order, nid, nodemask);
 	cdm_scope_end(&scope);
 	return folio;

@@ -275,12 +275,26 @@ static struct page *cdm_fail(struct cdm_request *rq)
 	return NULL;
 }
 
+/*
+ * Does no page mean that all stays as it is? A folio that was to move to the
+ * node stays where it was, and base pages are not collapsed. (A folio that has
+ * to leave its page within the node may go to RAM.)
+ */
+static bool cdm_stays(const struct cdm_request *rq)
+{
+	if (!rq->scope)
+		return false;
+	if (rq->scope->src)
+		return folio_nid(rq->scope->src) != rq->tried;
+	return rq->scope->collapse;
+}
+
 /* Neither quota nor node had room: what now? */
 static struct page *cdm_apply_policy(struct cdm_request *rq)
 {
 	enum cdm_policy policy = cdm_effective_policy(rq->payer);
 	unsigned int idx = cdm_node_idx(rq->tried);
-	bool stays = rq->scope && rq->scope->src && folio_nid(rq->scope->src) != rq->tried;
+	bool stays = cdm_stays(rq);
 	bool fails = policy == CDM_FAIL || policy == CDM_RECLAIM_FAIL;
 	struct page *page;
 
@@ -294,19 +308,18 @@ static struct page *cdm_apply_policy(struct cdm_request *rq)
 			return page;
 	}
 
-	if (rq->gfp & __GFP_NOFAIL)
-		fails = false;
-	if (!(rq->gfp & __GFP_NOFAIL) &&
-	    (stays || (rq->scope && rq->scope->mm && rq->order))) {
-		rq->scope->refused = true;
-		cdm_event(rq->payer, idx, fails ? CDM_EV_FAIL : CDM_EV_FALLBACK);
-		return NULL;
+	if (!(rq->gfp & __GFP_NOFAIL)) {
+		if (stays) {
+			rq->scope->refused = true;
+			cdm_event(rq->payer, idx, fails ? CDM_EV_FAIL : CDM_EV_FALLBACK);
+			return NULL;
+		}
+		/* A large folio that may fail: its caller asks for base pages next. */
+		if (fails)
+			return rq->order && (rq->gfp & __GFP_NOWARN) ? NULL : cdm_fail(rq);
+		if (rq->gfp & __GFP_THISNODE)
+			return NULL;
 	}
-	/* A large folio that may fail: its caller asks for base pages next. */
-	if (fails)
-		return rq->order && (rq->gfp & __GFP_NOWARN) ? NULL : cdm_fail(rq);
-	if ((rq->gfp & __GFP_THISNODE) && !(rq->gfp & __GFP_NOFAIL))
-		return NULL;
 	cdm_event(rq->payer, idx, CDM_EV_FALLBACK);
 	return cdm_alloc_ram(rq, rq->gfp);
 }

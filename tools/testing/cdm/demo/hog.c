@@ -287,7 +287,8 @@ static void parse_args(int argc, char **argv)
 			hold = 1;
 			break;
 		default:
-			die("usage: hog [-n node] [-m mode] [-s MiB] [-c MiB] [-k cells] [-H] [-w]");
+			die("usage: hog [-n node] [-m mode] [-s MiB] [-c MiB] "
+			    "[-k cells] [-H] [-w]");
 		}
 	}
 	if (optind < argc)
