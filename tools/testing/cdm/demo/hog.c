@@ -287,8 +287,7 @@ static void parse_args(int argc, char **argv)
 			hold = 1;
 			break;
 		default:
-			die("usage: hog [-n node] [-m mode] [-s MiB] [-c MiB] "
-			    "[-k cells] [-H] [-w]");
+			die("usage: hog [-Hw] [-n node] [-m mode] [-s MiB] [-c MiB] [-k n]");
 		}
 	}
 	if (optind < argc)
