@@ -42,13 +42,20 @@ static void keep_close(void)
 	keep_fd = -1;
 }
 
-/* Map @pages of that file from page @first on, bound to the device. */
-static struct cdm_reply op_map_keep(struct cdm_buf *buf, long first, long pages)
+/* Map @pages of that file from page @first on. */
+static struct cdm_reply op_map_keep_ram(struct cdm_buf *buf, long first,
+					long pages)
 {
 	buf->pages = pages;
 	buf->addr = mmap(NULL, pages * cdm_psize, PROT_READ | PROT_WRITE,
 			 MAP_SHARED, keep_fd, first * cdm_psize);
-	if (buf->addr == MAP_FAILED)
+	return buf_errno(buf->addr == MAP_FAILED ? -1 : 0);
+}
+
+/* The same, bound to the device. */
+static struct cdm_reply op_map_keep(struct cdm_buf *buf, long first, long pages)
+{
+	if (op_map_keep_ram(buf, first, pages).ret)
 		return buf_errno(-1);
 	return buf_errno(sys_mbind(buf->addr, pages * cdm_psize,
 				   MPOL_BIND, cdm_node, 0));
@@ -149,6 +156,34 @@ static void test_evict_orphans(const char *group)
 	CHECK_EQ(task_call(&reader, op_count, 0, 100).bad, 0);
 	task_end(&reader);
 	keep_close();
+}
+
+/* What a removed group left in RAM and is moved is its parent's to pay. */
+static void test_migrate_orphans(const char *group)
+{
+	struct cdm_task task, mover;
+	char *child;
+
+	cdm_enable(group, "+cdm");
+	child = cdm_group(group, "child");
+	keep_open(100);
+	task_start(&task, child);
+	CHECK_EQ(task_call(&task, op_map_keep_ram, 0, 100).ret, 0);
+	CHECK_EQ(task_call(&task, op_touch, 0, 100).ram, 100);
+	task_end(&task);
+	CHECK_EQ(rmdir(child), 0);
+
+	CHECK_EQ(cdm_limit(group, cdm_node, 40), 0);
+	task_start(&mover, NULL);
+	CHECK_EQ(task_call(&mover, op_map_keep_ram, 0, 100).ret, 0);
+	CHECK_EQ(task_call(&mover, op_touch, 0, 100).ram, 100);
+	task_call(&mover, op_move, 100, cdm_node);
+	CHECK_EQ(task_call(&mover, op_count, 0, 100).dev, 40);
+	CHECK_EQ(cdm_pages(group, cdm_node), 40);
+	CHECK_EQ(cdm_pages(cdm_root, cdm_node), 40);
+	task_end(&mover);
+	keep_close();
+	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
 }
 
 #define DEPTH	6
@@ -281,6 +316,64 @@ static void test_mremap(const char *group)
 	CHECK_EQ(task_call(&task, op_touch, 80, 20).dev, 20);
 	CHECK_EQ(cdm_pages(group, cdm_node), 100);
 	task_end(&task);
+}
+
+/*
+ * Discard all but one of each @keep of a worker's first @pages. Which one is by
+ * chance: compaction looks at every 2^n-th page and may always meet the same.
+ */
+static struct cdm_reply op_thin(struct cdm_buf *buf, long pages, long keep)
+{
+	unsigned int state = 1;
+	long i, stays;
+
+	for (i = 0; i + keep <= pages; i += keep) {
+		stays = rand_r(&state) % keep;
+		if (stays)
+			op_discard(buf, i, stays);
+		if (stays < keep - 1)
+			op_discard(buf, i + stays + 1, keep - stays - 1);
+	}
+	return buf_errno(0);
+}
+
+/*
+ * Pages that compaction moves within the node are charged as before. Two tasks
+ * fill the node and leave holes everywhere, so there is something to do.
+ */
+static void test_compaction(const char *group)
+{
+	const long keep = 4;
+	long pages = node_meminfo(cdm_node, "MemFree:") * 1024 / cdm_psize;
+	long moved = file_key("/proc/vmstat", "pgmigrate_success ");
+	struct cdm_task task[2];
+	struct cdm_reply reply;
+	char path[128], *child[2];
+	int i;
+
+	pages = (pages / 2 - 1024) / keep * keep;
+	cdm_two_groups(group, &child[0], &child[1]);
+	for (i = 0; i < 2; i++)
+		task_start_on(&task[i], child[i], pages, cdm_node);
+	for (i = 0; i < 2; i++)
+		task_call(&task[i], op_thin, pages, keep);
+	snprintf(path, sizeof(path), "/sys/devices/system/node/node%d/compact",
+		 cdm_node);
+	CHECK_EQ(file_write(path, "1"), 0);
+	CHECK_GT(file_key("/proc/vmstat", "pgmigrate_success "), moved + 999);
+
+	CHECK_EQ(cdm_settle(group, cdm_node, 2 * pages / keep),
+		 2 * pages / keep);
+	for (i = 0; i < 2; i++) {
+		CHECK_EQ(cdm_pages(child[i], cdm_node), pages / keep);
+		reply = task_call(&task[i], op_count, 0, pages);
+		CHECK_EQ(reply.dev, pages / keep);
+		CHECK_EQ(reply.bad, 0);
+	}
+	CHECK_EQ(cdm_audit(cdm_node, "unowned"), 0);
+	CHECK_EQ(cdm_audit(cdm_node, "stale"), 0);
+	for (i = 0; i < 2; i++)
+		task_end(&task[i]);
 }
 
 /*
@@ -547,16 +640,19 @@ static void test_uffd(const char *group)
 
 int main(void)
 {
-	cdm_init(15);
+	cdm_init(17);
 	cdm_case("rmdir gives charges to the parent", test_rmdir);
 	cdm_case("rmdir of a group whose task has left", test_rmdir_task);
 	cdm_case("charges taken over count against the limit",
 		 test_rmdir_limit);
 	cdm_case("charges taken over can be evicted", test_evict_orphans);
+	cdm_case("a removed group's pages move at the parent's cost",
+		 test_migrate_orphans);
 	cdm_case("rmdir up a chain of groups", test_rmdir_chain);
 	cdm_case("2000 groups come and go", test_id_reuse);
 	cdm_case("controller off and on with live charges", test_toggle);
 	cdm_case("mremap keeps charges", test_mremap);
+	cdm_case("compaction keeps charges", test_compaction);
 	cdm_case("swap out and in", test_swap);
 	cdm_case("split of huge pages", test_split);
 	cdm_case("collapse into a huge page", test_collapse);

@@ -416,9 +416,9 @@ static void test_wake(const char *group)
 		check_wakes(&waiter[i], false, 0);
 
 	CHECK_EQ(task_call(&task, op_touch, 10, 1).ram, 1);
-	check_wakes(&waiter[PAYER_LOCAL], true, 10000);
-	check_wakes(&waiter[PAYER], true, 10000);
-	check_wakes(&waiter[TOP], true, 10000);
+	check_wakes(&waiter[PAYER_LOCAL], true, 3000);
+	check_wakes(&waiter[PAYER], true, 3000);
+	check_wakes(&waiter[TOP], true, 3000);
 	check_wakes(&waiter[TOP_LOCAL], false, 0);
 	check_wakes(&waiter[OTHER], false, 0);
 	for (i = 0; i < WAITERS; i++)
