@@ -729,7 +729,11 @@ struct cdm_reply op_address(struct cdm_buf *buf, long a, long b)
 	return reply;
 }
 
-/* move_pages() of the first @nr pages of the caller's own buffer. */
+/*
+ * move_pages() of the first @nr pages of the caller's own buffer: how many are
+ * where they should be in ->ok, and how many are not in ->bus. The call says
+ * only how many it did not move when there are any, so it is asked again.
+ */
 struct cdm_reply op_move(struct cdm_buf *buf, long nr, long node)
 {
 	struct cdm_reply reply = { 0 };
@@ -746,10 +750,12 @@ struct cdm_reply op_move(struct cdm_buf *buf, long nr, long node)
 	reply.ret = sys_move_pages(0, nr, pages, nodes, status, MPOL_MF_MOVE);
 	if (reply.ret < 0)
 		reply.ret = -errno;
+	if (sys_move_pages(0, nr, pages, NULL, status, 0))
+		reply.ret = -errno;
 	for (i = 0; i < nr; i++) {
 		if (status[i] == node)
 			reply.ok++;
-		else if (status[i] == -ENOMEM)
+		else if (status[i] >= 0)
 			reply.bus++;
 		else
 			reply.code = status[i];

@@ -133,7 +133,7 @@ struct cdm_buf {
 struct cdm_reply {
 	long ret;		/* what the call returned, -errno if it failed */
 	long ok;		/* pages written to */
-	long bus;		/* pages whose write got SIGBUS */
+	long bus;		/* pages whose write got SIGBUS, or that did not move */
 	int code;		/* si_code of the last SIGBUS */
 	bool addr_good;		/* each SIGBUS named the address of its page */
 	long dev;		/* pages on cdm_node */
