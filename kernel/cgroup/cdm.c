@@ -356,14 +356,19 @@ static void cdm_add(struct cdm_owner *owner, unsigned int idx, unsigned long nr)
 	}
 }
 
-/* Take @nr pages off the owner. Any context. */
-static void cdm_sub(struct cdm_owner *owner, unsigned int idx, unsigned long nr)
+/*
+ * Take @nr pages off the owner. If they are what @slot holds, it is emptied
+ * under the lock: cdm_usage() of an idle group is exact meanwhile. Any context.
+ */
+static void cdm_sub(struct cdm_owner *owner, unsigned int idx, unsigned long nr, u64 *slot)
 {
 	struct cdm_counter *c = owner->counter[idx];
 	unsigned long flags;
 	bool last;
 
 	raw_spin_lock_irqsave(&cdm_count[idx].lock, flags);
+	if (slot)
+		WRITE_ONCE(*slot, 0);
 	if (WARN_ONCE(!c || c->own < nr, "cdm: owner %u gives back %lu pages of %lu\n",
 		      owner->id, nr, c ? c->own : 0)) {
 		raw_spin_unlock_irqrestore(&cdm_count[idx].lock, flags);
@@ -380,10 +385,12 @@ static void cdm_sub(struct cdm_owner *owner, unsigned int idx, unsigned long nr)
 		cdm_owner_put(owner);
 }
 
-static void cdm_flush_slot(u64 slot)
+static void cdm_flush_slot(u64 *slot)
 {
-	if (SLOT_NR(slot))
-		cdm_sub(cdm_owner_by_id(SLOT_ID(slot)), SLOT_IDX(slot), SLOT_NR(slot));
+	u64 val = *slot;
+
+	if (SLOT_NR(val))
+		cdm_sub(cdm_owner_by_id(SLOT_ID(val)), SLOT_IDX(val), SLOT_NR(val), slot);
 }
 
 static u64 *cdm_slot(u16 id, unsigned int idx)
@@ -395,14 +402,14 @@ static u64 *cdm_slot(u16 id, unsigned int idx)
 static void cdm_keep(u16 id, unsigned int idx, unsigned int nr)
 {
 	struct cpumask *stocked = &cdm_count[idx].stocked;
-	u64 *slot = cdm_slot(id, idx), old = *slot;
+	u64 *slot = cdm_slot(id, idx);
 	int cpu = smp_processor_id();
 
+	if ((*slot ^ SLOT_KEY(id, idx)) >> 32)
+		cdm_flush_slot(slot);
 	if (!cpumask_test_cpu(cpu, stocked))
 		cpumask_set_cpu(cpu, stocked);
 	WRITE_ONCE(*slot, SLOT_KEY(id, idx) | nr);
-	if ((old ^ SLOT_KEY(id, idx)) >> 32)
-		cdm_flush_slot(old);
 }
 
 /*
@@ -538,9 +545,9 @@ void cdm_uncharge(u16 id, unsigned int idx, unsigned int nr)
 		goto out;
 	if (have) {
 		WRITE_ONCE(*cdm_slot(id, idx), SLOT_KEY(id, idx) | CDM_BATCH);
-		cdm_sub(owner, idx, have + nr - CDM_BATCH);
+		cdm_sub(owner, idx, have + nr - CDM_BATCH, NULL);
 	} else if (nr >= CDM_BATCH || cdm_over(owner->counter[idx])) {
-		cdm_sub(owner, idx, nr);
+		cdm_sub(owner, idx, nr, NULL);
 	} else {
 		cdm_keep(id, idx, nr);
 	}
@@ -555,15 +562,13 @@ static void cdm_drain_local(void *arg)
 	unsigned long flags;
 
 	local_irq_save(flags);
-	cpumask_clear_cpu(smp_processor_id(), &cdm_count[idx].stocked);
 	for (i = 0; i < CDM_STOCK_SLOTS; i++) {
-		u64 *slot = this_cpu_ptr(&cdm_stock.slot[i]), val = *slot;
+		u64 *slot = this_cpu_ptr(&cdm_stock.slot[i]);
 
-		if (SLOT_IDX(val) == idx && SLOT_NR(val)) {
-			WRITE_ONCE(*slot, 0);
-			cdm_flush_slot(val);
-		}
+		if (SLOT_IDX(*slot) == idx)
+			cdm_flush_slot(slot);
 	}
+	cpumask_clear_cpu(smp_processor_id(), &cdm_count[idx].stocked);
 	local_irq_restore(flags);
 }
 
@@ -586,10 +591,8 @@ static int cdm_cpu_dead(unsigned int cpu)
 	struct cdm_stock *stock = per_cpu_ptr(&cdm_stock, cpu);
 	unsigned int i;
 
-	for (i = 0; i < CDM_STOCK_SLOTS; i++) {
-		cdm_flush_slot(stock->slot[i]);
-		stock->slot[i] = 0;
-	}
+	for (i = 0; i < CDM_STOCK_SLOTS; i++)
+		cdm_flush_slot(&stock->slot[i]);
 	for (i = 0; i < CDM_MAX_NODES; i++)
 		cpumask_clear_cpu(cpu, &cdm_count[i].stocked);
 	return 0;
