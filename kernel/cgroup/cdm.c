@@ -398,6 +398,12 @@ static u64 *cdm_slot(u16 id, unsigned int idx)
 	return this_cpu_ptr(&cdm_stock.slot[(id + idx) % CDM_STOCK_SLOTS]);
 }
 
+/* Pages that a slot holds for @id and @idx: none if it is somebody else's. */
+static unsigned int cdm_slot_nr(u64 slot, u16 id, unsigned int idx)
+{
+	return (slot ^ SLOT_KEY(id, idx)) >> 32 ? 0 : SLOT_NR(slot);
+}
+
 /* Put @nr pages into this CPU's stock. Interrupts off. */
 static void cdm_keep(u16 id, unsigned int idx, unsigned int nr)
 {
@@ -469,7 +475,7 @@ u16 cdm_try_charge(struct cdm_owner *owner, unsigned int idx, unsigned int nr,
 	local_irq_save(flags);
 	slot = cdm_slot(owner->id, idx);
 	val = *slot;
-	if (val >> 32 == SLOT_KEY(owner->id, idx) >> 32 && SLOT_NR(val) >= nr) {
+	if (cdm_slot_nr(val, owner->id, idx) >= nr) {
 		WRITE_ONCE(*slot, val - nr);
 		id = owner->id;
 		goto out;
@@ -480,7 +486,7 @@ u16 cdm_try_charge(struct cdm_owner *owner, unsigned int idx, unsigned int nr,
 	id = owner->id;
 	slot = cdm_slot(id, idx);
 	val = *slot;
-	have = val >> 32 == SLOT_KEY(id, idx) >> 32 ? SLOT_NR(val) : 0;
+	have = cdm_slot_nr(val, id, idx);
 	if (have >= nr) {
 		raw_spin_unlock(&cdm_count[idx].lock);
 		WRITE_ONCE(*slot, val - nr);
@@ -533,7 +539,7 @@ void cdm_uncharge(u16 id, unsigned int idx, unsigned int nr)
 
 	local_irq_save(flags);
 	val = *cdm_slot(id, idx);
-	have = val >> 32 == SLOT_KEY(id, idx) >> 32 ? SLOT_NR(val) : 0;
+	have = cdm_slot_nr(val, id, idx);
 	if (have && have + nr <= CDM_STOCK_MAX) {
 		WRITE_ONCE(*cdm_slot(id, idx), val + nr);
 		goto out;

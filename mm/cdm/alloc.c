@@ -142,7 +142,7 @@ static struct page *cdm_take_page(const struct cdm_request *rq, int nid, bool wa
 	/* What cannot wait may not dip into reserves for it either. */
 	gfp |= __GFP_THISNODE | __GFP_NOWARN | __GFP_NOMEMALLOC;
 	page = __alloc_pages_raw(gfp, rq->order, nid, NULL);
-	if (!page && gfpflags_allow_blocking(rq->gfp) && !(current->flags & PF_MEMALLOC) &&
+	if (!page && cdm_may_reclaim(rq->gfp) &&
 	    cdm_pcp_has(cdm_zone(nid), 1UL << rq->order)) {
 		drain_all_pages(cdm_zone(nid));
 		page = __alloc_pages_raw(gfp, rq->order, nid, NULL);
@@ -345,6 +345,8 @@ struct page *cdm_alloc_pages(gfp_t gfp, unsigned int order, int nid, nodemask_t 
 		.scope = cdm_current_scope(),
 		.tried = NUMA_NO_NODE,
 	};
+	/* RAM before the policy is asked: only what is free. */
+	gfp_t quick = (gfp & ~(__GFP_DIRECT_RECLAIM | __GFP_NOFAIL)) | __GFP_NOWARN;
 	struct page *page = NULL;
 	nodemask_t nodes, ram;
 	bool ram_first = false;
@@ -367,13 +369,11 @@ struct page *cdm_alloc_pages(gfp_t gfp, unsigned int order, int nid, nodemask_t 
 			    node_distance(nid, cdm_nearest(nid, &nodes));
 	}
 	if (ram_first)
-		page = cdm_alloc_ram(&rq, (gfp & ~(__GFP_DIRECT_RECLAIM | __GFP_NOFAIL)) |
-					  __GFP_NOWARN);
+		page = cdm_alloc_ram(&rq, quick);
 	if (!page)
 		page = cdm_alloc_nodes(&rq, nodes);
 	if (!page && !ram_first && !nodes_empty(ram))
-		page = cdm_alloc_ram(&rq, (gfp & ~(__GFP_DIRECT_RECLAIM | __GFP_NOFAIL)) |
-					  __GFP_NOWARN);
+		page = cdm_alloc_ram(&rq, quick);
 	if (likely(page))
 		goto out;
 

@@ -17,13 +17,11 @@
 /* The cdm group of the cgroup whose memory a RAM folio is charged to. */
 static struct cdm_owner *cdm_owner_of_ram(struct folio *folio)
 {
-	struct cgroup_subsys_state *css;
 	struct mem_cgroup *memcg = folio_memcg_check(folio);
 
-	css = memcg ? &memcg->css : NULL;
-	if (!css)
+	if (!memcg)
 		return NULL;
-	return cdm_owner_of_css(cgroup_e_css(css->cgroup, &cdm_cgrp_subsys));
+	return cdm_owner_of_css(cgroup_e_css(memcg->css.cgroup, &cdm_cgrp_subsys));
 }
 
 static struct cdm_owner *cdm_owner_of_folio(struct folio *folio)

@@ -49,23 +49,24 @@ bool cdm_may_reclaim(gfp_t gfp)
 unsigned long cdm_reclaim(struct cdm_owner *owner, unsigned int idx, unsigned long nr_pages,
 			  gfp_t gfp)
 {
+	pg_data_t *pgdat = NODE_DATA(cdm_idx_node(idx));
 	struct cgroup_subsys_state *css;
+	struct mem_cgroup *memcg;
 	unsigned long wanted, got;
 
 	/* Without its group the owner has no lists of its own any more. */
 	css = cdm_owner_memcg(owner);
 	if (!css)
 		return 0;
+	memcg = mem_cgroup_from_css(css);
 	wanted = max(nr_pages, CDM_RECLAIM_BATCH);
 	/* Pages on their way to the lists are not found there. */
 	lru_add_drain();
-	got = mem_cgroup_demote_node(mem_cgroup_from_css(css), NODE_DATA(cdm_idx_node(idx)),
-				     wanted, gfp);
+	got = mem_cgroup_demote_node(memcg, pgdat, wanted, gfp);
 	if (!got) {
 		/* All of them may wait on other CPUs, or be isolated by kswapd. */
 		lru_add_drain_all();
-		got = mem_cgroup_demote_node(mem_cgroup_from_css(css),
-					     NODE_DATA(cdm_idx_node(idx)), wanted, gfp);
+		got = mem_cgroup_demote_node(memcg, pgdat, wanted, gfp);
 	}
 	trace_cdm_reclaim(cdm_idx_node(idx), owner->id, wanted, got);
 	css_put(css);
