@@ -11,6 +11,7 @@
 #ifndef _LINUX_CDM_H
 #define _LINUX_CDM_H
 
+#include <linux/cleanup.h>
 #include <linux/errno.h>
 #include <linux/gfp.h>
 #include <linux/jump_label.h>
@@ -19,6 +20,8 @@
 #include <linux/nodemask.h>
 #include <linux/sched.h>
 
+struct hstate;
+struct mem_cgroup;
 struct mempolicy;
 struct numa_meminfo;
 struct seq_file;
@@ -28,6 +31,7 @@ struct sysinfo;
  * struct cdm_scope - names who pays when current is not the payer
  * @src:	folio being migrated: its owner pays; NULL if @mm names the payer
  * @mm:		address space that the work is done for, or NULL
+ * @ram:	nobody asked for device memory: use RAM, whatever policy says
  * @collapse:	a huge page that base pages may do without: never worth RAM
  * @refused:	set by the allocator: the payer had no room on the node
  * @outer:	scope that this one hides until it ends
@@ -38,6 +42,7 @@ struct sysinfo;
 struct cdm_scope {
 	struct folio *src;
 	struct mm_struct *mm;
+	bool ram;
 	bool collapse;
 	bool refused;
 	struct cdm_scope *outer;
@@ -74,10 +79,15 @@ struct page *cdm_alloc_pages(gfp_t gfp, unsigned int order, int nid, nodemask_t 
 void __cdm_free_pages(struct page *page, unsigned int order);
 void __cdm_migrate_owner(struct folio *dst, struct folio *src);
 struct folio *__cdm_get_new_folio(new_folio_t get_new_folio, struct folio *src,
-				  unsigned long private);
+				  unsigned long private, int reason);
 int __cdm_migrate_error(struct folio *src, struct list_head *ret);
 struct mempolicy *__cdm_readahead_policy(struct mempolicy *mpol);
 int __cdm_spread_node(int rotor);
+int __cdm_alloc_contig(unsigned long start_pfn, unsigned long end_pfn, gfp_t gfp);
+bool __cdm_uncounted(void);
+bool __cdm_memcg_migrate(struct folio *old, struct folio *new);
+void __cdm_hugetlb_prepare(struct vm_area_struct *vma, unsigned long addr, unsigned int order);
+void __cdm_hugetlb_to_pool(struct folio *folio);
 
 /*
  * The door in: does this request name a CDM node? Zonelists keep every other
@@ -100,17 +110,29 @@ static inline void cdm_free_pages(struct page *page, unsigned int order)
 static inline void cdm_scope_begin(struct cdm_scope *scope, struct folio *src,
 				   struct mm_struct *mm)
 {
-	scope->src = src;
-	scope->mm = mm;
-	scope->collapse = false;
-	scope->refused = false;
-	scope->outer = current->cdm_scope;
+	*scope = (struct cdm_scope){ .src = src, .mm = mm, .outer = current->cdm_scope };
 	current->cdm_scope = scope;
 }
 
 static inline void cdm_scope_end(struct cdm_scope *scope)
 {
 	current->cdm_scope = scope->outer;
+}
+
+static inline struct cdm_scope *cdm_scope_enter(struct cdm_scope *scope, struct mm_struct *mm,
+						bool ram)
+{
+	if (!cdm_enabled() || (!ram && mm == current->mm))
+		return NULL;
+	cdm_scope_begin(scope, NULL, mm);
+	scope->ram = ram;
+	return scope;
+}
+
+static inline void cdm_scope_leave(struct cdm_scope *scope)
+{
+	if (scope)
+		cdm_scope_end(scope);
 }
 
 /*
@@ -157,13 +179,16 @@ static inline struct folio *cdm_folio_alloc(gfp_t gfp, unsigned int order, int n
 	return folio;
 }
 
-/* migrate_folio_unmap() and its hugetlb twin: the owner of @src pays for the copy. */
+/*
+ * migrate_folio_unmap() and its hugetlb twin: the owner of @src pays for the
+ * copy. One in RAM counts in memory.current, where @src did not.
+ */
 static inline struct folio *cdm_get_new_folio(new_folio_t get_new_folio, struct folio *src,
-					      unsigned long private)
+					      unsigned long private, int reason)
 {
 	if (!cdm_enabled())
 		return get_new_folio(src, private);
-	return __cdm_get_new_folio(get_new_folio, src, private);
+	return __cdm_get_new_folio(get_new_folio, src, private, reason);
 }
 
 /*
@@ -178,7 +203,7 @@ static inline int cdm_migrate_error(struct folio *src, struct list_head *ret)
 /* folio_migrate_flags(): @dst took the place of @src. */
 static inline void cdm_migrate_owner(struct folio *dst, struct folio *src)
 {
-	if (cdm_folio(dst))
+	if (cdm_folio(dst) || cdm_folio(src))
 		__cdm_migrate_owner(dst, src);
 }
 
@@ -196,12 +221,56 @@ static inline int cdm_spread_node(int rotor)
 	return next_node_in(rotor, current->mems_allowed);
 }
 
+/*
+ * alloc_contig_range(): pages that were taken past the door. Frees them if the
+ * payer has no room.
+ */
+static inline int cdm_alloc_contig(unsigned long start_pfn, unsigned long end_pfn, gfp_t gfp)
+{
+	if (!cdm_node(pfn_to_nid(start_pfn)))
+		return 0;
+	return __cdm_alloc_contig(start_pfn, end_pfn, gfp);
+}
+
+/* Is @folio left out of memory.current? The same at its charge and its uncharge. */
+static inline bool cdm_uncounted(const struct folio *folio)
+{
+	return cdm_folio(folio) && __cdm_uncounted();
+}
+
+/* mem_cgroup_migrate(): done here if one of the folios counts as RAM and the other does not. */
+static inline bool cdm_memcg_migrate(struct folio *old, struct folio *new)
+{
+	return cdm_enabled() && __cdm_memcg_migrate(old, new);
+}
+
+/*
+ * alloc_hugetlb_folio(): make room for a pool page on a CDM node while that may
+ * be waited for; dequeue_hugetlb_folio_nodemask() may not.
+ */
+static inline void cdm_hugetlb_prepare(struct vm_area_struct *vma, unsigned long addr,
+				       unsigned int order)
+{
+	if (cdm_enabled())
+		__cdm_hugetlb_prepare(vma, addr, order);
+}
+
+/* enqueue_hugetlb_folio(): pages of a pool are the system's. hugetlb_lock held. */
+static inline void cdm_hugetlb_to_pool(struct folio *folio)
+{
+	if (cdm_folio(folio))
+		__cdm_hugetlb_to_pool(folio);
+}
+
 /* Pages to count as RAM of @count that appeared at or left @page. */
 static inline long cdm_ram_pages(const struct page *page, long count)
 {
 	return cdm_node(page_to_nid(page)) ? 0 : count;
 }
 
+struct folio *cdm_dequeue_hugetlb(struct hstate *h, gfp_t gfp, int nid, nodemask_t *nodemask,
+				  struct folio *(*dequeue)(struct hstate *h, int nid));
+nodemask_t *cdm_memcg_nodes(void);
 nodemask_t *cdm_ram_nodes(void);
 bool cdm_collapse_abort(int nid, const u32 *node_load);
 void cdm_fallback_exclude(int nid, nodemask_t *used);
@@ -282,10 +351,56 @@ static inline struct folio *cdm_folio_alloc(gfp_t gfp, unsigned int order, int n
 	return __folio_alloc(gfp, order, nid, nodemask);
 }
 
+static inline struct cdm_scope *cdm_scope_enter(struct cdm_scope *scope, struct mm_struct *mm,
+						bool ram)
+{
+	return NULL;
+}
+
+static inline void cdm_scope_leave(struct cdm_scope *scope)
+{
+}
+
 static inline struct folio *cdm_get_new_folio(new_folio_t get_new_folio, struct folio *src,
-					      unsigned long private)
+					      unsigned long private, int reason)
 {
 	return get_new_folio(src, private);
+}
+
+static inline int cdm_alloc_contig(unsigned long start_pfn, unsigned long end_pfn, gfp_t gfp)
+{
+	return 0;
+}
+
+static inline bool cdm_uncounted(const struct folio *folio)
+{
+	return false;
+}
+
+static inline bool cdm_memcg_migrate(struct folio *old, struct folio *new)
+{
+	return false;
+}
+
+static inline void cdm_hugetlb_prepare(struct vm_area_struct *vma, unsigned long addr,
+				       unsigned int order)
+{
+}
+
+static inline void cdm_hugetlb_to_pool(struct folio *folio)
+{
+}
+
+static inline struct folio *cdm_dequeue_hugetlb(struct hstate *h, gfp_t gfp, int nid,
+						nodemask_t *nodemask,
+						struct folio *(*dequeue)(struct hstate *h, int nid))
+{
+	return NULL;
+}
+
+static inline nodemask_t *cdm_memcg_nodes(void)
+{
+	return NULL;
 }
 
 static inline int cdm_migrate_error(struct folio *src, struct list_head *ret)
@@ -363,4 +478,18 @@ static inline int cdm_node_register(int nid)
 }
 
 #endif /* CONFIG_CGROUP_CDM */
+
+/*
+ * One line where current works for others, until the end of the block:
+ *
+ *	CLASS(cdm_payer, payer)(&(struct cdm_scope){ }, mm);	@mm's group pays
+ *	CLASS(cdm_use_ram, ram)(&(struct cdm_scope){ });	take RAM
+ *
+ * &init_mm, which belongs to nobody, names the root group.
+ */
+DEFINE_CLASS(cdm_payer, struct cdm_scope *, cdm_scope_leave(_T),
+	     cdm_scope_enter(scope, mm, false), struct cdm_scope *scope, struct mm_struct *mm)
+DEFINE_CLASS(cdm_use_ram, struct cdm_scope *, cdm_scope_leave(_T),
+	     cdm_scope_enter(scope, NULL, true), struct cdm_scope *scope)
+
 #endif /* _LINUX_CDM_H */

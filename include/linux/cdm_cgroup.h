@@ -18,6 +18,9 @@ struct mm_struct;
 /* Nodes that can be CDM at a time: bounds the counter pointers of a group. */
 #define CDM_MAX_NODES	64
 
+/* Id of the root group's owner, the first that is made. */
+#define CDM_ROOT_ID	1
+
 /* No limit, in pages. */
 #define CDM_MAX		ULONG_MAX
 
@@ -58,6 +61,22 @@ enum cdm_event {
 };
 
 /**
+ * enum cdm_stat - lines of cdm.stat that count migrated pages
+ * @CDM_STAT_MOVED_IN: to the node, from RAM or another CDM node
+ * @CDM_STAT_MOVED_OUT: from the node, for none of the reasons below
+ * @CDM_STAT_DEMOTED: from the node to RAM, by reclaim
+ * @CDM_STAT_PINNED_OUT: from the node to RAM, to be pinned for long
+ */
+enum cdm_stat {
+	CDM_STAT_MOVED_IN,
+	CDM_STAT_MOVED_OUT,
+	CDM_STAT_DEMOTED,
+	CDM_STAT_PINNED_OUT,
+	/* private: */
+	CDM_NR_STATS,
+};
+
+/**
  * struct cdm_counter - pages of one group on one node
  * @parent:	same node's counter in the parent group; NULL in the root
  * @usage:	pages charged to the group and those below it, those that wait in
@@ -71,6 +90,7 @@ enum cdm_event {
  * @has_line:	@max was set for this node, else by "default"; under cdm_mutex
  * @events:	of the group and those below it
  * @events_local: of the group alone
+ * @stat:	pages of the group and those below it, by &enum cdm_stat
  *
  * All but @has_line and the constant @parent are under the node's lock; readers
  * that only show a number take no lock.
@@ -86,6 +106,7 @@ struct cdm_counter {
 	bool has_line;
 	unsigned long events[CDM_NR_EVENTS];
 	unsigned long events_local[CDM_NR_EVENTS];
+	unsigned long stat[CDM_NR_STATS];
 };
 
 struct cdm_group;
@@ -124,6 +145,7 @@ u16 cdm_try_charge(struct cdm_owner *owner, unsigned int idx, unsigned int nr,
 		   struct cdm_owner **limit);
 void cdm_uncharge(u16 id, unsigned int idx, unsigned int nr);
 void cdm_drain(unsigned int idx);
+void cdm_drain_all(void);
 unsigned long cdm_headroom(struct cdm_owner *owner, unsigned int idx);
 unsigned long cdm_excess(struct cdm_owner *owner, unsigned int idx);
 unsigned long cdm_usage(struct cdm_owner *owner, unsigned int idx);
@@ -137,6 +159,7 @@ void cdm_owner_put(struct cdm_owner *owner);
 enum cdm_policy cdm_effective_policy(const struct cdm_owner *owner);
 struct cgroup_subsys_state *cdm_owner_memcg(struct cdm_owner *owner);
 void cdm_event(struct cdm_owner *owner, unsigned int idx, enum cdm_event ev);
+void cdm_stat_add(u16 id, unsigned int idx, enum cdm_stat item, unsigned long nr);
 
 #if IS_ENABLED(CONFIG_KUNIT)
 int cdm_parse_size(const char *str, unsigned long *pages);

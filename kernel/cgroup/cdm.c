@@ -592,6 +592,19 @@ void cdm_drain(unsigned int idx)
 	on_each_cpu_mask(&cdm_count[idx].stocked, cdm_drain_local, &idx, true);
 }
 
+/**
+ * cdm_drain_all - cdm_drain() for every node
+ *
+ * Context: as cdm_drain().
+ */
+void cdm_drain_all(void)
+{
+	unsigned int idx;
+
+	for (idx = 0; idx < READ_ONCE(cdm_nr_nodes); idx++)
+		cdm_drain(idx);
+}
+
 static int cdm_cpu_dead(unsigned int cpu)
 {
 	struct cdm_stock *stock = per_cpu_ptr(&cdm_stock, cpu);
@@ -724,6 +737,32 @@ void cdm_event(struct cdm_owner *owner, unsigned int idx, enum cdm_event ev)
 		if (local)
 			cgroup_file_notify(&group->events_local_file);
 		cgroup_file_notify(&group->events_file);
+	}
+	rcu_read_unlock();
+}
+
+/**
+ * cdm_stat_add - count migrated pages
+ * @id: owner of pages that the caller holds
+ * @idx: index of the node
+ * @item: what happened
+ * @nr: to so many pages
+ *
+ * Context: any.
+ */
+void cdm_stat_add(u16 id, unsigned int idx, enum cdm_stat item, unsigned long nr)
+{
+	struct cdm_owner *owner;
+	struct cdm_counter *c;
+	unsigned long flags;
+
+	rcu_read_lock();
+	owner = cdm_owner_by_id(id);
+	if (!WARN_ONCE(!owner, "cdm: no owner %u\n", id)) {
+		raw_spin_lock_irqsave(&cdm_count[idx].lock, flags);
+		for (c = cdm_live_owner(owner, idx)->counter[idx]; c; c = c->parent)
+			c->stat[item] += nr;
+		raw_spin_unlock_irqrestore(&cdm_count[idx].lock, flags);
 	}
 	rcu_read_unlock();
 }
@@ -1090,6 +1129,29 @@ static int cdm_events_local_show(struct seq_file *sf, void *v)
 	return 0;
 }
 
+static int cdm_stat_show(struct seq_file *sf, void *v)
+{
+	static const char * const names[CDM_NR_STATS] = {
+		[CDM_STAT_MOVED_IN]	= "moved_in",
+		[CDM_STAT_MOVED_OUT]	= "moved_out",
+		[CDM_STAT_DEMOTED]	= "demoted",
+		[CDM_STAT_PINNED_OUT]	= "pinned_out",
+	};
+	struct cdm_group *group = css_cdm(seq_css(sf));
+	int nid = NUMA_NO_NODE, item;
+	unsigned int idx;
+
+	while (cdm_next_shown(&idx, &nid)) {
+		struct cdm_counter *c = group->owner->counter[idx];
+
+		seq_printf(sf, "node%d", nid);
+		for (item = 0; item < CDM_NR_STATS; item++)
+			seq_printf(sf, " %s=%lu", names[item], READ_ONCE(c->stat[item]));
+		seq_putc(sf, '\n');
+	}
+	return 0;
+}
+
 static struct cdm_peak_watcher *cdm_find_watcher(struct cdm_group *group,
 						 struct kernfs_open_file *of)
 {
@@ -1208,6 +1270,10 @@ static struct cftype cdm_files[] = {
 		.flags = CFTYPE_NOT_ON_ROOT,
 		.file_offset = offsetof(struct cdm_group, events_local_file),
 		.seq_show = cdm_events_local_show,
+	},
+	{
+		.name = "stat",
+		.seq_show = cdm_stat_show,
 	},
 	{
 		.name = "capacity",

@@ -27,6 +27,7 @@
 #include <linux/cdm.h>
 #include <linux/cpuset.h>
 #include <linux/gfp.h>
+#include <linux/log2.h>
 #include <linux/mm.h>
 #include <linux/mmzone.h>
 #include <linux/rcupdate.h>
@@ -40,61 +41,60 @@
 /* Rounds of demotion for one request, while each frees something. */
 #define CDM_RECLAIM_ROUNDS	16
 
-/**
- * struct cdm_request - one allocation at the door
- * @gfp:	flags, with the scoped constraints of current applied
- * @order:	order
- * @nid:	preferred node
- * @nodemask:	nodes allowed by the caller, or NULL
- * @scope:	who pays, if not current
- * @payer:	who pays, with a reference, once the fast path has failed
- * @tried:	first CDM node that was tried: policy applies to it
- * @limit:	owner whose limit refused there, with a reference; NULL if the node
- *		was depleted
- */
-struct cdm_request {
-	gfp_t gfp;
-	unsigned int order;
-	int nid;
-	nodemask_t *nodemask;
-	struct cdm_scope *scope;
-	struct cdm_owner *payer;
-	int tried;
-	struct cdm_owner *limit;
-};
-
-static bool cdm_node_allowed(int nid)
+bool cdm_node_allowed(int nid)
 {
 	return node_state(nid, N_MEMORY) &&
 	       (!cpusets_enabled() || !in_task() ||
 		node_isset(nid, cpuset_current_mems_allowed));
 }
 
-/* CDM nodes that @rq may use, empty if it is for RAM after all. */
-static void cdm_candidates(const struct cdm_request *rq, nodemask_t *nodes)
+/**
+ * cdm_candidates - nodes that a request may use
+ * @rq: the request
+ * @nodes: where to put the CDM nodes, none if it is for RAM after all
+ * @ram: where to put the nodes with RAM that it names
+ *
+ * Return: true if RAM is named and not farther away than CDM.
+ */
+bool cdm_candidates(const struct cdm_request *rq, nodemask_t *nodes, nodemask_t *ram)
 {
 	int nid;
 
 	nodes_clear(*nodes);
+	nodes_clear(*ram);
 	/* Not movable: kernel memory, or the target of a long-term pin. */
 	if (gfp_zone(rq->gfp) != ZONE_MOVABLE)
-		return;
+		return false;
+	if (rq->scope && rq->scope->ram)
+		return false;
 	/*
 	 * Reclaim that runs in a task with a policy for CDM allocates for
 	 * itself (compressed swap), not for the task.
 	 */
 	if ((current->flags & PF_MEMALLOC) && !rq->scope)
-		return;
-	if (rq->nodemask)
+		return false;
+	if (rq->nodemask) {
 		nodes_and(*nodes, *rq->nodemask, cdm_nodes);
-	else
+		nodes_andnot(*ram, *rq->nodemask, cdm_nodes);
+	} else {
 		node_set(rq->nid, *nodes);
+	}
 	for_each_node_mask(nid, *nodes)
 		if (!cdm_node_allowed(nid))
 			node_clear(nid, *nodes);
+	return !nodes_empty(*nodes) && !nodes_empty(*ram) &&
+	       node_distance(rq->nid, cdm_nearest(rq->nid, ram)) <=
+	       node_distance(rq->nid, cdm_nearest(rq->nid, nodes));
 }
 
-static int cdm_nearest(int from, const nodemask_t *nodes)
+/**
+ * cdm_nearest - the nearest of some nodes
+ * @from: a node
+ * @nodes: at least one
+ *
+ * Return: @from if it is one of them.
+ */
+int cdm_nearest(int from, const nodemask_t *nodes)
 {
 	int nid, best = NUMA_NO_NODE;
 
@@ -158,7 +158,7 @@ static bool cdm_same_node(const struct cdm_request *rq, int nid)
 }
 
 /* Remember why the first node tried refused. RCU read side. */
-static void cdm_refused(struct cdm_request *rq, int nid, struct cdm_owner *limit)
+void cdm_refused(struct cdm_request *rq, int nid, struct cdm_owner *limit)
 {
 	if (rq->tried != NUMA_NO_NODE)
 		return;
@@ -167,8 +167,17 @@ static void cdm_refused(struct cdm_request *rq, int nid, struct cdm_owner *limit
 		rq->limit = cdm_owner_get(limit);
 }
 
-/* Charge, with other CPUs' stocks taken into account if that may be waited for. */
-static u16 cdm_charge(struct cdm_request *rq, int nid, enum cdm_policy *policy)
+/**
+ * cdm_charge - charge a request
+ * @rq: the request; takes note of a refusal
+ * @nid: node to charge for
+ * @policy: where to put the payer's policy
+ *
+ * Other CPUs' stocks are taken into account if that may be waited for.
+ *
+ * Return: id of the owner that was charged, 0 for none.
+ */
+u16 cdm_charge(struct cdm_request *rq, int nid, enum cdm_policy *policy)
 {
 	struct cdm_owner *payer, *limit;
 	unsigned int idx = cdm_node_idx(nid);
@@ -176,11 +185,17 @@ static u16 cdm_charge(struct cdm_request *rq, int nid, enum cdm_policy *policy)
 
 	rcu_read_lock();
 	payer = cdm_payer(rq->scope);
+	if (cdm_should_fail_charge()) {
+		id = 0;
+		limit = payer;
+		goto refused;
+	}
 	id = cdm_try_charge(payer, idx, 1U << rq->order, &limit);
 	if (unlikely(!id) && gfpflags_allow_blocking(rq->gfp)) {
 		cdm_drain(idx);
 		id = cdm_try_charge(payer, idx, 1U << rq->order, &limit);
 	}
+refused:
 	if (unlikely(!id)) {
 		cdm_refused(rq, nid, limit);
 		cdm_event(limit, idx, CDM_EV_MAX);
@@ -349,25 +364,16 @@ struct page *cdm_alloc_pages(gfp_t gfp, unsigned int order, int nid, nodemask_t 
 	gfp_t quick = (gfp & ~(__GFP_DIRECT_RECLAIM | __GFP_NOFAIL)) | __GFP_NOWARN;
 	struct page *page = NULL;
 	nodemask_t nodes, ram;
-	bool ram_first = false;
-	int near;
+	bool ram_first;
 
-	cdm_candidates(&rq, &nodes);
+	ram_first = cdm_candidates(&rq, &nodes, &ram);
 	if (unlikely(nodes_empty(nodes))) {
 		/* As ever: kernel memory on a node that has none for it. */
-		if (gfp & __GFP_THISNODE)
+		if ((gfp & __GFP_THISNODE) && !(rq.scope && rq.scope->ram))
 			return __alloc_pages_raw(gfp, order, nid, nodemask);
 		return cdm_alloc_ram(&rq, gfp);
 	}
 
-	nodes_clear(ram);
-	if (nodemask)
-		nodes_andnot(ram, *nodemask, cdm_nodes);
-	if (!nodes_empty(ram)) {
-		near = cdm_nearest(nid, &ram);
-		ram_first = node_distance(nid, near) <=
-			    node_distance(nid, cdm_nearest(nid, &nodes));
-	}
 	if (ram_first)
 		page = cdm_alloc_ram(&rq, quick);
 	if (!page)
@@ -386,4 +392,40 @@ out:
 	if (rq.limit)
 		cdm_owner_put(rq.limit);
 	return page;
+}
+
+/*
+ * alloc_contig_range() took pages of the node out of the free lists itself:
+ * charge them now. What it migrated away was charged as any migration is.
+ */
+int __cdm_alloc_contig(unsigned long start_pfn, unsigned long end_pfn, gfp_t gfp)
+{
+	struct page *page = pfn_to_page(start_pfn);
+	unsigned int idx = cdm_node_idx(page_to_nid(page));
+	unsigned long nr = end_pfn - start_pfn;
+	struct cdm_owner *payer, *limit;
+	u16 id;
+
+	rcu_read_lock();
+	payer = cdm_payer(cdm_current_scope());
+	id = cdm_try_charge(payer, idx, nr, &limit);
+	if (!id) {
+		cdm_drain(idx);
+		id = cdm_try_charge(payer, idx, nr, &limit);
+	}
+	if (!id) {
+		cdm_event(limit, idx, CDM_EV_MAX);
+		cdm_event(payer, idx, CDM_EV_FAIL);
+	}
+	rcu_read_unlock();
+
+	if (id) {
+		cdm_set_owner_range(page, nr, id);
+		return 0;
+	}
+	if (gfp & __GFP_COMP)
+		__free_pages(page, ilog2(nr));
+	else
+		free_contig_range(start_pfn, nr);
+	return -ENOMEM;
 }

@@ -8,6 +8,7 @@
  */
 #include <linux/cdm.h>
 #include <linux/debugfs.h>
+#include <linux/fault-inject.h>
 #include <linux/memory_hotplug.h>
 #include <linux/mm.h>
 #include <linux/mmzone.h>
@@ -26,6 +27,7 @@
  * @owned:	in use, with an owner
  * @unowned:	in use, without one
  * @stale:	free, with an owner
+ * @poisoned:	bad for good: neither free nor in use, without an owner
  */
 struct cdm_audit {
 	unsigned long present;
@@ -33,6 +35,7 @@ struct cdm_audit {
 	unsigned long owned;
 	unsigned long unowned;
 	unsigned long stale;
+	unsigned long poisoned;
 };
 
 static void cdm_audit_page(struct page *page, bool free, struct cdm_audit *audit)
@@ -40,6 +43,10 @@ static void cdm_audit_page(struct page *page, bool free, struct cdm_audit *audit
 	bool owned = cdm_get_owner(page);
 
 	audit->present++;
+	if (PageHWPoison(page) && !owned) {
+		audit->poisoned++;
+		return;
+	}
 	audit->free += free;
 	audit->owned += owned && !free;
 	audit->unowned += !owned && !free;
@@ -94,24 +101,50 @@ static int cdm_audit_show(struct seq_file *m, void *v)
 		cdm_audit_walk(cdm_zone(nid), &audit);
 
 		rcu_read_lock();
-		root = cdm_owner_by_id(1);
+		root = cdm_owner_by_id(CDM_ROOT_ID);
 		rcu_read_unlock();
 		charged = cdm_usage(root, idx);
 		ok = !audit.unowned && !audit.stale && audit.owned == charged;
-		seq_printf(m, "node%d present %lu free %lu used %lu owned %lu unowned %lu stale %lu charged %lu %s\n",
-			   nid, audit.present, audit.free, audit.present - audit.free,
-			   audit.owned, audit.unowned, audit.stale, charged, ok ? "ok" : "BAD");
+		seq_printf(m, "node%d present %lu free %lu used %lu owned %lu unowned %lu stale %lu poisoned %lu charged %lu %s\n",
+			   nid, audit.present, audit.free, audit.owned + audit.unowned,
+			   audit.owned, audit.unowned, audit.stale, audit.poisoned, charged,
+			   ok ? "ok" : "BAD");
 	}
 	put_online_mems();
 	return 0;
 }
 DEFINE_SHOW_ATTRIBUTE(cdm_audit);
 
+/*
+ * A point to inject faults at: a charge is refused as if the payer's own limit
+ * had no room. See Documentation/fault-injection/.
+ */
+static DECLARE_FAULT_ATTR(fail_cdm_charge);
+
+static int __init cdm_fail_charge_setup(char *str)
+{
+	return setup_fault_attr(&fail_cdm_charge, str);
+}
+__setup("fail_cdm_charge=", cdm_fail_charge_setup);
+
+/**
+ * cdm_should_fail_charge - is this charge to be refused?
+ *
+ * Context: any.
+ * Return: true if so.
+ */
+bool cdm_should_fail_charge(void)
+{
+	return should_fail(&fail_cdm_charge, 1);
+}
+
 static int __init cdm_audit_init(void)
 {
-	if (!cdm_off)
-		debugfs_create_file("audit", 0400, debugfs_create_dir("cdm", NULL), NULL,
-				    &cdm_audit_fops);
+	if (cdm_off)
+		return 0;
+	debugfs_create_file("audit", 0400, debugfs_create_dir("cdm", NULL), NULL,
+			    &cdm_audit_fops);
+	fault_create_debugfs_attr("fail_cdm_charge", NULL, &fail_cdm_charge);
 	return 0;
 }
 late_initcall(cdm_audit_init);

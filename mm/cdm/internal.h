@@ -8,8 +8,22 @@
 /* owner.c */
 int cdm_owner_table_grow(unsigned int idx, unsigned long start_pfn, unsigned long nr_pages);
 void cdm_set_owner(struct page *page, unsigned int order, u16 id);
+void cdm_set_owner_range(struct page *page, unsigned long nr, u16 id);
 u16 cdm_get_owner(const struct page *page);
 bool cdm_owner_table_covers(unsigned int idx, unsigned long pfn);
+
+/* memcg.c */
+int cdm_memcg_charge_copy(struct folio *dst, struct folio *src, int reason);
+
+/* audit.c */
+#ifdef CONFIG_CGROUP_CDM_DEBUG
+bool cdm_should_fail_charge(void);
+#else
+static inline bool cdm_should_fail_charge(void)
+{
+	return false;
+}
+#endif
 
 /* node.c */
 int cdm_nearest_ram(int nid);
@@ -22,6 +36,37 @@ bool cdm_may_reclaim(gfp_t gfp);
 
 /* migrate.c */
 struct cdm_owner *cdm_payer(struct cdm_scope *scope);
+
+/* alloc.c */
+
+/**
+ * struct cdm_request - one allocation at the door
+ * @gfp:	flags, with the scoped constraints of current applied
+ * @order:	order
+ * @nid:	preferred node
+ * @nodemask:	nodes allowed by the caller, or NULL
+ * @scope:	who pays, if not current
+ * @payer:	who pays, with a reference, once the fast path has failed
+ * @tried:	first CDM node that was tried: policy applies to it
+ * @limit:	owner whose limit refused there, with a reference; NULL if the node
+ *		was depleted
+ */
+struct cdm_request {
+	gfp_t gfp;
+	unsigned int order;
+	int nid;
+	nodemask_t *nodemask;
+	struct cdm_scope *scope;
+	struct cdm_owner *payer;
+	int tried;
+	struct cdm_owner *limit;
+};
+
+bool cdm_node_allowed(int nid);
+bool cdm_candidates(const struct cdm_request *rq, nodemask_t *nodes, nodemask_t *ram);
+int cdm_nearest(int from, const nodemask_t *nodes);
+void cdm_refused(struct cdm_request *rq, int nid, struct cdm_owner *limit);
+u16 cdm_charge(struct cdm_request *rq, int nid, enum cdm_policy *policy);
 
 static inline struct cdm_scope *cdm_current_scope(void)
 {

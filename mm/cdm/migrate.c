@@ -6,6 +6,7 @@
  * others. A struct cdm_scope at those few funnels says for whom.
  */
 #include <linux/cdm.h>
+#include <linux/hugetlb.h>
 #include <linux/memcontrol.h>
 #include <linux/mempolicy.h>
 #include <linux/migrate.h>
@@ -58,15 +59,23 @@ struct cdm_owner *cdm_payer(struct cdm_scope *scope)
 }
 
 struct folio *__cdm_get_new_folio(new_folio_t get_new_folio, struct folio *src,
-				  unsigned long private)
+				  unsigned long private, int reason)
 {
 	struct cdm_scope scope;
 	struct folio *dst;
 
+	/* A pool page is charged where other CPUs cannot be waited for. */
+	if (folio_test_hugetlb(src))
+		cdm_drain_all();
 	cdm_scope_begin(&scope, src, NULL);
 	current->cdm_refused = false;
 	dst = get_new_folio(src, private);
 	cdm_scope_end(&scope);
+	if (dst && cdm_memcg_charge_copy(dst, src, reason)) {
+		folio_put(dst);
+		dst = NULL;
+		scope.refused = true;
+	}
 	/* For __cdm_migrate_error(), which runs next in this task. */
 	current->cdm_refused = !dst && scope.refused;
 	return dst;

@@ -22,6 +22,7 @@
 #include <linux/mmzone.h>
 #include <linux/mutex.h>
 #include <linux/rcupdate.h>
+#include <linux/sched.h>
 #include <linux/slab.h>
 
 #include "internal.h"
@@ -135,10 +136,47 @@ static void cdm_fill(u16 *entry, unsigned int order, u16 id)
 		memset16(entry, id, nr);
 }
 
+/* Any range, as gigantic pages and contiguous allocations have it. RCU read side. */
+static bool cdm_fill_range(unsigned int idx, unsigned long pfn, unsigned long nr, u16 id)
+{
+	bool whole = true;
+
+	while (nr) {
+		unsigned long n = min(nr, PAGES_PER_SECTION - (pfn & ~PAGE_SECTION_MASK));
+		u16 *entry = cdm_owner_entry(idx, pfn);
+
+		if (entry)
+			memset16(entry, id, n);
+		else
+			whole = false;
+		pfn += n;
+		nr -= n;
+	}
+	return whole;
+}
+
+/**
+ * cdm_set_owner_range - record who owns pages that were just allocated
+ * @page: first page, on a CDM node
+ * @nr: pages
+ * @id: owner's id
+ *
+ * Context: any; the caller holds the pages.
+ */
+void cdm_set_owner_range(struct page *page, unsigned long nr, u16 id)
+{
+	bool whole;
+
+	preempt_disable();
+	whole = cdm_fill_range(cdm_node_idx(page_to_nid(page)), page_to_pfn(page), nr, id);
+	preempt_enable();
+	WARN_ONCE(!whole, "cdm: pfn %#lx has no owner entry\n", page_to_pfn(page));
+}
+
 /**
  * cdm_set_owner - record who owns a page that was just allocated
  * @page: first page, on a CDM node
- * @order: order
+ * @order: order, up to MAX_PAGE_ORDER
  * @id: owner's id
  *
  * Context: any; the caller holds the page.
@@ -190,25 +228,28 @@ void __cdm_free_pages(struct page *page, unsigned int order)
 	if (likely(entry))
 		id = *entry;
 	if (id) {
-		cdm_fill(entry, order, 0);
+		if (likely(order <= MAX_PAGE_ORDER))
+			cdm_fill(entry, order, 0);
+		else
+			cdm_fill_range(idx, page_to_pfn(page), 1UL << order, 0);
 		cdm_uncharge(id, idx, 1U << order);
 	}
 	local_irq_restore(flags);
 }
 
 /*
- * Compaction, contiguous allocation and soft offlining take the copy's page
- * without passing the door. It is on the same node, so the charge stays and the
- * entries move with the folio. A copy that came through the door has an owner
- * and is charged itself; @src's charge then ends when it is freed.
+ * Within a node: compaction and contiguous allocation take the copy's page
+ * without passing the door. The charge stays and the entries move with the
+ * folio. A copy that came through the door has an owner and is charged itself;
+ * @src's charge then ends when it is freed.
  */
-void __cdm_migrate_owner(struct folio *dst, struct folio *src)
+static void cdm_move_entries(struct folio *dst, struct folio *src)
 {
 	unsigned int idx = cdm_node_idx(folio_nid(dst));
 	unsigned int order = folio_order(src);
 	u16 *from, *to;
 
-	if (folio_nid(src) != folio_nid(dst) || folio_order(dst) != order)
+	if (folio_order(dst) != order)
 		return;
 	preempt_disable();
 	from = cdm_owner_entry(idx, folio_pfn(src));
@@ -218,4 +259,33 @@ void __cdm_migrate_owner(struct folio *dst, struct folio *src)
 		cdm_fill(from, order, 0);
 	}
 	preempt_enable();
+}
+
+static void cdm_count_folio(struct folio *folio, enum cdm_stat item)
+{
+	u16 id = cdm_get_owner(&folio->page);
+
+	if (id)
+		cdm_stat_add(id, cdm_node_idx(folio_nid(folio)), item, folio_nr_pages(folio));
+}
+
+/* Why does current take a folio off its node? */
+static enum cdm_stat cdm_leave_reason(void)
+{
+	if (current->flags & PF_MEMALLOC_PIN)
+		return CDM_STAT_PINNED_OUT;
+	return current->reclaim_state ? CDM_STAT_DEMOTED : CDM_STAT_MOVED_OUT;
+}
+
+/* folio_migrate_flags(): see cdm_migrate_owner(). Both folios are locked. */
+void __cdm_migrate_owner(struct folio *dst, struct folio *src)
+{
+	if (folio_nid(src) == folio_nid(dst)) {
+		cdm_move_entries(dst, src);
+		return;
+	}
+	if (cdm_folio(src))
+		cdm_count_folio(src, cdm_leave_reason());
+	if (cdm_folio(dst))
+		cdm_count_folio(dst, CDM_STAT_MOVED_IN);
 }

@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Huge pages of a pool on a CDM node
+ *
+ * The node's own nr_hugepages file makes the pool. Its pages belong to the
+ * system, that is to the root group, whoever wrote the file: a pool is an
+ * administrator's decision and outlives the group that he sat in. Who takes a
+ * page from the pool pays for it until he gives it back.
+ *
+ * Where a page is taken hugetlb_lock is held, so nobody can be waited for. Room
+ * under the limit is made before that; if somebody else takes it, the policy
+ * decides at once.
+ */
+#include <linux/cdm.h>
+#include <linux/hugetlb.h>
+#include <linux/mempolicy.h>
+#include <linux/mm.h>
+#include <linux/rcupdate.h>
+#include <linux/sched/mm.h>
+#include <linux/sched/signal.h>
+
+#include "internal.h"
+
+/* Rounds of demotion for one page, while each frees something. */
+#define CDM_HUGETLB_ROUNDS	16
+
+/* @folio is charged to @id from now on. Does not fail, takes no reference. */
+static void cdm_hugetlb_give(struct folio *folio, u16 id)
+{
+	unsigned int idx = cdm_node_idx(folio_nid(folio));
+	u16 old = cdm_get_owner(&folio->page);
+
+	cdm_set_owner_range(&folio->page, folio_nr_pages(folio), id);
+	if (old)
+		cdm_uncharge(old, idx, folio_nr_pages(folio));
+}
+
+void __cdm_hugetlb_to_pool(struct folio *folio)
+{
+	unsigned int idx = cdm_node_idx(folio_nid(folio));
+	struct cdm_owner *limit;
+	u16 id;
+
+	if (cdm_get_owner(&folio->page) == CDM_ROOT_ID)
+		return;
+	rcu_read_lock();
+	/* The root has no limit. */
+	id = cdm_try_charge(cdm_owner_by_id(CDM_ROOT_ID), idx, folio_nr_pages(folio), &limit);
+	rcu_read_unlock();
+	cdm_hugetlb_give(folio, id);
+}
+
+static struct folio *cdm_dequeue_ram(struct hstate *h, int nid, nodemask_t nodes,
+				     struct folio *(*dequeue)(struct hstate *h, int nid))
+{
+	struct folio *folio = NULL;
+
+	while (!folio && !nodes_empty(nodes)) {
+		int near = cdm_nearest(nid, &nodes);
+
+		if (cdm_node_allowed(near))
+			folio = dequeue(h, near);
+		node_clear(near, nodes);
+	}
+	return folio;
+}
+
+static struct folio *cdm_dequeue_node(struct cdm_request *rq, struct hstate *h, int nid,
+				      struct folio *(*dequeue)(struct hstate *h, int nid))
+{
+	enum cdm_policy policy;
+	struct folio *folio;
+	u16 id;
+
+	if (!h->free_huge_pages_node[nid]) {
+		cdm_refused(rq, nid, NULL);
+		return NULL;
+	}
+	id = cdm_charge(rq, nid, &policy);
+	if (!id)
+		return NULL;
+	folio = dequeue(h, nid);
+	if (!folio) {
+		/* Those that are free are bad, or may not be pinned. */
+		cdm_uncharge(id, cdm_node_idx(nid), 1U << rq->order);
+		cdm_refused(rq, nid, NULL);
+		return NULL;
+	}
+	cdm_hugetlb_give(folio, id);
+	current->cdm_refused = false;
+	return folio;
+}
+
+/* Neither quota nor pool had a page on the nodes asked for. */
+static struct folio *cdm_dequeue_policy(struct cdm_request *rq, struct hstate *h,
+					struct folio *(*dequeue)(struct hstate *h, int nid))
+{
+	unsigned int idx = cdm_node_idx(rq->tried);
+	struct folio *folio = NULL;
+	enum cdm_policy policy;
+	struct cdm_owner *payer;
+
+	/* A copy is not worth the reserves of others: its caller asks the allocator. */
+	if (rq->scope && rq->scope->src)
+		return NULL;
+	rcu_read_lock();
+	payer = cdm_payer(rq->scope);
+	policy = cdm_effective_policy(payer);
+	if (!rq->limit)
+		cdm_event(payer, idx, CDM_EV_DEPLETED);
+	if (policy == CDM_FAIL || policy == CDM_RECLAIM_FAIL) {
+		current->cdm_refused = true;
+		cdm_event(payer, idx, CDM_EV_FAIL);
+	} else {
+		folio = cdm_dequeue_ram(h, cdm_nearest_ram(rq->tried), *cdm_ram_nodes(), dequeue);
+		if (folio)
+			cdm_event(payer, idx, CDM_EV_FALLBACK);
+	}
+	rcu_read_unlock();
+	return folio;
+}
+
+/**
+ * cdm_dequeue_hugetlb - take a page from a pool for a request that names a CDM node
+ * @h: size
+ * @gfp: flags
+ * @nid: preferred node
+ * @nodemask: nodes allowed, or NULL
+ * @dequeue: takes a page of a node's pool
+ *
+ * The order of nodes and the policy are those of cdm_alloc_pages(), but for
+ * demotion, which cannot be waited for here.
+ *
+ * Context: task, hugetlb_lock held.
+ * Return: the page, charged to its owner if it is on a CDM node, or NULL.
+ */
+struct folio *cdm_dequeue_hugetlb(struct hstate *h, gfp_t gfp, int nid, nodemask_t *nodemask,
+				  struct folio *(*dequeue)(struct hstate *h, int nid))
+{
+	struct cdm_request rq = {
+		.gfp = current_gfp_context(gfp) & ~__GFP_DIRECT_RECLAIM,
+		.order = huge_page_order(h),
+		.nid = nid,
+		.nodemask = nodemask,
+		.scope = cdm_current_scope(),
+		.tried = NUMA_NO_NODE,
+	};
+	struct folio *folio = NULL;
+	nodemask_t nodes, ram;
+	bool ram_first;
+
+	ram_first = cdm_candidates(&rq, &nodes, &ram);
+	if (nodes_empty(nodes))
+		return cdm_dequeue_ram(h, cdm_node(nid) ? cdm_nearest_ram(nid) : nid,
+				       nodes_empty(ram) ? *cdm_ram_nodes() : ram, dequeue);
+	if (ram_first)
+		folio = cdm_dequeue_ram(h, nid, ram, dequeue);
+	while (!folio && !nodes_empty(nodes)) {
+		int near = cdm_nearest(nid, &nodes);
+
+		folio = cdm_dequeue_node(&rq, h, near, dequeue);
+		node_clear(near, nodes);
+	}
+	if (!folio && !ram_first)
+		folio = cdm_dequeue_ram(h, nid, ram, dequeue);
+	if (!folio)
+		folio = cdm_dequeue_policy(&rq, h, dequeue);
+	if (rq.limit)
+		cdm_owner_put(rq.limit);
+	return folio;
+}
+
+/* Demote until @nr pages fit under the limits of @payer, if its policy says so. */
+static void cdm_make_room(struct cdm_owner *payer, unsigned int idx, unsigned int nr)
+{
+	enum cdm_policy policy = cdm_effective_policy(payer);
+	struct cdm_owner *limit;
+	int round;
+	bool got;
+	u16 id;
+
+	if (cdm_headroom(payer, idx) >= nr)
+		return;
+	cdm_drain(idx);
+	if (policy != CDM_RECLAIM && policy != CDM_RECLAIM_FAIL)
+		return;
+	for (round = 0; round < CDM_HUGETLB_ROUNDS && !fatal_signal_pending(current); round++) {
+		rcu_read_lock();
+		id = cdm_try_charge(payer, idx, nr, &limit);
+		if (!id)
+			limit = cdm_owner_get(limit);
+		rcu_read_unlock();
+		if (id) {
+			cdm_uncharge(id, idx, nr);
+			return;
+		}
+		if (!round)
+			cdm_event(payer, idx, CDM_EV_RECLAIM);
+		got = cdm_reclaim(limit, idx, nr, GFP_KERNEL);
+		cdm_owner_put(limit);
+		if (!got)
+			return;
+		cdm_drain(idx);
+	}
+}
+
+void __cdm_hugetlb_prepare(struct vm_area_struct *vma, unsigned long addr, unsigned int order)
+{
+	struct cdm_request rq = {
+		.gfp = GFP_HIGHUSER_MOVABLE,
+		.order = order,
+		.scope = cdm_current_scope(),
+	};
+	struct mempolicy *mpol;
+	struct cdm_owner *payer;
+	nodemask_t nodes, ram;
+
+	rq.nid = huge_node(vma, addr, rq.gfp, &mpol, &rq.nodemask);
+	if (cdm_wants(rq.nid, rq.nodemask)) {
+		cdm_candidates(&rq, &nodes, &ram);
+		if (!nodes_empty(nodes)) {
+			rcu_read_lock();
+			payer = cdm_owner_get(cdm_payer(rq.scope));
+			rcu_read_unlock();
+			cdm_make_room(payer, cdm_node_idx(cdm_nearest(rq.nid, &nodes)),
+				      1U << order);
+			cdm_owner_put(payer);
+		}
+	}
+	mpol_cond_put(mpol);
+}

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * CDM is not RAM for the memory controller either
+ *
+ * memory.max protects RAM, cdm.max limits device memory: a page counts in one
+ * of them. A folio on a CDM node belongs to a memory group, whose LRU lists hold
+ * it and whose memory.stat shows it, but does not count in memory.current, so
+ * no limit on RAM ever makes the OOM killer look for pages that it would not
+ * free. Whether a folio counts depends on its node alone. So its uncharge needs
+ * no note of its charge, and migration between CDM and RAM is a change of both:
+ *
+ *   RAM to CDM	the copy is put into the group without counting; the original
+ *		keeps its group and stops counting when it is freed
+ *   CDM to RAM	the copy is charged before it is used, when that may still fail:
+ *		a full group's page stays where it is. The original keeps its
+ *		group as well
+ *
+ * The boot option cgroup.memory=cdm makes CDM pages count as those in RAM do.
+ */
+#include <linux/cdm.h>
+#include <linux/cgroup.h>
+#include <linux/init.h>
+#include <linux/memcontrol.h>
+#include <linux/migrate.h>
+#include <linux/migrate_mode.h>
+#include <linux/mm.h>
+#include <linux/sched/mm.h>
+#include <linux/string.h>
+
+#include "internal.h"
+
+static bool cdm_counted __ro_after_init;
+
+static int __init cdm_memcg_setup(char *str)
+{
+	/* The memory controller parses the other words, and ignores this one. */
+	cdm_counted = str && strstr(str, "cdm");
+	return 0;
+}
+early_param("cgroup.memory", cdm_memcg_setup);
+
+/* cgroup v1 has no cdm: what is charged there counts as ever. */
+bool __cdm_uncounted(void)
+{
+	return !cdm_counted && cgroup_subsys_on_dfl(memory_cgrp_subsys);
+}
+
+/**
+ * cdm_memcg_nodes - CDM nodes that reclaim for a memory limit has to visit
+ *
+ * They are not in the fallback list that it walks.
+ *
+ * Context: any.
+ * Return: the nodes, with or without memory; not to be changed.
+ */
+nodemask_t *cdm_memcg_nodes(void)
+{
+	static nodemask_t none;
+
+	return cdm_enabled() && cdm_counted ? &cdm_nodes : &none;
+}
+
+/* Charge @folio to @memcg, which the caller knows not to go away. */
+static int cdm_memcg_charge(struct folio *folio, struct mem_cgroup *memcg, gfp_t gfp)
+{
+	struct mem_cgroup *old = set_active_memcg(memcg);
+	int ret = mem_cgroup_charge(folio, NULL, gfp);
+
+	set_active_memcg(old);
+	return ret;
+}
+
+/**
+ * cdm_memcg_charge_copy - charge the copy of a folio that starts to count as RAM
+ * @dst: the copy, just allocated
+ * @src: isolated folio
+ * @reason: why it is migrated, MR_*
+ *
+ * Demotion takes what fits at once: it is part of reclaim, and must neither
+ * recurse nor exceed the limit. Others reclaim from the group once. Where the
+ * page has to go, the limit is exceeded in the last resort: memory that goes
+ * offline or bad takes no excuse.
+ *
+ * Context: process context; sleeps unless @reason is MR_DEMOTION.
+ * Return: 0 or -ENOMEM.
+ */
+int cdm_memcg_charge_copy(struct folio *dst, struct folio *src, int reason)
+{
+	struct mem_cgroup *memcg = folio_memcg(src);
+	gfp_t gfp = GFP_KERNEL | __GFP_NORETRY | __GFP_NOWARN;
+	unsigned int noreclaim;
+	int ret;
+
+	/* No group: hugetlb without memory_hugetlb_accounting. */
+	if (!memcg || !cdm_uncounted(src) || cdm_folio(dst))
+		return 0;
+
+	switch (reason) {
+	case MR_DEMOTION:
+		/* PF_MEMALLOC would exceed the limit. */
+		noreclaim = current->flags & PF_MEMALLOC;
+		memalloc_flags_restore(noreclaim);
+		ret = cdm_memcg_charge(dst, memcg, GFP_NOWAIT | __GFP_NOWARN);
+		memalloc_flags_save(noreclaim);
+		return ret;
+	case MR_MEMORY_FAILURE:
+	case MR_MEMORY_HOTPLUG:
+	case MR_CONTIG_RANGE:
+		gfp |= __GFP_NOFAIL;
+		break;
+	}
+	return cdm_memcg_charge(dst, memcg, gfp);
+}
+
+/*
+ * mem_cgroup_migrate(): see above. Cannot fail; the flags matter only for a copy
+ * that bypassed cdm_get_new_folio().
+ */
+bool __cdm_memcg_migrate(struct folio *old, struct folio *new)
+{
+	if (cdm_uncounted(old) == cdm_uncounted(new))
+		return false;
+	if (!folio_memcg_charged(new))
+		cdm_memcg_charge(new, folio_memcg(old), GFP_NOWAIT | __GFP_NOFAIL);
+	return true;
+}
