@@ -95,7 +95,7 @@ static int cdm_audit_show(struct seq_file *m, void *v)
 		struct cdm_audit audit = { };
 
 		nid = cdm_idx_node(idx);
-		if (!node_state(nid, N_MEMORY))
+		if (nid == NUMA_NO_NODE || !node_state(nid, N_MEMORY))
 			continue;
 		drain_all_pages(cdm_zone(nid));
 		cdm_audit_walk(cdm_zone(nid), &audit);
