@@ -65,8 +65,9 @@ CLONE = os.path.join(CACHE, "clones", sha(REPO.encode())[:12])
 
 
 def lanes():
-    """{lane: (tree, [fragment, ...])} of scripts/configs/lanes."""
-    return {f[0]: (f[1], f[2:]) for f in words(f"{SCRIPTS}/configs/lanes")}
+    """{lane: (tree, slow, [fragment, ...])} of scripts/configs/lanes."""
+    return {f[0]: (f[1], int(f[2]), f[3:])
+            for f in words(f"{SCRIPTS}/configs/lanes")}
 
 
 class Place:
@@ -86,7 +87,7 @@ class Place:
                 f"{' '.join(sorted(os.listdir(REPO + '/patches')))})")
         if self.lane not in lanes():
             die(f"no such lane: {self.lane} (there are: {' '.join(lanes())})")
-        self.kind, self.fragments = lanes()[self.lane]
+        self.kind, self.slow, self.fragments = lanes()[self.lane]
 
     @property
     def source(self):

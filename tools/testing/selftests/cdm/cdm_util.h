@@ -41,6 +41,7 @@ extern int cdm_node;		/* the CDM node that the tests use */
 extern int cdm_ram;		/* a node with CPUs and RAM */
 extern long cdm_psize;		/* bytes in a page */
 extern long cdm_hpages;		/* pages in a huge page, 0 without THP */
+extern int cdm_slow;		/* factor of time limits: $CDM_SLOW, or 1 */
 
 /* Checks. */
 void cdm_check_failed(const char *file, int line, const char *what,

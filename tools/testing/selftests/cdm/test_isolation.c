@@ -409,7 +409,7 @@ static void test_swap_readahead(const char *group)
 /* Wait until a counter in a file has reached a value, or for too long. */
 static bool reaches(const char *path, long value)
 {
-	double end = cdm_now() + 20;
+	double end = cdm_now() + 20 * cdm_slow;
 
 	while (file_long(path) < value) {
 		if (cdm_now() > end)
