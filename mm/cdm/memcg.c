@@ -20,12 +20,12 @@
 #include <linux/cdm.h>
 #include <linux/cgroup.h>
 #include <linux/init.h>
+#include <linux/kernel.h>
 #include <linux/memcontrol.h>
 #include <linux/migrate.h>
 #include <linux/migrate_mode.h>
 #include <linux/mm.h>
 #include <linux/sched/mm.h>
-#include <linux/string.h>
 
 #include "internal.h"
 
@@ -34,12 +34,15 @@ static bool cdm_counted __ro_after_init;
 static int __init cdm_memcg_setup(char *str)
 {
 	/* The memory controller parses the other words, and ignores this one. */
-	cdm_counted = str && strstr(str, "cdm");
+	cdm_counted = parse_option_str(str, "cdm");
 	return 0;
 }
 early_param("cgroup.memory", cdm_memcg_setup);
 
-/* cgroup v1 has no cdm: what is charged there counts as ever. */
+/*
+ * cgroup v1 has no cdm: what is charged there counts as ever. Wrong for pages of
+ * removed groups alone, if memory is mounted on the other version meanwhile.
+ */
 bool __cdm_uncounted(void)
 {
 	return !cdm_counted && cgroup_subsys_on_dfl(memory_cgrp_subsys);
@@ -86,13 +89,16 @@ static int cdm_memcg_charge(struct folio *folio, struct mem_cgroup *memcg, gfp_t
  */
 int cdm_memcg_charge_copy(struct folio *dst, struct folio *src, int reason)
 {
-	struct mem_cgroup *memcg = folio_memcg(src);
+	struct mem_cgroup *memcg;
 	gfp_t gfp = GFP_KERNEL | __GFP_NORETRY | __GFP_NOWARN;
 	unsigned int noreclaim;
 	int ret;
 
-	/* No group: hugetlb without memory_hugetlb_accounting. */
-	if (!memcg || !cdm_uncounted(src) || cdm_folio(dst))
+	if (cdm_folio(dst) || !cdm_uncounted(src))
+		return 0;
+	/* Stable: @src is isolated. None: hugetlb without memory_hugetlb_accounting. */
+	memcg = folio_memcg_check(src);
+	if (!memcg)
 		return 0;
 
 	switch (reason) {
