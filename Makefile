@@ -44,6 +44,9 @@ check: ready ## every check and test; ends with "N passed, N failed"
 test: ready ## one of them: T=<name>; without T, their names
 	@$(S)check $(if $(T),$(T),--list)
 
+soak: ready ## tests that go by chance, in the debug lane, for MIN minutes (30)
+	@$(S)soak $(or $(MIN),30)
+
 refresh: ready ## write what was edited in the tree back to this repository
 	@$(S)tree refresh
 
@@ -59,4 +62,4 @@ stat: ## changed lines in existing kernel files, by file
 clean: ## remove what was built from this clone
 	@$(S)where --clean
 
-.PHONY: help ready tree kernel shell demo check test refresh patches deb stat clean
+.PHONY: help ready tree kernel shell demo check test soak refresh patches deb stat clean
