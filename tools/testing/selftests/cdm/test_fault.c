@@ -37,11 +37,16 @@
  * One failed allocation
  */
 
-/* Of the calling thread; a process opens its own. */
 static int nth_fd = -1;
 
+/* The file is of one task: a forked process has to open its own. */
 static int nth_open(void)
 {
+	static pid_t opener;
+
+	if (opener == getpid())
+		return 0;
+	opener = getpid();
 	nth_fd = open("/proc/thread-self/fail-nth", O_RDWR | O_CLOEXEC);
 	return nth_fd < 0 ? -errno : 0;
 }
@@ -205,10 +210,14 @@ static void test_peak(const char *group)
 	int nth, refused = 0, fd;
 	struct cdm_task task;
 	bool fired = true;
+	long peak;
 
 	task_start_on(&task, group, PAGES, cdm_node);
 	CHECK_EQ(task_call(&task, op_unmap, 0, PAGES).ret, 0);
 	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
+	/* With what the CPUs have charged ahead. */
+	peak = cdm_value(group, "cdm.peak", cdm_node) / cdm_psize;
+	CHECK_GE(peak, PAGES);
 	for (nth = 1; fired && nth < MAX_NTH; nth++) {
 		long ret;
 
@@ -218,13 +227,13 @@ static void test_peak(const char *group)
 		fired = nth_fired();
 		check_refused("cdm.peak", nth, ret);
 		refused += ret < 0;
-		CHECK_EQ(peak_of(fd), ret ? PAGES : 0);
+		CHECK_EQ(peak_of(fd), ret ? peak : 0);
 		CHECK_EQ(write_fd(fd, "reset\n"), 0);
 		CHECK_EQ(peak_of(fd), 0);
 		close(fd);
 	}
 	task_end(&task);
-	CHECK_EQ(cdm_value(group, "cdm.peak", cdm_node), PAGES * cdm_psize);
+	CHECK_EQ(cdm_value(group, "cdm.peak", cdm_node), peak * cdm_psize);
 	check_walked("cdm.peak", nth, refused);
 }
 
@@ -239,8 +248,7 @@ static struct cdm_reply op_populate(struct cdm_buf *buf, long nth, long b)
 	struct cdm_reply reply = { 0 };
 
 	(void)b;
-	if (nth_fd < 0)
-		nth_open();
+	nth_open();
 	if (buf->addr)
 		munmap(buf->addr, PAGES * cdm_psize);
 	if (buf_map(buf, PAGES, cdm_node, false))
@@ -287,8 +295,7 @@ static struct cdm_reply op_move_nth(struct cdm_buf *buf, long nth, long node)
 	int nodes[PAGES], status[PAGES], i;
 	struct cdm_reply reply = { 0 };
 
-	if (nth_fd < 0)
-		nth_open();
+	nth_open();
 	for (i = 0; i < PAGES; i++) {
 		pages[i] = buf->addr + i * cdm_psize;
 		nodes[i] = node;
