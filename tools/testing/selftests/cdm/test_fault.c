@@ -33,6 +33,27 @@
 /* More allocations than any one operation makes. */
 #define MAX_NTH		2000
 
+static void faults_write(const char *dir, const char *file, long value)
+{
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), FAULTS "%s/%s", dir, file);
+	CHECK_EQ(file_write(path, "%ld", value), 0);
+}
+
+/* Of the tasks that ask for it, @percent of the allocations. */
+static void faults_random(long percent)
+{
+	static const char * const dirs[] = { "failslab", "fail_page_alloc" };
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(dirs); i++) {
+		faults_write(dirs[i], "task-filter", 1);
+		faults_write(dirs[i], "times", -1);
+		faults_write(dirs[i], "probability", percent);
+	}
+}
+
 /*
  * One failed allocation
  */
@@ -360,36 +381,63 @@ static bool find_block(char *path, size_t len)
 	return found;
 }
 
-/* The memory of a node is there as a whole, or not at all. */
+/* Try with one failed allocation, or some percent of them; 0 or -errno. */
+static long try_online(int fd, int nth, long percent, bool *fired)
+{
+	long ret;
+
+	if (percent) {
+		faults_random(percent);
+		CHECK_EQ(file_write("/proc/self/make-it-fail", "1"), 0);
+	}
+	nth_set(nth);
+	ret = write_fd(fd, "online_movable");
+	*fired = nth_fired();
+	if (percent) {
+		faults_random(0);
+		CHECK_EQ(file_write("/proc/self/make-it-fail", "0"), 0);
+	}
+	/* What KASAN's notifier says when its shadow got no memory. */
+	return ret == -EPERM ? -ENOMEM : ret;
+}
+
+/*
+ * The memory of a node is there as a whole, or not at all. The controller's
+ * tables come once, so nothing is onlined until all have been refused. Pages
+ * one by one are left out: KASAN asks for thousands.
+ */
 static void test_online(const char *group)
 {
-	int nth, refused = 0, fd;
+	int nth = 1, refused = 0, round, fd;
 	char state[PATH_MAX];
 	bool fired = true;
+	long ret = -ENOMEM;
 
 	(void)group;
 	if (!CHECK_EQ(cdm_hotplug("add", "none"), 0) ||
 	    !CHECK_EQ(find_block(state, sizeof(state)), true))
 		return;
 	fd = open(state, O_RDWR | O_CLOEXEC);
-	for (nth = 1; fired && nth < MAX_NTH; nth++) {
-		long ret;
-
-		nth_set(nth);
-		ret = write_fd(fd, "online_movable");
-		fired = nth_fired();
-		/* What KASAN's notifier says when its shadow got no memory. */
-		check_refused("online", nth, ret == -EPERM ? -ENOMEM : ret);
+	faults_write("fail_page_alloc", "min-order", 1);
+	for (round = 0; round < 20 && ret; round++) {
+		ret = try_online(fd, 0, 20, &fired);
+		check_refused("online", -round, ret);
+		CHECK_EQ(cdm_other_node() >= 0, !ret);
+	}
+	if (!ret)
+		CHECK_EQ(write_fd(fd, "offline"), 0);
+	for (fired = true; fired && nth < MAX_NTH; nth++) {
+		ret = try_online(fd, nth, 0, &fired);
+		check_refused("online", nth, ret);
 		refused += ret < 0;
 		CHECK_EQ(cdm_other_node() >= 0, !ret);
 		if (ret)
-			CHECK_EQ(write_fd(fd, "online_movable"), 0);
-		if (!CHECK_GE(cdm_other_node(), 0))
-			break;
+			continue;
 		CHECK_EQ(cdm_audit(cdm_other_node(), "used"), 0);
 		CHECK_EQ(write_fd(fd, "offline"), 0);
 		CHECK_EQ(cdm_other_node(), -1);
 	}
+	faults_write("fail_page_alloc", "min-order", 0);
 	close(fd);
 	CHECK_EQ(cdm_hotplug("remove", NULL), 0);
 	check_walked("online", nth, refused);
@@ -398,27 +446,6 @@ static void test_online(const char *group)
 /*
  * Some failed allocations
  */
-
-static void faults_write(const char *dir, const char *file, long value)
-{
-	char path[PATH_MAX];
-
-	snprintf(path, sizeof(path), FAULTS "%s/%s", dir, file);
-	CHECK_EQ(file_write(path, "%ld", value), 0);
-}
-
-/* Of the tasks that ask for it, @percent of the allocations. */
-static void faults_random(long percent)
-{
-	static const char * const dirs[] = { "failslab", "fail_page_alloc" };
-	size_t i;
-
-	for (i = 0; i < ARRAY_SIZE(dirs); i++) {
-		faults_write(dirs[i], "task-filter", 1);
-		faults_write(dirs[i], "times", -1);
-		faults_write(dirs[i], "probability", percent);
-	}
-}
 
 #define ROUNDS		300
 #define WORK_PAGES	256
