@@ -54,6 +54,17 @@ static void faults_random(long percent)
 	}
 }
 
+/* Whether the caller is one of these; to say so may fail for that reason. */
+static void faults_on_me(bool on)
+{
+	int ret;
+
+	do {
+		ret = file_write("/proc/self/make-it-fail", "%d", on);
+	} while (ret == -ENOMEM);
+	CHECK_EQ(ret, 0);
+}
+
 /*
  * One failed allocation
  */
@@ -388,14 +399,14 @@ static long try_online(int fd, int nth, long percent, bool *fired)
 
 	if (percent) {
 		faults_random(percent);
-		CHECK_EQ(file_write("/proc/self/make-it-fail", "1"), 0);
+		faults_on_me(true);
 	}
 	nth_set(nth);
 	ret = write_fd(fd, "online_movable");
 	*fired = nth_fired();
 	if (percent) {
+		faults_on_me(false);
 		faults_random(0);
-		CHECK_EQ(file_write("/proc/self/make-it-fail", "0"), 0);
 	}
 	/* What KASAN's notifier says when its shadow got no memory. */
 	return ret == -EPERM ? -ENOMEM : ret;
@@ -464,9 +475,9 @@ static struct cdm_reply op_work(struct cdm_buf *buf, long seed, long b)
 	(void)b;
 	if (buf_map(buf, WORK_PAGES, cdm_node, false) ||
 	    mlockall(MCL_CURRENT) ||
-	    munlock(buf->addr, WORK_PAGES * cdm_psize) ||
-	    file_write("/proc/self/make-it-fail", "1"))
+	    munlock(buf->addr, WORK_PAGES * cdm_psize))
 		return buf_errno(-1);
+	faults_on_me(true);
 	for (i = 0; i < ROUNDS; i++) {
 		long first = rand_r(&state) % (WORK_PAGES - 32);
 
@@ -490,9 +501,7 @@ static struct cdm_reply op_work(struct cdm_buf *buf, long seed, long b)
 				MADV_POPULATE_WRITE);
 		}
 	}
-	do {
-		i = file_write("/proc/self/make-it-fail", "0");
-	} while (i == -ENOMEM);
+	faults_on_me(false);
 	reply = buf_touch(buf, 0, WORK_PAGES);
 	if (reply.ok != WORK_PAGES)
 		reply.ret = -1;
