@@ -473,7 +473,7 @@ static struct cdm_reply op_work(struct cdm_buf *buf, long seed, long b)
 	int i;
 
 	(void)b;
-	if (buf_map(buf, WORK_PAGES, cdm_node, false) ||
+	if (nth_open() || buf_map(buf, WORK_PAGES, cdm_node, false) ||
 	    mlockall(MCL_CURRENT) ||
 	    munlock(buf->addr, WORK_PAGES * cdm_psize))
 		return buf_errno(-1);
