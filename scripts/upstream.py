@@ -136,20 +136,31 @@ def parse(text):
     A case that comes twice has passed if it did each time: some programs print
     it again from a forked child. Addresses and numbers of processes differ.
     """
-    found, cases = {}, {}
+    found, cases, run = {}, {}, ""
     for line in text.splitlines():
+        line = re.sub(r"\x1b\[\d*m", "", line)
         if line.startswith("@ start "):
-            cases = found.setdefault(line[8:], {})
+            cases, run = found.setdefault(line[8:], {}), ""
             continue
         if line.startswith("@ end "):
             word = {"0": "pass", "4": "skip"}.get(line[6:], "fail")
             cases["exit status"] = word
             continue
-        m = CASE.match(line)
+        m = re.match(r"(?:# \[RUN\]|Run test:) (.*)", line)
+        if m:		# some name the case before, some only there
+            run = m[1] + ": "
+            continue
+        m, word, name = CASE.match(line), "", ""
         if m:
             word = "fail" if m[1] == "not ok" else \
                 "skip" if "SKIP" in (m[3] or "") else "pass"
-            name = re.sub(r"0x[0-9a-f]+|\bpid \d+", "N", m[2])
+            name = run + re.sub(r"0x[0-9a-f]+|\bpid \d+", "N", m[2])
+        m = re.match(r"(.*?)\.\.\.+ (done|OK|failed|Fail|skipped|Skip)\b", line)
+        if m:
+            word = {"d": "pass", "O": "pass", "s": "skip", "S": "skip"}.get(
+                m[2][0], "fail")
+            name = run + m[1]
+        if name:
             if cases.get(name) != "fail":
                 cases[name] = word
     return found
