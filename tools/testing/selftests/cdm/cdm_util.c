@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <ftw.h>
 #include <linux/mempolicy.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -157,6 +158,16 @@ long file_key(const char *path, const char *key)
 	return strtol(found + strlen(key), NULL, 0);
 }
 
+/* A counter of /proc/vmstat, with what the CPUs have not added to it yet. */
+long vm_event(const char *name)
+{
+	char key[64];
+
+	file_long("/proc/sys/vm/stat_refresh");
+	snprintf(key, sizeof(key), "\n%s ", name);
+	return file_key("/proc/vmstat", key);
+}
+
 bool file_exists(const char *path)
 {
 	return !access(path, F_OK);
@@ -169,6 +180,16 @@ long node_meminfo(int node, const char *key)
 	snprintf(path, sizeof(path), "/sys/devices/system/node/node%d/meminfo",
 		 node);
 	return file_key(path, key);
+}
+
+/* Write to a file of the node's directory in sysfs. */
+int node_write(int node, const char *file, const char *text)
+{
+	char path[256];
+
+	snprintf(path, sizeof(path), "/sys/devices/system/node/node%d/%s", node,
+		 file);
+	return file_write(path, "%s", text);
 }
 
 /* Parse a node list such as "0-2,5"; returns how many nodes it has. */
@@ -734,11 +755,12 @@ struct cdm_reply op_address(struct cdm_buf *buf, long a, long b)
 }
 
 /*
- * move_pages() of the first @nr pages of the caller's own buffer: how many are
- * where they should be in ->ok, and how many are not in ->bus. The call says
- * only how many it did not move when there are any, so it is asked again.
+ * move_pages() of @nr pages of the caller's own buffer: how many are where they
+ * should be in ->ok, and how many are not in ->bus. The call says only how many
+ * it did not move when there are any, so it is asked again.
  */
-struct cdm_reply op_move(struct cdm_buf *buf, long nr, long node)
+static struct cdm_reply move_part(struct cdm_buf *buf, long first, long nr,
+				  long node)
 {
 	struct cdm_reply reply = { 0 };
 	int *status = calloc(nr, sizeof(*status));
@@ -747,7 +769,7 @@ struct cdm_reply op_move(struct cdm_buf *buf, long nr, long node)
 	long i;
 
 	for (i = 0; i < nr; i++) {
-		pages[i] = buf->addr + i * cdm_psize;
+		pages[i] = buf->addr + (first + i) * cdm_psize;
 		nodes[i] = node;
 		status[i] = INT_MIN;
 	}
@@ -768,6 +790,42 @@ struct cdm_reply op_move(struct cdm_buf *buf, long nr, long node)
 	free(nodes);
 	free(pages);
 	return reply;
+}
+
+/* Move the first @nr pages. */
+struct cdm_reply op_move(struct cdm_buf *buf, long nr, long node)
+{
+	return move_part(buf, 0, nr, node);
+}
+
+/* Move @nr pages from page @first on to cdm_node. */
+struct cdm_reply op_move_part(struct cdm_buf *buf, long first, long nr)
+{
+	return move_part(buf, first, nr, cdm_node);
+}
+
+/* Bind the buffer to a node, with flags such as MPOL_MF_MOVE. */
+struct cdm_reply op_bind(struct cdm_buf *buf, long node, long flags)
+{
+	return buf_errno(sys_mbind(buf->addr, buf->pages * cdm_psize,
+				   MPOL_BIND, node, flags));
+}
+
+struct cdm_reply op_collapse(struct cdm_buf *buf, long first, long nr)
+{
+	return buf_errno(madvise(buf->addr + first * cdm_psize,
+				 nr * cdm_psize, MADV_COLLAPSE));
+}
+
+struct cdm_reply op_on_cpu(struct cdm_buf *buf, long cpu, long b)
+{
+	cpu_set_t set;
+
+	(void)buf;
+	(void)b;
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	return buf_errno(sched_setaffinity(0, sizeof(set), &set));
 }
 
 static void close_fd(int *fd)

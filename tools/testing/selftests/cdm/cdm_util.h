@@ -31,6 +31,9 @@
 /* A reading that could not be taken; no counter has this value. */
 #define CDM_NONE	(-1L)
 
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE	25
+#endif
 #ifndef ARRAY_SIZE
 #define ARRAY_SIZE(a)	(sizeof(a) / sizeof((a)[0]))
 #endif
@@ -90,8 +93,10 @@ int file_write(const char *path, const char *fmt, ...)
 	__printf(2, 3);
 long file_long(const char *path);
 long file_key(const char *path, const char *key);
+long vm_event(const char *name);
 bool file_exists(const char *path);
 long node_meminfo(int node, const char *key);
+int node_write(int node, const char *file, const char *text);
 int node_list(const char *path, int *nodes, int max);
 bool node_in(const int *nodes, int nr, int node);
 int cdm_other_node(void);
@@ -180,6 +185,10 @@ struct cdm_reply op_pin(struct cdm_buf *buf, long first, long nr);
 struct cdm_reply op_unpin(struct cdm_buf *buf, long a, long b);
 struct cdm_reply op_address(struct cdm_buf *buf, long a, long b);
 struct cdm_reply op_move(struct cdm_buf *buf, long nr, long node);
+struct cdm_reply op_move_part(struct cdm_buf *buf, long first, long nr);
+struct cdm_reply op_bind(struct cdm_buf *buf, long node, long flags);
+struct cdm_reply op_collapse(struct cdm_buf *buf, long first, long nr);
+struct cdm_reply op_on_cpu(struct cdm_buf *buf, long cpu, long b);
 
 /* Parts of the above, for calls that a program adds. */
 struct cdm_reply buf_touch(const struct cdm_buf *buf, long first, long nr);

@@ -18,10 +18,6 @@
 
 #include "cdm_util.h"
 
-#ifndef MADV_COLLAPSE
-#define MADV_COLLAPSE	25
-#endif
-
 #define KSM		"/sys/kernel/mm/ksm/"
 #define KHUGEPAGED	"/sys/kernel/mm/transparent_hugepage/khugepaged/"
 #define THP_ENABLED	"/sys/kernel/mm/transparent_hugepage/enabled"
@@ -345,18 +341,6 @@ static void test_swap(const char *group)
 	cdm_zswap(false);
 }
 
-static struct cdm_reply op_on_first_cpu(struct cdm_buf *buf, long a, long b)
-{
-	cpu_set_t set;
-
-	(void)buf;
-	(void)a;
-	(void)b;
-	CPU_ZERO(&set);
-	CPU_SET(0, &set);
-	return buf_errno(sched_setaffinity(0, sizeof(set), &set));
-}
-
 /*
  * Readahead of swap brings in neighbours of other groups: not to the device,
  * where only the one who faults wants to be. Their slots alternate.
@@ -377,8 +361,8 @@ static void test_swap_readahead(const char *group)
 	cdm_zswap(true);
 	task_start(&wants, a);
 	task_start(&denied, b);
-	task_call(&wants, op_on_first_cpu, 0, 0);
-	task_call(&denied, op_on_first_cpu, 0, 0);
+	task_call(&wants, op_on_cpu, 0, 0);
+	task_call(&denied, op_on_cpu, 0, 0);
 	CHECK_EQ(task_call(&wants, op_map, pages, cdm_node).ret, 0);
 	CHECK_EQ(task_call(&denied, op_map, pages, -1).ret, 0);
 	CHECK_EQ(task_call(&wants, op_touch, 0, pages).dev, pages);
@@ -473,12 +457,6 @@ static struct cdm_reply op_nohugepage(struct cdm_buf *buf, long a, long b)
 	(void)b;
 	return buf_errno(madvise(buf->addr, buf->pages * cdm_psize,
 				 MADV_NOHUGEPAGE));
-}
-
-static struct cdm_reply op_collapse(struct cdm_buf *buf, long first, long nr)
-{
-	return buf_errno(madvise(buf->addr + first * cdm_psize,
-				 nr * cdm_psize, MADV_COLLAPSE));
 }
 
 /* A worker with a huge range of base pages of which @dev are on the device. */

@@ -20,10 +20,6 @@
 
 #include "cdm_util.h"
 
-#ifndef MADV_COLLAPSE
-#define MADV_COLLAPSE	25
-#endif
-
 /* A file in memory that keeps pages when the one who wrote them is gone. */
 static int keep_fd = -1;
 
@@ -411,12 +407,6 @@ static void test_swap(const char *group)
 	task_end(&task);
 	CHECK_EQ(file_write("/proc/sys/vm/page-cluster", "%ld", cluster), 0);
 	cdm_zswap(false);
-}
-
-static struct cdm_reply op_collapse(struct cdm_buf *buf, long first, long nr)
-{
-	return buf_errno(madvise(buf->addr + first * cdm_psize,
-				 nr * cdm_psize, MADV_COLLAPSE));
 }
 
 /* A split huge page is charged by what is left of it. */

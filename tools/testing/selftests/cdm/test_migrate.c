@@ -203,12 +203,6 @@ static void test_move_two_owners(const char *group)
 	move_two_owners(a, b, 7, 31);
 }
 
-static struct cdm_reply op_bind(struct cdm_buf *buf, long node, long flags)
-{
-	return buf_errno(sys_mbind(buf->addr, buf->pages * cdm_psize,
-				   MPOL_BIND, node, flags));
-}
-
 /* mbind() with MPOL_MF_MOVE takes along what is there already. */
 static void test_mbind_move(const char *group)
 {
