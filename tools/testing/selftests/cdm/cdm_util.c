@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
@@ -434,6 +435,13 @@ void cdm_zswap(bool on)
 			    on ? 'Y' : 'N'), 0);
 }
 
+/* Put a page that was poisoned, and that nobody uses, into service again. */
+int cdm_unpoison(long frame)
+{
+	return file_write("/sys/kernel/debug/hwpoison/unpoison-pfn", "%ld",
+			  frame);
+}
+
 /*
  * System calls
  */
@@ -629,6 +637,13 @@ int buf_map(struct cdm_buf *buf, long pages, int node, bool huge)
  * Workers
  */
 
+static void close_fd(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+}
+
 enum request_kind { REQUEST_CALL, REQUEST_FORK, REQUEST_QUIT };
 
 struct request {
@@ -668,6 +683,21 @@ struct cdm_reply op_touch(struct cdm_buf *buf, long first, long nr)
 struct cdm_reply op_count(struct cdm_buf *buf, long first, long nr)
 {
 	return buf_count(buf, first, nr);
+}
+
+/* Read every page, wherever it is: those with other contents are in ->bad. */
+struct cdm_reply op_verify(struct cdm_buf *buf, long first, long nr)
+{
+	struct cdm_reply reply = { 0 };
+	long i;
+
+	for (i = first; i < first + nr; i++) {
+		char *page = buf->addr + i * cdm_psize;
+
+		reply.bad += page_read(page, false) != pattern(i) ||
+			page_read(page, true) != pattern(i);
+	}
+	return reply;
 }
 
 struct cdm_reply op_unmap(struct cdm_buf *buf, long first, long nr)
@@ -817,6 +847,63 @@ struct cdm_reply op_collapse(struct cdm_buf *buf, long first, long nr)
 				 nr * cdm_psize, MADV_COLLAPSE));
 }
 
+/* The number of the page frame that is mapped, or 0. */
+struct cdm_reply op_frame(struct cdm_buf *buf, long page, long b)
+{
+	unsigned long addr = (unsigned long)buf->addr + page * cdm_psize;
+	struct cdm_reply reply = { 0 };
+	unsigned long entry = 0;
+	int fd;
+
+	(void)b;
+	fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	if (pread(fd, &entry, sizeof(entry),
+		  addr / cdm_psize * sizeof(entry)) != sizeof(entry))
+		reply.ret = -errno;
+	else if (entry >> 63)
+		reply.ret = entry & ((1UL << 55) - 1);
+	close(fd);
+	return reply;
+}
+
+/*
+ * From mm/gup_test.h, which is not for user space: hold pages as a driver does
+ * that lets its hardware write to them. There can be one such holder at a time.
+ */
+#define PIN_LONGTERM_TEST_START	_IOW('g', 7, struct pin_longterm_test)
+#define USE_WRITE	1
+
+struct pin_longterm_test {
+	unsigned long long addr;
+	unsigned long long size;
+	unsigned int flags;
+};
+
+static int longterm_fd = -1;
+
+struct cdm_reply op_longterm(struct cdm_buf *buf, long first, long nr)
+{
+	struct pin_longterm_test args = {
+		.addr = (unsigned long)buf->addr + first * cdm_psize,
+		.size = nr * cdm_psize,
+		.flags = USE_WRITE,
+	};
+
+	longterm_fd = open("/sys/kernel/debug/gup_test", O_RDWR | O_CLOEXEC);
+	if (longterm_fd < 0)
+		return buf_errno(-1);
+	return buf_errno(ioctl(longterm_fd, PIN_LONGTERM_TEST_START, &args));
+}
+
+struct cdm_reply op_longterm_end(struct cdm_buf *buf, long a, long b)
+{
+	(void)buf;
+	(void)a;
+	(void)b;
+	close_fd(&longterm_fd);
+	return buf_errno(0);
+}
+
 struct cdm_reply op_on_cpu(struct cdm_buf *buf, long cpu, long b)
 {
 	cpu_set_t set;
@@ -828,11 +915,17 @@ struct cdm_reply op_on_cpu(struct cdm_buf *buf, long cpu, long b)
 	return buf_errno(sched_setaffinity(0, sizeof(set), &set));
 }
 
-static void close_fd(int *fd)
+/* fork() with the child in @group from its first moment on. */
+static pid_t fork_into(const char *group)
 {
-	if (*fd >= 0)
-		close(*fd);
-	*fd = -1;
+	int fd = dirfd_open_opath(group);
+	pid_t pid;
+
+	if (fd < 0)
+		return -1;
+	pid = clone_into_cgroup(fd);
+	close(fd);
+	return pid;
 }
 
 struct channel {
@@ -843,12 +936,13 @@ struct channel {
 static void serve(struct channel own, struct channel spare);
 
 /* Fork a worker that is reached by the spare channel; returns its pid. */
-static long serve_fork(struct channel *own, struct channel *spare)
+static long serve_fork(struct channel *own, struct channel *spare,
+		       const char *group)
 {
 	struct channel none = { -1, -1 };
 	pid_t pid;
 
-	pid = fork();
+	pid = group ? fork_into(group) : fork();
 	if (pid) {
 		close_fd(&spare->in);
 		close_fd(&spare->out);
@@ -873,7 +967,8 @@ static void serve(struct channel own, struct channel spare)
 			break;
 		if (request.kind == REQUEST_FORK) {
 			memset(&reply, 0, sizeof(reply));
-			reply.ret = serve_fork(&own, &spare);
+			reply.ret = serve_fork(&own, &spare,
+					       (const char *)request.a);
 		} else {
 			reply = request.op(&worker_buf, request.a, request.b);
 		}
@@ -971,12 +1066,16 @@ static void request(struct cdm_task *task, enum request_kind kind, cdm_op op,
 		cdm_fail(__FILE__, __LINE__, "worker %d is gone", task->pid);
 }
 
-/* Have a worker fork: the child has its memory, its group and its buffer. */
-int task_fork(struct cdm_task *task, struct cdm_task *child)
+/*
+ * Have a worker fork: the child has its memory and its buffer, and is in @group,
+ * which must be older than the worker, or in the worker's if that is NULL.
+ */
+int task_fork_into(struct cdm_task *task, struct cdm_task *child,
+		   const char *group)
 {
 	struct cdm_reply reply;
 
-	request(task, REQUEST_FORK, NULL, 0, 0);
+	request(task, REQUEST_FORK, NULL, (long)group, 0);
 	reply = task_reply(task);
 	child->pid = reply.ret;
 	child->up = task->spare_up;
@@ -987,6 +1086,11 @@ int task_fork(struct cdm_task *task, struct cdm_task *child)
 	task->spare_up = -1;
 	task->spare_down = -1;
 	return reply.ret < 0 ? reply.ret : 0;
+}
+
+int task_fork(struct cdm_task *task, struct cdm_task *child)
+{
+	return task_fork_into(task, child, NULL);
 }
 
 void task_send(struct cdm_task *task, cdm_op op, long a, long b)

@@ -117,6 +117,7 @@ long cdm_event(const char *group, const char *file, int node,
 long cdm_audit(int node, const char *key);
 void cdm_zswap(bool on);
 void cdm_drain(void);
+int cdm_unpoison(long frame);
 
 /* System calls without a wrapper in libc. */
 long sys_mbind(void *addr, unsigned long len, int mode, int node,
@@ -164,6 +165,8 @@ void task_start(struct cdm_task *task, const char *group);
 void task_start_on(struct cdm_task *task, const char *group, long pages,
 		   int node);
 int task_fork(struct cdm_task *task, struct cdm_task *child);
+int task_fork_into(struct cdm_task *task, struct cdm_task *child,
+		   const char *group);
 void task_send(struct cdm_task *task, cdm_op op, long a, long b);
 struct cdm_reply task_reply(struct cdm_task *task);
 struct cdm_reply task_call(struct cdm_task *task, cdm_op op, long a, long b);
@@ -177,6 +180,7 @@ int task_kill(struct cdm_task *task);
 struct cdm_reply op_map(struct cdm_buf *buf, long pages, long node);
 struct cdm_reply op_map_huge(struct cdm_buf *buf, long pages, long node);
 struct cdm_reply op_touch(struct cdm_buf *buf, long first, long nr);
+struct cdm_reply op_verify(struct cdm_buf *buf, long first, long nr);
 struct cdm_reply op_count(struct cdm_buf *buf, long first, long nr);
 struct cdm_reply op_unmap(struct cdm_buf *buf, long first, long nr);
 struct cdm_reply op_discard(struct cdm_buf *buf, long first, long nr);
@@ -188,6 +192,9 @@ struct cdm_reply op_move(struct cdm_buf *buf, long nr, long node);
 struct cdm_reply op_move_part(struct cdm_buf *buf, long first, long nr);
 struct cdm_reply op_bind(struct cdm_buf *buf, long node, long flags);
 struct cdm_reply op_collapse(struct cdm_buf *buf, long first, long nr);
+struct cdm_reply op_frame(struct cdm_buf *buf, long page, long b);
+struct cdm_reply op_longterm(struct cdm_buf *buf, long first, long nr);
+struct cdm_reply op_longterm_end(struct cdm_buf *buf, long a, long b);
 struct cdm_reply op_on_cpu(struct cdm_buf *buf, long cpu, long b);
 
 /* Parts of the above, for calls that a program adds. */

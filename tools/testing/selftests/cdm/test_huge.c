@@ -1,0 +1,428 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Huge pages of every size on the device: made by faults, by khugepaged and by
+ * request, split by request, by being unmapped in part and by pressure, moved,
+ * copied and swapped. The charge is that of the base pages, always.
+ */
+
+#include <linux/mempolicy.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "cdm_util.h"
+
+#define THP		"/sys/kernel/mm/transparent_hugepage/"
+#define KHUGEPAGED	THP "khugepaged/"
+#define SPLIT		"/sys/kernel/debug/split_huge_pages"
+
+/* How many of the pages are mapped as parts of a huge page, by /proc/smaps. */
+static struct cdm_reply op_huge_mapped(struct cdm_buf *buf, long a, long b)
+{
+	unsigned long addr = (unsigned long)buf->addr, start, end;
+	struct cdm_reply reply = { 0 };
+	char line[512];
+	bool ours = false;
+	FILE *smaps = fopen("/proc/self/smaps", "r");
+	long kib;
+
+	(void)a;
+	(void)b;
+	while (fgets(line, sizeof(line), smaps)) {
+		if (sscanf(line, "%lx-%lx ", &start, &end) == 2)
+			ours = end > addr &&
+				start < addr + buf->pages * cdm_psize;
+		else if (ours && sscanf(line, "AnonHugePages: %ld", &kib) == 1)
+			reply.ret += kib * 1024 / cdm_psize;
+	}
+	fclose(smaps);
+	return reply;
+}
+
+static void check_at(struct cdm_task *task, long pages, long dev, long ram)
+{
+	struct cdm_reply reply = task_call(task, op_count, 0, pages);
+
+	CHECK_EQ(reply.dev, dev);
+	CHECK_EQ(reply.ram, ram);
+	CHECK_EQ(reply.bad, 0);
+}
+
+static void start_huge(struct cdm_task *task, const char *group, long pages)
+{
+	task_start(task, group);
+	CHECK_EQ(task_call(task, op_map_huge, pages, cdm_node).ret, 0);
+	CHECK_EQ(task_call(task, op_touch, 0, pages).dev, pages);
+	CHECK_EQ(task_call(task, op_huge_mapped, 0, 0).ret, pages);
+	CHECK_EQ(cdm_pages(group, cdm_node), pages);
+}
+
+static void split(struct cdm_task *task, long pages)
+{
+	long addr = task_call(task, op_address, 0, 0).ret;
+
+	CHECK_EQ(file_write(SPLIT, "%d,0x%lx,0x%lx", task->pid, addr,
+			    addr + pages * cdm_psize), 0);
+}
+
+/* Split, nothing is charged twice or forgotten; then each page is its own. */
+static void test_split(const char *group)
+{
+	long pages = 2 * cdm_hpages, i;
+	struct cdm_task task;
+
+	start_huge(&task, group, pages);
+	split(&task, pages);
+	CHECK_EQ(task_call(&task, op_huge_mapped, 0, 0).ret, 0);
+	CHECK_EQ(cdm_pages(group, cdm_node), pages);
+	check_at(&task, pages, pages, 0);
+	for (i = 0; i < cdm_hpages; i += 3)
+		task_call(&task, op_discard, i, 1);
+	i = pages - (cdm_hpages + 2) / 3;
+	CHECK_EQ(cdm_settle(group, cdm_node, i), i);
+	check_at(&task, pages, i, 0);
+	/* The rest can be moved page by page. */
+	CHECK_EQ(task_call(&task, op_move, pages, cdm_ram).code, -ENOENT);
+	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
+	check_at(&task, pages, 0, i);
+	task_end(&task);
+}
+
+/*
+ * Half of each is unmapped. They are whole, and charged as such, until somebody
+ * needs room: an eviction splits them, and the halves that nobody maps go.
+ */
+static void test_partial(const char *group)
+{
+	long huge = 4, pages = huge * cdm_hpages, half = cdm_hpages / 2, i;
+	struct cdm_reply reply;
+	struct cdm_task task;
+
+	start_huge(&task, group, pages);
+	for (i = 0; i < huge; i++)
+		CHECK_EQ(task_call(&task, op_unmap, i * cdm_hpages, half).ret,
+			 0);
+	CHECK_EQ(cdm_pages(group, cdm_node), pages);
+	CHECK_EQ(cdm_limit(group, cdm_node, pages / 2), 0);
+	CHECK_LE(cdm_pages(group, cdm_node), pages / 2);
+	for (i = 0; i < huge; i++) {
+		reply = task_call(&task, op_count, i * cdm_hpages + half,
+				  half);
+		CHECK_EQ(reply.dev + reply.ram, half);
+		CHECK_EQ(reply.bad, 0);
+	}
+	CHECK_EQ(cdm_limit(group, cdm_node, 0), 0);
+	CHECK_EQ(cdm_pages(group, cdm_node), 0);
+	task_end(&task);
+}
+
+/* Huge pages that are unmapped in part, and a depleted node. */
+static void test_partial_pressure(const char *group)
+{
+	long free = node_meminfo(cdm_node, "MemFree:") * 1024 / cdm_psize;
+	long huge = free / cdm_hpages - 2, half = cdm_hpages / 2, i;
+	struct cdm_task holder, needs;
+	struct cdm_reply reply;
+	char *a, *b;
+
+	cdm_two_groups(group, &a, &b);
+	CHECK_EQ(cdm_write(b, "cdm.policy", "reclaim"), 0);
+	task_start(&holder, b);
+	CHECK_EQ(task_call(&holder, op_map_huge, huge * cdm_hpages,
+			   cdm_node).ret, 0);
+	CHECK_EQ(task_call(&holder, op_touch, 0, huge * cdm_hpages).dev,
+		 huge * cdm_hpages);
+	for (i = 0; i < huge; i++)
+		task_call(&holder, op_unmap, i * cdm_hpages, half);
+	CHECK_EQ(cdm_pages(b, cdm_node), huge * cdm_hpages);
+
+	/* More than is free, less than is mapped by nobody. */
+	task_start(&needs, b);
+	CHECK_EQ(task_call(&needs, op_map, 8 * cdm_hpages, cdm_node).ret, 0);
+	reply = task_call(&needs, op_touch, 0, 8 * cdm_hpages);
+	CHECK_EQ(reply.ok, 8 * cdm_hpages);
+	CHECK_GT(reply.dev, 3 * cdm_hpages);
+	for (i = 0; i < huge; i++)
+		CHECK_EQ(task_call(&holder, op_verify, i * cdm_hpages + half,
+				   half).bad, 0);
+	CHECK_EQ(cdm_pages(a, cdm_node), 0);
+	task_end(&needs);
+	task_end(&holder);
+	CHECK_EQ(cdm_settle(b, cdm_node, 0), 0);
+}
+
+static void set_sizes(const char *small, const char *pmd)
+{
+	CHECK_EQ(file_write(THP "hugepages-64kB/enabled", "%s", small), 0);
+	CHECK_EQ(file_write(THP "hugepages-2048kB/enabled", "%s", pmd), 0);
+}
+
+/* Folios of 16 pages; a quota that is no multiple is used to the last page. */
+static void test_small_sizes(const char *group)
+{
+	long counter = file_long(THP "hugepages-64kB/stats/anon_fault_alloc");
+	const long quota = 10 * 16 + 7, pages = 256;
+	struct cdm_reply reply;
+	struct cdm_task task;
+
+	set_sizes("madvise", "never");
+	CHECK_EQ(cdm_limit(group, cdm_node, quota), 0);
+	CHECK_EQ(cdm_write(group, "cdm.policy", "fail"), 0);
+	task_start(&task, group);
+	CHECK_EQ(task_call(&task, op_map_huge, pages, cdm_node).ret, 0);
+	reply = task_call(&task, op_touch, 0, pages);
+	CHECK_EQ(reply.dev, quota);
+	CHECK_EQ(reply.bus, pages - quota);
+	CHECK_EQ(cdm_pages(group, cdm_node), quota);
+	CHECK_EQ(file_long(THP "hugepages-64kB/stats/anon_fault_alloc"),
+		 counter + 10);
+
+	/* Freed in part: the folio stays until it is split. */
+	CHECK_EQ(task_call(&task, op_discard, 0, 5).ret, 0);
+	CHECK_EQ(cdm_pages(group, cdm_node), quota);
+	split(&task, 16);
+	CHECK_EQ(cdm_settle(group, cdm_node, quota - 5), quota - 5);
+	CHECK_EQ(task_call(&task, op_touch, 0, 5).dev, 5);
+	CHECK_EQ(cdm_pages(group, cdm_node), quota);
+	check_at(&task, pages, quota, 0);
+
+	/* To RAM, and down to a limit. */
+	CHECK_EQ(task_call(&task, op_move, 64, cdm_ram).ok, 64);
+	CHECK_EQ(cdm_settle(group, cdm_node, quota - 64), quota - 64);
+	CHECK_EQ(cdm_limit(group, cdm_node, 0), 0);
+	CHECK_EQ(cdm_pages(group, cdm_node), 0);
+	check_at(&task, pages, 0, quota);
+	task_end(&task);
+	set_sizes("never", "inherit");
+}
+
+/* A range that may be collapsed and that khugepaged has not been told of. */
+static struct cdm_reply op_map_aligned(struct cdm_buf *buf, long pages,
+				       long node)
+{
+	size_t align = cdm_hpages * cdm_psize, size = pages * cdm_psize;
+	char *addr = mmap(NULL, size + align, PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (addr == MAP_FAILED)
+		return buf_errno(-1);
+	buf->addr = (char *)(((unsigned long)addr + align - 1) & -align);
+	buf->pages = pages;
+	return op_bind(buf, node, 0);
+}
+
+static struct cdm_reply op_advise(struct cdm_buf *buf, long advice, long b)
+{
+	(void)b;
+	return buf_errno(madvise(buf->addr, buf->pages * cdm_psize, advice));
+}
+
+/* Huge ranges of base pages, all of them on the device. */
+static void start_base(struct cdm_task *task, const char *group, long huge)
+{
+	long pages = huge * cdm_hpages;
+
+	task_start(task, group);
+	CHECK_EQ(task_call(task, op_map_aligned, pages, cdm_node).ret, 0);
+	CHECK_EQ(task_call(task, op_touch, 0, pages).dev, pages);
+	CHECK_EQ(task_call(task, op_huge_mapped, 0, 0).ret, 0);
+	CHECK_EQ(cdm_pages(group, cdm_node), pages);
+}
+
+/* While it is copied to, the huge page is charged beside the base pages. */
+static void test_collapse_quota(const char *group)
+{
+	struct cdm_task task;
+
+	start_base(&task, group, 1);
+	/* Room for all of it but one page, under each policy: all stays. */
+	CHECK_EQ(cdm_limit(group, cdm_node, 2 * cdm_hpages - 1), 0);
+	CHECK_LT(task_call(&task, op_collapse, 0, cdm_hpages).ret, 0);
+	check_at(&task, cdm_hpages, cdm_hpages, 0);
+	CHECK_EQ(cdm_pages(group, cdm_node), cdm_hpages);
+	CHECK_EQ(cdm_limit(group, cdm_node, cdm_hpages), 0);
+	CHECK_EQ(cdm_write(group, "cdm.policy", "fail"), 0);
+	CHECK_LT(task_call(&task, op_collapse, 0, cdm_hpages).ret, 0);
+	check_at(&task, cdm_hpages, cdm_hpages, 0);
+	CHECK_EQ(cdm_pages(group, cdm_node), cdm_hpages);
+
+	CHECK_EQ(cdm_limit(group, cdm_node, 2 * cdm_hpages), 0);
+	CHECK_EQ(task_call(&task, op_collapse, 0, cdm_hpages).ret, 0);
+	CHECK_EQ(task_call(&task, op_huge_mapped, 0, 0).ret, cdm_hpages);
+	CHECK_EQ(cdm_settle(group, cdm_node, cdm_hpages), cdm_hpages);
+	check_at(&task, cdm_hpages, cdm_hpages, 0);
+	task_end(&task);
+}
+
+/* Pages in RAM stay in RAM, whatever the policy of their mapping names. */
+static void test_collapse_ram(const char *group)
+{
+	struct cdm_task task;
+
+	start_base(&task, group, 1);
+	CHECK_EQ(task_call(&task, op_move, cdm_hpages, cdm_ram).ok,
+		 cdm_hpages);
+	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
+	task_call(&task, op_collapse, 0, cdm_hpages);
+	check_at(&task, cdm_hpages, 0, cdm_hpages);
+	CHECK_EQ(cdm_pages(group, cdm_node), 0);
+	task_end(&task);
+}
+
+/* process_madvise() by another: the owner pays, though the caller could not. */
+static void test_collapse_other(const char *group)
+{
+	struct cdm_task task;
+	struct iovec iov;
+	char *a, *b;
+	int pidfd;
+
+	cdm_two_groups(group, &a, &b);
+	CHECK_EQ(cdm_limit(b, cdm_node, 0), 0);
+	start_base(&task, a, 1);
+	iov.iov_base = (void *)task_call(&task, op_address, 0, 0).ret;
+	iov.iov_len = cdm_hpages * cdm_psize;
+	pidfd = syscall(__NR_pidfd_open, task.pid, 0);
+	CHECK_GE(pidfd, 0);
+	CHECK_EQ(cg_enter_current(b), 0);
+	CHECK_EQ(syscall(__NR_process_madvise, pidfd, &iov, 1, MADV_COLLAPSE,
+			 0), iov.iov_len);
+	CHECK_EQ(cg_enter_current(cdm_root), 0);
+	close(pidfd);
+	CHECK_EQ(task_call(&task, op_huge_mapped, 0, 0).ret, cdm_hpages);
+	CHECK_EQ(cdm_settle(a, cdm_node, cdm_hpages), cdm_hpages);
+	CHECK_GE(cdm_value(a, "cdm.peak", cdm_node),
+		 2 * cdm_hpages * cdm_psize);
+	CHECK_EQ(cdm_value(b, "cdm.peak", cdm_node), 0);
+	check_at(&task, cdm_hpages, cdm_hpages, 0);
+	task_end(&task);
+}
+
+/* What khugepaged collapses it collapses on the node, at the owner's cost. */
+static void test_khugepaged(const char *group)
+{
+	struct cdm_task fits, full;
+	double end = cdm_now() + 20;
+	char *a, *b;
+	long scans;
+
+	CHECK_EQ(file_write(KHUGEPAGED "scan_sleep_millisecs", "1"), 0);
+	CHECK_EQ(file_write(KHUGEPAGED "alloc_sleep_millisecs", "1"), 0);
+	CHECK_EQ(file_write(KHUGEPAGED "pages_to_scan", "8192"), 0);
+	cdm_two_groups(group, &a, &b);
+	start_base(&fits, a, 2);
+	start_base(&full, b, 2);
+	CHECK_EQ(cdm_limit(b, cdm_node, 2 * cdm_hpages), 0);
+	CHECK_EQ(task_call(&fits, op_advise, MADV_HUGEPAGE, 0).ret, 0);
+	CHECK_EQ(task_call(&full, op_advise, MADV_HUGEPAGE, 0).ret, 0);
+	while (task_call(&fits, op_huge_mapped, 0, 0).ret < 2 * cdm_hpages &&
+	       cdm_now() < end)
+		sched_yield();
+	scans = file_long(KHUGEPAGED "full_scans");
+	while (file_long(KHUGEPAGED "full_scans") < scans + 3 &&
+	       cdm_now() < end)
+		sched_yield();
+	CHECK_EQ(task_call(&fits, op_huge_mapped, 0, 0).ret, 2 * cdm_hpages);
+	CHECK_EQ(cdm_settle(a, cdm_node, 2 * cdm_hpages), 2 * cdm_hpages);
+	check_at(&fits, 2 * cdm_hpages, 2 * cdm_hpages, 0);
+	/* No room for a copy: base pages they stay, where they are. */
+	CHECK_EQ(task_call(&full, op_huge_mapped, 0, 0).ret, 0);
+	CHECK_EQ(cdm_pages(b, cdm_node), 2 * cdm_hpages);
+	check_at(&full, 2 * cdm_hpages, 2 * cdm_hpages, 0);
+	task_end(&fits);
+	task_end(&full);
+	CHECK_EQ(file_write(KHUGEPAGED "scan_sleep_millisecs", "10000"), 0);
+	CHECK_EQ(file_write(KHUGEPAGED "alloc_sleep_millisecs", "60000"), 0);
+	CHECK_EQ(file_write(KHUGEPAGED "pages_to_scan", "4096"), 0);
+}
+
+/* Written to after fork() a huge page is copied by base pages. */
+static void test_fork(const char *group)
+{
+	struct cdm_task parent, child;
+	char *a, *b;
+
+	cdm_two_groups(group, &a, &b);
+	start_huge(&parent, a, cdm_hpages);
+	CHECK_EQ(task_fork_into(&parent, &child, b), 0);
+	CHECK_EQ(task_call(&child, op_touch, 10, 30).dev, 30);
+	CHECK_EQ(cdm_pages(a, cdm_node), cdm_hpages);
+	CHECK_EQ(cdm_pages(b, cdm_node), 30);
+	task_end(&parent);
+	CHECK_EQ(cdm_settle(a, cdm_node, cdm_hpages), cdm_hpages);
+	check_at(&child, cdm_hpages, cdm_hpages, 0);
+	task_end(&child);
+	CHECK_EQ(cdm_settle(a, cdm_node, 0), 0);
+	CHECK_EQ(cdm_settle(b, cdm_node, 0), 0);
+}
+
+/* Half of a huge page at another address, and both halves back together. */
+static struct cdm_reply op_move_half(struct cdm_buf *buf, long a, long b)
+{
+	size_t half = cdm_hpages / 2 * cdm_psize;
+	char *away = mremap(buf->addr, half, half,
+			    MREMAP_MAYMOVE | MREMAP_FIXED,
+			    buf->addr - 64 * half);
+
+	(void)a;
+	(void)b;
+	if (away == MAP_FAILED)
+		return buf_errno(-1);
+	return buf_errno(mremap(away, half, half,
+				MREMAP_MAYMOVE | MREMAP_FIXED,
+				buf->addr) == buf->addr ? 0 : -1);
+}
+
+static void test_mremap(const char *group)
+{
+	struct cdm_task task;
+
+	start_huge(&task, group, cdm_hpages);
+	CHECK_EQ(task_call(&task, op_move_half, 0, 0).ret, 0);
+	CHECK_EQ(cdm_pages(group, cdm_node), cdm_hpages);
+	check_at(&task, cdm_hpages, cdm_hpages, 0);
+	task_end(&task);
+}
+
+static void test_swap(const char *group)
+{
+	struct cdm_task task;
+
+	cdm_zswap(true);
+	start_huge(&task, group, 2 * cdm_hpages);
+	CHECK_EQ(task_call(&task, op_pageout, 0, 2 * cdm_hpages).ret, 0);
+	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
+	CHECK_EQ(task_call(&task, op_touch, 0, 2 * cdm_hpages).ok,
+		 2 * cdm_hpages);
+	check_at(&task, 2 * cdm_hpages, cdm_pages(group, cdm_node),
+		 2 * cdm_hpages - cdm_pages(group, cdm_node));
+	task_end(&task);
+	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
+	cdm_zswap(false);
+}
+
+int main(void)
+{
+	cdm_init(11);
+	if (!cdm_hpages)
+		ksft_exit_skip("no huge pages\n");
+	cdm_case("split by request", test_split);
+	cdm_case("unmapped in part, then evicted", test_partial);
+	cdm_case("unmapped in part, and the node is depleted",
+		 test_partial_pressure);
+	cdm_case("folios of 64 KiB use a quota to the last page",
+		 test_small_sizes);
+	cdm_case("collapse stops at the quota", test_collapse_quota);
+	cdm_case("collapse leaves RAM in RAM", test_collapse_ram);
+	cdm_case("collapse by another: the owner pays", test_collapse_other);
+	cdm_case("khugepaged: the owner pays", test_khugepaged);
+	cdm_case("a child's copies of a huge page", test_fork);
+	cdm_case("mremap of half a huge page", test_mremap);
+	cdm_case("huge pages swapped out and in", test_swap);
+	cdm_exit();
+}

@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Pins for good, as RDMA, VFIO and io_uring's fixed buffers take them: device
+ * memory is movable, so what is pinned goes to RAM first, its charge ends, and
+ * what is pinned later comes from RAM at once. Pins for a moment change
+ * nothing.
+ */
+
+#include <fcntl.h>
+#include <linux/io_uring.h>
+#include <linux/mempolicy.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "cdm_util.h"
+
+static void check_at(struct cdm_task *task, long pages, long dev)
+{
+	struct cdm_reply reply = task_call(task, op_count, 0, pages);
+
+	CHECK_EQ(reply.dev, dev);
+	CHECK_EQ(reply.ram, pages - dev);
+	CHECK_EQ(reply.bad, 0);
+}
+
+/* Pinned pages leave, stay away while they are pinned, and may come back. */
+static void test_pin(const char *group)
+{
+	struct cdm_reply reply;
+	struct cdm_task task;
+
+	task_start_on(&task, group, 200, cdm_node);
+	CHECK_EQ(task_call(&task, op_longterm, 40, 60).ret, 0);
+	check_at(&task, 200, 140);
+	CHECK_EQ(cdm_settle(group, cdm_node, 140), 140);
+
+	/* No room is kept for them, and no way leads back. */
+	reply = task_call(&task, op_move_part, 40, 60);
+	CHECK_EQ(reply.ok, 0);
+	CHECK_EQ(reply.bus, 60);
+	CHECK_EQ(cdm_settle(group, cdm_node, 140), 140);
+	check_at(&task, 200, 140);
+
+	CHECK_EQ(task_call(&task, op_longterm_end, 0, 0).ret, 0);
+	CHECK_EQ(task_call(&task, op_move_part, 40, 60).ok, 60);
+	CHECK_EQ(cdm_settle(group, cdm_node, 200), 200);
+	check_at(&task, 200, 200);
+	task_end(&task);
+}
+
+/* A page that the pin itself faults in is never on the device. */
+static void test_pin_untouched(const char *group)
+{
+	struct cdm_task task;
+
+	CHECK_EQ(cdm_write(group, "cdm.policy", "fail"), 0);
+	task_start(&task, group);
+	CHECK_EQ(task_call(&task, op_map, 100, cdm_node).ret, 0);
+	CHECK_EQ(task_call(&task, op_longterm, 0, 100).ret, 0);
+	CHECK_EQ(cdm_pages(group, cdm_node), 0);
+	CHECK_EQ(cdm_event(group, "cdm.events", cdm_node, "fail"), 0);
+	CHECK_EQ(task_call(&task, op_touch, 0, 100).ram, 100);
+	CHECK_EQ(task_call(&task, op_longterm_end, 0, 0).ret, 0);
+	task_end(&task);
+}
+
+/* A huge page goes as a whole. */
+static void test_pin_huge(const char *group)
+{
+	long pages = 2 * cdm_hpages;
+	struct cdm_task task;
+
+	task_start(&task, group);
+	CHECK_EQ(task_call(&task, op_map_huge, pages, cdm_node).ret, 0);
+	CHECK_EQ(task_call(&task, op_touch, 0, pages).dev, pages);
+	CHECK_EQ(cdm_pages(group, cdm_node), pages);
+	CHECK_EQ(task_call(&task, op_longterm, 7, 3).ret, 0);
+	check_at(&task, pages, cdm_hpages);
+	CHECK_EQ(cdm_settle(group, cdm_node, cdm_hpages), cdm_hpages);
+	CHECK_EQ(task_call(&task, op_longterm_end, 0, 0).ret, 0);
+	task_end(&task);
+}
+
+static struct cdm_reply op_map_file(struct cdm_buf *buf, long pages, long node)
+{
+	buf->fd = memfd_create("pinned", MFD_CLOEXEC);
+	buf->pages = pages;
+	if (buf->fd < 0 || ftruncate(buf->fd, pages * cdm_psize))
+		return buf_errno(-1);
+	buf->addr = mmap(NULL, pages * cdm_psize, PROT_READ | PROT_WRITE,
+			 MAP_SHARED, buf->fd, 0);
+	if (buf->addr == MAP_FAILED)
+		return buf_errno(-1);
+	return op_bind(buf, node, 0);
+}
+
+static void test_pin_file(const char *group)
+{
+	struct cdm_task task;
+
+	task_start(&task, group);
+	CHECK_EQ(task_call(&task, op_map_file, 100, cdm_node).ret, 0);
+	CHECK_EQ(task_call(&task, op_touch, 0, 100).dev, 100);
+	CHECK_EQ(cdm_pages(group, cdm_node), 100);
+	CHECK_EQ(task_call(&task, op_longterm, 30, 20).ret, 0);
+	check_at(&task, 100, 80);
+	CHECK_EQ(cdm_settle(group, cdm_node, 80), 80);
+	CHECK_EQ(task_call(&task, op_longterm_end, 0, 0).ret, 0);
+	task_end(&task);
+}
+
+/*
+ * fork() may not share a pinned page and copies it at once: the copies follow
+ * the policy, and are charged like the rest of what the parent allocates.
+ */
+static void test_pin_fork(const char *group)
+{
+	struct cdm_task parent, child;
+	char *a, *b;
+
+	cdm_two_groups(group, &a, &b);
+	task_start_on(&parent, a, 100, cdm_node);
+	CHECK_EQ(task_call(&parent, op_longterm, 0, 30).ret, 0);
+	CHECK_EQ(cdm_settle(a, cdm_node, 70), 70);
+	CHECK_EQ(task_fork_into(&parent, &child, b), 0);
+	CHECK_EQ(cdm_pages(a, cdm_node), 100);
+	CHECK_EQ(cdm_pages(b, cdm_node), 0);
+	check_at(&child, 100, 100);
+	check_at(&parent, 100, 70);
+
+	/* Copies on write are the child's to pay, and those of fork() not. */
+	CHECK_EQ(task_call(&child, op_touch, 20, 30).dev, 30);
+	CHECK_EQ(cdm_pages(a, cdm_node), 100);
+	CHECK_EQ(cdm_pages(b, cdm_node), 20);
+	task_end(&child);
+	CHECK_EQ(cdm_settle(b, cdm_node, 0), 0);
+	CHECK_EQ(cdm_settle(a, cdm_node, 70), 70);
+	CHECK_EQ(task_call(&parent, op_longterm_end, 0, 0).ret, 0);
+	task_end(&parent);
+}
+
+/* References for a moment leave the pages where they are. */
+static void test_short_pin(const char *group)
+{
+	struct cdm_task task;
+
+	task_start_on(&task, group, 100, cdm_node);
+	CHECK_EQ(task_call(&task, op_pin, 0, 100).ret, 100);
+	check_at(&task, 100, 100);
+	CHECK_EQ(cdm_pages(group, cdm_node), 100);
+	/* The pipe keeps what is no longer mapped, and its charge. */
+	CHECK_EQ(task_call(&task, op_discard, 0, 40).ret, 0);
+	cdm_drain();
+	CHECK_EQ(cdm_pages(group, cdm_node), 100);
+	CHECK_EQ(task_call(&task, op_unpin, 0, 0).ret, 0);
+	CHECK_EQ(cdm_settle(group, cdm_node, 60), 60);
+	task_end(&task);
+}
+
+static int ring = -1;
+
+static struct cdm_reply op_fixed_buffer(struct cdm_buf *buf, long first,
+					long nr)
+{
+	struct io_uring_params params;
+	struct iovec iov = {
+		.iov_base = buf->addr + first * cdm_psize,
+		.iov_len = nr * cdm_psize,
+	};
+
+	memset(&params, 0, sizeof(params));
+	ring = syscall(__NR_io_uring_setup, 8, &params);
+	if (ring < 0)
+		return buf_errno(-1);
+	return buf_errno(syscall(__NR_io_uring_register, ring,
+				 IORING_REGISTER_BUFFERS, &iov, 1));
+}
+
+static struct cdm_reply op_fixed_end(struct cdm_buf *buf, long a, long b)
+{
+	(void)buf;
+	(void)a;
+	(void)b;
+	return buf_errno(syscall(__NR_io_uring_register, ring,
+				 IORING_UNREGISTER_BUFFERS, NULL, 0));
+}
+
+static void test_fixed_buffers(const char *group)
+{
+	struct cdm_task task;
+
+	task_start(&task, group);
+	CHECK_EQ(task_call(&task, op_map, 100, cdm_node).ret, 0);
+	CHECK_EQ(task_call(&task, op_touch, 0, 80).dev, 80);
+	/* Half of them there already, half not yet. */
+	CHECK_EQ(task_call(&task, op_fixed_buffer, 60, 40).ret, 0);
+	CHECK_EQ(cdm_settle(group, cdm_node, 60), 60);
+	CHECK_EQ(task_call(&task, op_touch, 80, 20).ram, 20);
+	check_at(&task, 100, 60);
+	CHECK_EQ(task_call(&task, op_fixed_end, 0, 0).ret, 0);
+	CHECK_EQ(cdm_pages(group, cdm_node), 60);
+	task_end(&task);
+}
+
+int main(void)
+{
+	cdm_init(7);
+	cdm_case("a long-term pin sends pages to RAM", test_pin);
+	cdm_case("a long-term pin of untouched memory", test_pin_untouched);
+	cdm_case("a long-term pin of huge pages", test_pin_huge);
+	cdm_case("a long-term pin of shared memory", test_pin_file);
+	cdm_case("fork of a process with pinned pages", test_pin_fork);
+	cdm_case("a short pin keeps page and charge", test_short_pin);
+	cdm_case("fixed buffers of io_uring", test_fixed_buffers);
+	cdm_exit();
+}

@@ -1,0 +1,308 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Every reason that the kernel has to migrate a page, provoked for pages on
+ * the device: what the trace says was moved, where the pages are then, and who
+ * is charged. Contiguous ranges, which need a device larger than the default
+ * machine's, are test_gigantic's; NUMA balancing, which must never move one, is
+ * test_balancing's. Who asks for the move is in no group and pays nothing.
+ */
+
+#include <fcntl.h>
+#include <linux/mempolicy.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "cdm_util.h"
+
+#ifndef MADV_SOFT_OFFLINE
+#define MADV_SOFT_OFFLINE	101
+#endif
+
+#define TRACING		"/sys/kernel/tracing/"
+#define EVENT		TRACING "events/migrate/mm_migrate_pages/"
+
+static void trace_begin(void)
+{
+	int fd = open(TRACING "trace", O_WRONLY | O_TRUNC | O_CLOEXEC);
+
+	CHECK_GE(fd, 0);
+	close(fd);
+	CHECK_EQ(file_write(EVENT "enable", "1"), 0);
+}
+
+/* Stop tracing; how many pages were migrated for @reason? */
+static long trace_end(const char *reason)
+{
+	static char line[1024];
+	char key[64];
+	long pages = 0;
+	FILE *trace;
+
+	CHECK_EQ(file_write(EVENT "enable", "0"), 0);
+	trace = fopen(TRACING "trace", "r");
+	if (!trace)
+		return CDM_NONE;
+	snprintf(key, sizeof(key), "reason=%s\n", reason);
+	while (fgets(line, sizeof(line), trace)) {
+		char *succeeded = strstr(line, "nr_succeeded=");
+
+		if (succeeded && strstr(line, key))
+			pages += strtol(succeeded + strlen("nr_succeeded="),
+					NULL, 10);
+	}
+	fclose(trace);
+	return pages;
+}
+
+/* A new reason is a new way for pages to move, and wants a case here. */
+static void test_known(const char *group)
+{
+	static const char * const known[] = {
+		"compaction", "memory_failure", "memory_hotplug",
+		"syscall_or_cpuset", "mempolicy_mbind", "numa_misplaced",
+		"contig_range", "longterm_pin", "demotion", "damon",
+	};
+	char text[4096], want[64], *reasons, *pos;
+	size_t i, nr = 0;
+
+	(void)group;
+	CHECK_EQ(file_read(EVENT "format", text, sizeof(text)), 0);
+	reasons = strstr(text, "(REC->reason,");
+	if (!CHECK_EQ(!reasons, false))
+		return;
+	for (pos = reasons; (pos = strchr(pos, '{')); pos++)
+		nr++;
+	CHECK_EQ(nr, ARRAY_SIZE(known));
+	for (i = 0; i < ARRAY_SIZE(known); i++) {
+		snprintf(want, sizeof(want), "\"%s\"", known[i]);
+		if (!strstr(reasons, want))
+			cdm_fail(__FILE__, __LINE__, "no reason %s", known[i]);
+	}
+}
+
+#define CHUNK	8
+
+/* Discard every second page of the worker's first @pages. */
+static struct cdm_reply op_every_second(struct cdm_buf *buf, long pages, long b)
+{
+	long i;
+
+	(void)b;
+	for (i = 0; i < pages; i += 2)
+		op_discard(buf, i, 1);
+	return buf_errno(0);
+}
+
+/*
+ * Two groups take turns to fill the node, and free every second page. What
+ * compaction moves stays its owner's: when one of them ends, its charges do,
+ * all of them and no other.
+ */
+static void test_compaction(const char *group)
+{
+	long pages = node_meminfo(cdm_node, "MemFree:") * 1024 / cdm_psize;
+	struct cdm_task task[2];
+	struct cdm_reply reply;
+	char *child[2];
+	long done;
+	int i;
+
+	pages = (pages / 2 - 1024) / CHUNK * CHUNK;
+	cdm_two_groups(group, &child[0], &child[1]);
+	for (i = 0; i < 2; i++) {
+		task_start(&task[i], child[i]);
+		/* The same CPU's lists serve both, one after the other. */
+		CHECK_EQ(task_call(&task[i], op_on_cpu, 0, 0).ret, 0);
+		CHECK_EQ(task_call(&task[i], op_map, pages, cdm_node).ret, 0);
+	}
+	for (done = 0; done < pages; done += CHUNK)
+		for (i = 0; i < 2; i++)
+			task_call(&task[i], op_touch, done, CHUNK);
+	for (i = 0; i < 2; i++) {
+		CHECK_EQ(cdm_pages(child[i], cdm_node), pages);
+		task_call(&task[i], op_every_second, pages, 0);
+	}
+	CHECK_EQ(cdm_settle(group, cdm_node, pages), pages);
+
+	trace_begin();
+	CHECK_EQ(node_write(cdm_node, "compact", "1"), 0);
+	CHECK_GE(trace_end("compaction"), pages / 8);
+
+	for (i = 0; i < 2; i++) {
+		CHECK_EQ(cdm_pages(child[i], cdm_node), pages / 2);
+		reply = task_call(&task[i], op_count, 0, pages);
+		CHECK_EQ(reply.dev, pages / 2);
+		CHECK_EQ(reply.bad, 0);
+	}
+	CHECK_EQ(cdm_audit(cdm_node, "unowned"), 0);
+	CHECK_EQ(cdm_audit(cdm_node, "stale"), 0);
+	task_end(&task[0]);
+	CHECK_EQ(cdm_settle(child[0], cdm_node, 0), 0);
+	CHECK_EQ(cdm_pages(child[1], cdm_node), pages / 2);
+	task_end(&task[1]);
+}
+
+#define PAGES	300
+
+static void check_at(struct cdm_task *task, const char *group, long dev)
+{
+	struct cdm_reply reply = task_call(task, op_count, 0, PAGES);
+
+	CHECK_EQ(reply.dev, dev);
+	CHECK_EQ(reply.dev + reply.ram, PAGES);
+	CHECK_EQ(reply.bad, 0);
+	CHECK_EQ(cdm_settle(group, cdm_node, dev), dev);
+}
+
+/* A page that is to be taken out of service is replaced on its node. */
+static struct cdm_reply op_soft_offline(struct cdm_buf *buf, long page, long b)
+{
+	struct cdm_reply reply = { .ret = op_frame(buf, page, 0).ret };
+
+	(void)b;
+	if (madvise(buf->addr + page * cdm_psize, cdm_psize,
+		    MADV_SOFT_OFFLINE))
+		return buf_errno(-1);
+	return reply;
+}
+
+static void test_memory_failure(const char *group)
+{
+	struct cdm_task task;
+	long frame;
+
+	task_start_on(&task, group, PAGES, cdm_node);
+	trace_begin();
+	frame = task_call(&task, op_soft_offline, 5, 0).ret;
+	CHECK_EQ(trace_end("memory_failure"), 1);
+	CHECK_GT(frame, 0);
+	CHECK_NE(task_call(&task, op_frame, 5, 0).ret, frame);
+	check_at(&task, group, PAGES);
+	CHECK_EQ(cdm_unpoison(frame), 0);
+	task_end(&task);
+}
+
+/* Memory that goes sends its pages to RAM. */
+static void test_memory_hotplug(const char *group)
+{
+	struct cdm_task task;
+	int other;
+
+	CHECK_EQ(cdm_hotplug("add", "movable"), 0);
+	other = cdm_other_node();
+	if (!CHECK_GE(other, 0))
+		return;
+	task_start_on(&task, group, PAGES, other);
+	CHECK_EQ(cdm_pages(group, other), PAGES);
+	trace_begin();
+	CHECK_EQ(cdm_hotplug("remove", NULL), 0);
+	CHECK_EQ(trace_end("memory_hotplug"), PAGES);
+	CHECK_EQ(cdm_pages(group, other), CDM_NONE);
+	check_at(&task, group, 0);
+	task_end(&task);
+}
+
+static void test_syscall(const char *group)
+{
+	struct cdm_task task;
+
+	task_start_on(&task, group, PAGES, cdm_node);
+	trace_begin();
+	CHECK_EQ(task_call(&task, op_move, PAGES - 1, cdm_ram).ok, PAGES - 1);
+	CHECK_EQ(trace_end("syscall_or_cpuset"), PAGES - 1);
+	check_at(&task, group, 1);
+	trace_begin();
+	CHECK_EQ(task_call(&task, op_move, PAGES, cdm_node).ok, PAGES);
+	CHECK_EQ(trace_end("syscall_or_cpuset"), PAGES - 1);
+	check_at(&task, group, PAGES);
+	task_end(&task);
+}
+
+/* A cpuset that loses the node takes the task's pages along. */
+static void test_cpuset(const char *group)
+{
+	struct cdm_task task;
+	char mems[64], *child;
+
+	CHECK_EQ(cdm_enable(cdm_root, "+cpuset"), 0);
+	CHECK_EQ(cdm_enable(group, "+cpuset +cdm"), 0);
+	child = cdm_group(group, "cpuset");
+	CHECK_EQ(file_read("/sys/devices/system/node/has_cpu", mems,
+			   sizeof(mems)), 0);
+	task_start_on(&task, child, PAGES, cdm_node);
+	trace_begin();
+	CHECK_EQ(cdm_write(child, "cpuset.mems", "%s", mems), 0);
+	CHECK_EQ(cdm_settle(child, cdm_node, 0), 0);
+	check_at(&task, child, 0);
+	CHECK_GE(trace_end("syscall_or_cpuset"), PAGES);
+	task_end(&task);
+}
+
+static void test_mbind(const char *group)
+{
+	struct cdm_task task;
+
+	task_start_on(&task, group, PAGES, -1);
+	trace_begin();
+	CHECK_EQ(task_call(&task, op_bind, cdm_node, MPOL_MF_MOVE).ret, 0);
+	CHECK_EQ(trace_end("mempolicy_mbind"), PAGES);
+	check_at(&task, group, PAGES);
+	trace_begin();
+	CHECK_EQ(task_call(&task, op_bind, cdm_ram, MPOL_MF_MOVE).ret, 0);
+	CHECK_EQ(trace_end("mempolicy_mbind"), PAGES);
+	check_at(&task, group, 0);
+	task_end(&task);
+}
+
+/* A device may not hold what is pinned for good: that goes to RAM. */
+static void test_longterm_pin(const char *group)
+{
+	struct cdm_task task;
+
+	task_start_on(&task, group, PAGES, cdm_node);
+	trace_begin();
+	CHECK_EQ(task_call(&task, op_longterm, 10, 100).ret, 0);
+	CHECK_EQ(trace_end("longterm_pin"), 100);
+	check_at(&task, group, PAGES - 100);
+	CHECK_EQ(task_call(&task, op_longterm_end, 0, 0).ret, 0);
+	check_at(&task, group, PAGES - 100);
+	task_end(&task);
+}
+
+static void test_demotion(const char *group)
+{
+	struct cdm_task task;
+	long dev, moved;
+
+	task_start_on(&task, group, PAGES, cdm_node);
+	trace_begin();
+	CHECK_EQ(cdm_limit(group, cdm_node, PAGES - 100), 0);
+	moved = trace_end("demotion");
+	dev = cdm_pages(group, cdm_node);
+	CHECK_LE(dev, PAGES - 100);
+	CHECK_EQ(moved, PAGES - dev);
+	check_at(&task, group, dev);
+	trace_begin();
+	CHECK_EQ(cdm_limit(group, cdm_node, 0), 0);
+	CHECK_EQ(trace_end("demotion"), dev);
+	check_at(&task, group, 0);
+	task_end(&task);
+}
+
+int main(void)
+{
+	cdm_init(9);
+	cdm_case("all reasons are known", test_known);
+	cdm_case("compaction of pages of two owners", test_compaction);
+	cdm_case("memory failure replaces on the node", test_memory_failure);
+	cdm_case("memory hotplug", test_memory_hotplug);
+	cdm_case("move_pages there and back", test_syscall);
+	cdm_case("a cpuset that loses the node", test_cpuset);
+	cdm_case("mbind there and back", test_mbind);
+	cdm_case("a long-term pin goes to RAM", test_longterm_pin);
+	cdm_case("demotion by a limit", test_demotion);
+	cdm_exit();
+}
