@@ -700,6 +700,21 @@ struct cdm_reply op_verify(struct cdm_buf *buf, long first, long nr)
 	return reply;
 }
 
+/* How many of the pages are in memory, mapped or not. */
+struct cdm_reply op_resident(struct cdm_buf *buf, long first, long nr)
+{
+	unsigned char *in = calloc(nr, 1);
+	struct cdm_reply reply = { 0 };
+	long i;
+
+	if (mincore(buf->addr + first * cdm_psize, nr * cdm_psize, in))
+		reply.ret = -errno;
+	for (i = 0; i < nr; i++)
+		reply.ret += in[i] & 1;
+	free(in);
+	return reply;
+}
+
 struct cdm_reply op_unmap(struct cdm_buf *buf, long first, long nr)
 {
 	return buf_errno(munmap(buf->addr + first * cdm_psize,

@@ -182,6 +182,7 @@ struct cdm_reply op_map_huge(struct cdm_buf *buf, long pages, long node);
 struct cdm_reply op_touch(struct cdm_buf *buf, long first, long nr);
 struct cdm_reply op_verify(struct cdm_buf *buf, long first, long nr);
 struct cdm_reply op_count(struct cdm_buf *buf, long first, long nr);
+struct cdm_reply op_resident(struct cdm_buf *buf, long first, long nr);
 struct cdm_reply op_unmap(struct cdm_buf *buf, long first, long nr);
 struct cdm_reply op_discard(struct cdm_buf *buf, long first, long nr);
 struct cdm_reply op_pageout(struct cdm_buf *buf, long first, long nr);

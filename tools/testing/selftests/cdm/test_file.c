@@ -1,0 +1,400 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Files on the device: shared memory and tmpfs, with a policy that all who map
+ * it share, and the page cache of a disk under a task's policy. Who brings a
+ * page in pays for it, and the charge ends when the page leaves the file.
+ */
+
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <linux/mempolicy.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ipc.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/shm.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cdm_util.h"
+
+/* The file of the case, open in the workers as well. */
+static int shared_fd = -1;
+
+static void open_shared(long pages)
+{
+	shared_fd = memfd_create("shared", MFD_CLOEXEC);
+	CHECK_GE(shared_fd, 0);
+	CHECK_EQ(ftruncate(shared_fd, pages * cdm_psize), 0);
+}
+
+static struct cdm_reply op_map_shared(struct cdm_buf *buf, long pages, long b)
+{
+	(void)b;
+	buf->pages = pages;
+	buf->addr = mmap(NULL, pages * cdm_psize, PROT_READ | PROT_WRITE,
+			 MAP_SHARED, shared_fd, 0);
+	return buf_errno(buf->addr == MAP_FAILED ? -1 : 0);
+}
+
+/* Cut a hole, by the test, which pays nothing for it. */
+static void punch(long first, long nr)
+{
+	CHECK_EQ(fallocate(shared_fd, FALLOC_FL_PUNCH_HOLE |
+			   FALLOC_FL_KEEP_SIZE, first * cdm_psize,
+			   nr * cdm_psize), 0);
+}
+
+/*
+ * The policy that one has set is the file's: the other, who has none, gets
+ * device memory too, and pays for it, as far as its own quota goes.
+ */
+static void test_shared_policy(const char *group)
+{
+	struct cdm_task first, second;
+	struct cdm_reply reply;
+	char *a, *b;
+
+	cdm_two_groups(group, &a, &b);
+	CHECK_EQ(cdm_limit(b, cdm_node, 35), 0);
+	open_shared(100);
+	task_start(&first, a);
+	task_start(&second, b);
+	CHECK_EQ(task_call(&first, op_map_shared, 100, 0).ret, 0);
+	CHECK_EQ(task_call(&second, op_map_shared, 100, 0).ret, 0);
+	CHECK_EQ(task_call(&first, op_bind, cdm_node, 0).ret, 0);
+
+	CHECK_EQ(task_call(&first, op_touch, 0, 20).dev, 20);
+	reply = task_call(&second, op_touch, 0, 60);
+	CHECK_EQ(reply.dev, 55);
+	CHECK_EQ(reply.ram, 5);
+	CHECK_EQ(cdm_pages(a, cdm_node), 20);
+	CHECK_EQ(cdm_pages(b, cdm_node), 35);
+	/* Who maps it later finds it where it is, and pays nothing. */
+	CHECK_EQ(task_call(&first, op_touch, 0, 60).dev, 55);
+	CHECK_EQ(cdm_pages(a, cdm_node), 20);
+	CHECK_EQ(cdm_pages(b, cdm_node), 35);
+
+	/* Each hole ends the charge of who made what was in it. */
+	punch(10, 20);
+	CHECK_EQ(cdm_settle(a, cdm_node, 10), 10);
+	CHECK_EQ(cdm_settle(b, cdm_node, 25), 25);
+	CHECK_EQ(task_call(&first, op_touch, 10, 20).dev, 20);
+	CHECK_EQ(cdm_pages(a, cdm_node), 30);
+	CHECK_EQ(cdm_pages(b, cdm_node), 25);
+
+	/* The file outlives its mappings, and its charges do. */
+	CHECK_EQ(task_call(&second, op_unmap, 0, 100).ret, 0);
+	task_end(&first);
+	CHECK_EQ(cdm_pages(a, cdm_node), 30);
+	CHECK_EQ(cdm_pages(b, cdm_node), 25);
+	CHECK_EQ(ftruncate(shared_fd, 15 * cdm_psize), 0);
+	CHECK_EQ(cdm_settle(a, cdm_node, 15), 15);
+	CHECK_EQ(cdm_settle(b, cdm_node, 0), 0);
+	CHECK_EQ(ftruncate(shared_fd, 0), 0);
+	CHECK_EQ(cdm_settle(a, cdm_node, 0), 0);
+	task_end(&second);
+	close(shared_fd);
+}
+
+/*
+ * A private mapping of the file: its policy goes for copies as well, and those
+ * are paid for by who writes.
+ */
+static struct cdm_reply op_map_private(struct cdm_buf *buf, long pages, long b)
+{
+	(void)b;
+	buf->pages = pages;
+	buf->addr = mmap(NULL, pages * cdm_psize, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE, shared_fd, 0);
+	return buf_errno(buf->addr == MAP_FAILED ? -1 : 0);
+}
+
+static void test_private(const char *group)
+{
+	struct cdm_task first, second;
+	char *a, *b;
+
+	cdm_two_groups(group, &a, &b);
+	open_shared(50);
+	task_start(&first, a);
+	task_start(&second, b);
+	CHECK_EQ(task_call(&first, op_map_shared, 50, 0).ret, 0);
+	CHECK_EQ(task_call(&first, op_bind, cdm_node, 0).ret, 0);
+	CHECK_EQ(task_call(&first, op_touch, 0, 50).dev, 50);
+	CHECK_EQ(cdm_limit(b, cdm_node, 30), 0);
+	CHECK_EQ(task_call(&second, op_map_private, 50, 0).ret, 0);
+	CHECK_EQ(task_call(&second, op_verify, 0, 50).bad, 0);
+	CHECK_EQ(cdm_pages(b, cdm_node), 0);
+	CHECK_EQ(task_call(&second, op_touch, 0, 20).dev, 20);
+	CHECK_EQ(cdm_pages(b, cdm_node), 20);
+	CHECK_EQ(task_call(&second, op_touch, 20, 15).dev, 10);
+	CHECK_EQ(cdm_pages(b, cdm_node), 30);
+	CHECK_EQ(cdm_pages(a, cdm_node), 50);
+	task_end(&second);
+	CHECK_EQ(cdm_settle(b, cdm_node, 0), 0);
+	CHECK_EQ(cdm_pages(a, cdm_node), 50);
+	CHECK_EQ(ftruncate(shared_fd, 0), 0);
+	task_end(&first);
+	close(shared_fd);
+}
+
+/* System V shared memory keeps policy and pages while nobody has it. */
+static int shm_id = -1;
+
+static struct cdm_reply op_attach(struct cdm_buf *buf, long pages, long node)
+{
+	buf->pages = pages;
+	buf->addr = shmat(shm_id, NULL, 0);
+	if (buf->addr == (void *)-1)
+		return buf_errno(-1);
+	return node < 0 ? buf_errno(0) : op_bind(buf, node, 0);
+}
+
+static void test_sysv(const char *group)
+{
+	struct cdm_task first, second;
+	char *a, *b;
+
+	cdm_two_groups(group, &a, &b);
+	shm_id = shmget(IPC_PRIVATE, 60 * cdm_psize, IPC_CREAT | 0600);
+	CHECK_GE(shm_id, 0);
+	task_start(&first, a);
+	CHECK_EQ(task_call(&first, op_attach, 60, cdm_node).ret, 0);
+	CHECK_EQ(task_call(&first, op_touch, 0, 25).dev, 25);
+	task_end(&first);
+	CHECK_EQ(cdm_pages(a, cdm_node), 25);
+	task_start(&second, b);
+	CHECK_EQ(task_call(&second, op_attach, 60, -1).ret, 0);
+	CHECK_EQ(task_call(&second, op_verify, 0, 25).bad, 0);
+	CHECK_EQ(task_call(&second, op_touch, 20, 40).dev, 40);
+	CHECK_EQ(cdm_pages(a, cdm_node), 25);
+	CHECK_EQ(cdm_pages(b, cdm_node), 35);
+	task_end(&second);
+	CHECK_EQ(cdm_pages(b, cdm_node), 35);
+	CHECK_EQ(shmctl(shm_id, IPC_RMID, NULL), 0);
+	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
+}
+
+/* A file system in memory whose files are on the device. */
+static bool mount_tmpfs(const char *options)
+{
+	char all[128];
+
+	if (mkdir("tmpfs", 0700) && errno != EEXIST)
+		return false;
+	snprintf(all, sizeof(all), "mpol=bind:%d%s", cdm_node, options);
+	return !mount("cdm", "tmpfs", "tmpfs", 0, all);
+}
+
+static void unmount_tmpfs(void)
+{
+	CHECK_EQ(umount("tmpfs"), 0);
+	CHECK_EQ(rmdir("tmpfs"), 0);
+}
+
+static struct cdm_reply op_write_file(struct cdm_buf *buf, long pages, long at)
+{
+	int fd = open("tmpfs/file", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	char *data = calloc(1, cdm_psize);
+	struct cdm_reply reply = { 0 };
+
+	(void)buf;
+	while (reply.ok < pages &&
+	       pwrite(fd, data, cdm_psize, (at + reply.ok) * cdm_psize) ==
+	       cdm_psize)
+		reply.ok++;
+	if (reply.ok < pages)
+		reply.ret = -errno;
+	close(fd);
+	free(data);
+	return reply;
+}
+
+static void test_tmpfs(const char *group)
+{
+	struct cdm_task first, second;
+	struct cdm_reply reply;
+	char *a, *b;
+
+	cdm_two_groups(group, &a, &b);
+	CHECK_EQ(mount_tmpfs(""), true);
+	CHECK_EQ(cdm_limit(b, cdm_node, 10), 0);
+	CHECK_EQ(cdm_write(b, "cdm.policy", "fail"), 0);
+	task_start(&first, a);
+	task_start(&second, b);
+	CHECK_EQ(task_call(&first, op_write_file, 50, 0).ok, 50);
+	CHECK_EQ(cdm_pages(a, cdm_node), 50);
+	/* Over what is there, and beyond, to the last page of the quota. */
+	reply = task_call(&second, op_write_file, 50, 30);
+	CHECK_EQ(reply.ok, 30);
+	CHECK_EQ(reply.ret, -ENOMEM);
+	CHECK_EQ(cdm_pages(a, cdm_node), 50);
+	CHECK_EQ(cdm_pages(b, cdm_node), 10);
+	CHECK_EQ(truncate("tmpfs/file", 55 * cdm_psize), 0);
+	CHECK_EQ(cdm_settle(b, cdm_node, 5), 5);
+	task_end(&first);
+	task_end(&second);
+	CHECK_EQ(cdm_pages(a, cdm_node), 50);
+	CHECK_EQ(unlink("tmpfs/file"), 0);
+	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
+	unmount_tmpfs();
+}
+
+/* Huge pages of a file: cut in the middle they are split, and half is freed. */
+static void test_tmpfs_huge(const char *group)
+{
+	long pages = 2 * cdm_hpages, left = cdm_hpages + 100;
+	struct cdm_task task;
+
+	CHECK_EQ(mount_tmpfs(",huge=always"), true);
+	task_start(&task, group);
+	CHECK_EQ(task_call(&task, op_write_file, pages, 0).ok, pages);
+	CHECK_EQ(cdm_pages(group, cdm_node), pages);
+	CHECK_GE(node_meminfo(cdm_node, "ShmemHugePages:"),
+		 pages * cdm_psize / 1024);
+	CHECK_EQ(truncate("tmpfs/file", left * cdm_psize), 0);
+	CHECK_EQ(cdm_settle(group, cdm_node, left), left);
+	task_end(&task);
+	CHECK_EQ(unlink("tmpfs/file"), 0);
+	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
+	unmount_tmpfs();
+}
+
+/* The page cache of a disk: read under a policy for the device. */
+static struct cdm_reply op_make_file(struct cdm_buf *buf, long pages, long b)
+{
+	char *data = calloc(1, cdm_psize);
+	struct cdm_reply reply = { 0 };
+
+	(void)b;
+	buf->fd = open("cached", O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	while (reply.ok < pages && write(buf->fd, data, cdm_psize) == cdm_psize)
+		reply.ok++;
+	fsync(buf->fd);
+	posix_fadvise(buf->fd, 0, 0, POSIX_FADV_DONTNEED);
+	free(data);
+	return reply;
+}
+
+static struct cdm_reply op_read_file(struct cdm_buf *buf, long pages, long bind)
+{
+	char *data = calloc(1, cdm_psize);
+	struct cdm_reply reply = { 0 };
+
+	if (bind && sys_set_mempolicy(MPOL_BIND, 1UL << cdm_node))
+		return buf_errno(-1);
+	lseek(buf->fd, 0, SEEK_SET);
+	while (reply.ok < pages && read(buf->fd, data, cdm_psize) == cdm_psize)
+		reply.ok++;
+	if (reply.ok < pages)
+		reply.ret = -errno;
+	sys_set_mempolicy(MPOL_DEFAULT, 0);
+	free(data);
+	return reply;
+}
+
+/* Map what is cached, and say where it is. */
+static struct cdm_reply op_where(struct cdm_buf *buf, long pages, long b)
+{
+	char in[pages];
+	long i;
+
+	(void)b;
+	buf->pages = pages;
+	buf->addr = mmap(NULL, pages * cdm_psize, PROT_READ, MAP_SHARED,
+			 buf->fd, 0);
+	if (buf->addr == MAP_FAILED)
+		return buf_errno(-1);
+	for (i = 0; i < pages; i++)
+		in[i] = *(volatile char *)(buf->addr + i * cdm_psize);
+	(void)in;
+	return buf_count(buf, 0, pages);
+}
+
+static void drop_caches(void)
+{
+	sync();
+	CHECK_EQ(file_write("/proc/sys/vm/drop_caches", "3"), 0);
+}
+
+static void test_page_cache(const char *group)
+{
+	struct cdm_task task;
+	long dev;
+
+	task_start(&task, group);
+	CHECK_EQ(task_call(&task, op_make_file, 100, 0).ok, 100);
+	drop_caches();
+	CHECK_EQ(task_call(&task, op_read_file, 100, false).ok, 100);
+	CHECK_EQ(task_call(&task, op_where, 100, 0).dev, 0);
+	CHECK_EQ(cdm_pages(group, cdm_node), 0);
+	CHECK_EQ(task_call(&task, op_unmap, 0, 100).ret, 0);
+	drop_caches();
+
+	/* Under the policy it is on the device; the reader pays. */
+	CHECK_EQ(task_call(&task, op_read_file, 100, true).ok, 100);
+	CHECK_EQ(task_call(&task, op_where, 100, 0).dev, 100);
+	dev = cdm_pages(group, cdm_node);
+	CHECK_GE(dev, 100);
+	CHECK_EQ(dev, cdm_pages(cdm_root, cdm_node));
+	/* Evicted to RAM by a limit, or dropped: the charge ends with either. */
+	CHECK_EQ(cdm_limit(group, cdm_node, 0), 0);
+	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
+	CHECK_EQ(task_call(&task, op_where, 100, 0).ram, 100);
+	/* Denied, a task reads as well as ever. */
+	CHECK_EQ(task_call(&task, op_unmap, 0, 100).ret, 0);
+	task_end(&task);
+	drop_caches();
+	task_start(&task, group);
+	CHECK_EQ(task_call(&task, op_make_file, 100, 0).ok, 100);
+	drop_caches();
+	CHECK_EQ(task_call(&task, op_read_file, 100, true).ok, 100);
+	CHECK_EQ(task_call(&task, op_where, 100, 0).ram, 100);
+	CHECK_EQ(cdm_pages(group, cdm_node), 0);
+	task_end(&task);
+	unlink("cached");
+	drop_caches();
+}
+
+/* With "fail" the read ends where the quota does, and says so. */
+static void test_page_cache_fail(const char *group)
+{
+	struct cdm_reply reply;
+	struct cdm_task task;
+
+	task_start(&task, group);
+	CHECK_EQ(task_call(&task, op_make_file, 100, 0).ok, 100);
+	/* What the file system needs to find the file's blocks is there. */
+	CHECK_EQ(task_call(&task, op_read_file, 100, false).ok, 100);
+	file_write("/proc/sys/vm/drop_caches", "1");
+	CHECK_EQ(cdm_write(group, "cdm.policy", "fail"), 0);
+	CHECK_EQ(cdm_limit(group, cdm_node, 40), 0);
+	reply = task_call(&task, op_read_file, 100, true);
+	CHECK_LE(reply.ok, 40);
+	CHECK_GE(reply.ok, 20);
+	CHECK_EQ(reply.ret, -ENOMEM);
+	CHECK_EQ(cdm_pages(group, cdm_node), 40);
+	CHECK_EQ(task_call(&task, op_read_file, 100, false).ok, 100);
+	CHECK_EQ(cdm_pages(group, cdm_node), 40);
+	task_end(&task);
+	unlink("cached");
+	drop_caches();
+}
+
+int main(void)
+{
+	cdm_init(7);
+	cdm_case("a policy that is the file's: who writes first pays",
+		 test_shared_policy);
+	cdm_case("private mappings of a file", test_private);
+	cdm_case("System V shared memory", test_sysv);
+	cdm_case("tmpfs with a policy", test_tmpfs);
+	cdm_case("huge pages of tmpfs, truncated in the middle",
+		 test_tmpfs_huge);
+	cdm_case("page cache read under a policy", test_page_cache);
+	cdm_case("page cache under policy fail", test_page_cache_fail);
+	cdm_exit();
+}
