@@ -628,7 +628,7 @@ static void test_uffd(const char *group)
 
 int main(void)
 {
-	cdm_init(17);
+	cdm_init(16);
 	cdm_case("rmdir gives charges to the parent", test_rmdir);
 	cdm_case("rmdir of a group whose task has left", test_rmdir_task);
 	cdm_case("charges taken over count against the limit",

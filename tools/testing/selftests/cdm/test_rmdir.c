@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * A group that is removed is gone: its charges go to its parent in no more time
+ * for many pages than for one, the kernel keeps nothing of it for as long as
+ * the pages live, and its number is used again.
+ *
+ * With an argument the program makes and removes that many groups in the last
+ * case, rather than CYCLES of them.
+ */
+
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <linux/mempolicy.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "cdm_util.h"
+
+/* Pages of a file in memory that keep their charges when nobody maps them. */
+static int keep_fd = -1;
+
+static void keep_open(long pages)
+{
+	keep_fd = memfd_create("keep", MFD_CLOEXEC);
+	CHECK_GE(keep_fd, 0);
+	CHECK_EQ(ftruncate(keep_fd, pages * cdm_psize), 0);
+}
+
+static void keep_close(void)
+{
+	CHECK_EQ(ftruncate(keep_fd, 0), 0);
+	close(keep_fd);
+}
+
+static struct cdm_reply op_map_keep(struct cdm_buf *buf, long pages, long b)
+{
+	(void)b;
+	buf->pages = pages;
+	buf->addr = mmap(NULL, pages * cdm_psize, PROT_READ | PROT_WRITE,
+			 MAP_SHARED, keep_fd, 0);
+	if (buf->addr == MAP_FAILED)
+		return buf_errno(-1);
+	return op_bind(buf, cdm_node, 0);
+}
+
+static void leave_charged(const char *group, long pages)
+{
+	struct cdm_task task;
+
+	task_start(&task, group);
+	CHECK_EQ(task_call(&task, op_map_keep, pages, 0).ret, 0);
+	CHECK_EQ(task_call(&task, op_touch, 0, pages).dev, pages);
+	task_end(&task);
+	CHECK_EQ(cdm_pages(group, cdm_node), pages);
+}
+
+#define DEPTH	8
+
+/*
+ * The quickest rmdir() of a chain of groups, each of which leaves the @pages to
+ * the next. The quickest is the one that nothing else got in the way of.
+ */
+static double rmdir_chain(const char *group, long pages)
+{
+	char *chain[DEPTH];
+	double best = 1000, time;
+	int i;
+
+	CHECK_EQ(cdm_enable(group, "+cdm"), 0);
+	for (i = 0; i < DEPTH; i++) {
+		if (i)
+			CHECK_EQ(cdm_enable(chain[i - 1], "+cdm"), 0);
+		chain[i] = cdm_group(i ? chain[i - 1] : group, "d");
+	}
+	keep_open(pages);
+	leave_charged(chain[DEPTH - 1], pages);
+	for (i = DEPTH - 1; i >= 0; i--) {
+		time = cdm_now();
+		CHECK_EQ(rmdir(chain[i]), 0);
+		time = cdm_now() - time;
+		if (time < best)
+			best = time;
+		CHECK_EQ(cdm_pages(i ? chain[i - 1] : group, cdm_node), pages);
+	}
+	keep_close();
+	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
+	return best;
+}
+
+/* 50000 pages take a walk of them as long as several hundred of these calls. */
+static void test_time(const char *group)
+{
+	double one = rmdir_chain(group, 1);
+	double many = rmdir_chain(group, 50000);
+
+	ksft_print_msg("rmdir with 1 page: %.0f us, with 50000: %.0f us\n",
+		       one * 1e6, many * 1e6);
+	CHECK_LT(many * 1e6, 5 * one * 1e6);
+}
+
+static long dying(const char *group)
+{
+	return cg_read_key_long(group, "cgroup.stat", "nr_dying_subsys_cdm ");
+}
+
+/* Wait until as many removed groups of the controller are left. */
+static long dying_settle(const char *group, long want)
+{
+	double end = cdm_now() + 10;
+	long left;
+
+	do {
+		left = dying(group);
+		sched_yield();
+	} while (left != want && cdm_now() < end);
+	return left;
+}
+
+#define GROUPS	10
+
+/* The pages live, and the groups' structures do not. */
+static void test_dying(const char *group)
+{
+	struct cdm_task task;
+	char *child, name[16];
+	int i;
+
+	CHECK_EQ(cdm_enable(group, "+cdm"), 0);
+	CHECK_EQ(dying(group), 0);
+	keep_open(GROUPS);
+	task_start(&task, NULL);
+	CHECK_EQ(task_call(&task, op_map_keep, GROUPS, 0).ret, 0);
+	for (i = 0; i < GROUPS; i++) {
+		snprintf(name, sizeof(name), "child%d", i);
+		child = cdm_group(group, name);
+		CHECK_EQ(cg_enter(child, task.pid), 0);
+		CHECK_EQ(task_call(&task, op_touch, i, 1).dev, 1);
+		CHECK_EQ(cg_enter(cdm_root, task.pid), 0);
+		CHECK_EQ(rmdir(child), 0);
+	}
+	CHECK_EQ(cdm_pages(group, cdm_node), GROUPS);
+	CHECK_EQ(dying_settle(group, 0), 0);
+	CHECK_EQ(cdm_pages(group, cdm_node), GROUPS);
+	task_end(&task);
+	keep_close();
+	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
+	CHECK_EQ(dying(group), 0);
+}
+
+#define CYCLES	2000
+#define KEPT	64
+
+static long cycles = CYCLES;
+
+/*
+ * Each group leaves a page, which is freed KEPT groups later. There are fewer
+ * ids than 100000: a soak of that many uses each again.
+ */
+static void test_cycles(const char *group)
+{
+	struct cdm_task task;
+	char *child;
+	long i;
+
+	if (cycles > CYCLES)
+		alarm(cycles / 50);
+	CHECK_EQ(cdm_enable(group, "+cdm"), 0);
+	child = cg_name(group, "child");
+	keep_open(KEPT);
+	task_start(&task, NULL);
+	CHECK_EQ(task_call(&task, op_map_keep, KEPT, 0).ret, 0);
+	for (i = 0; i < cycles; i++) {
+		if (!CHECK_EQ(cg_create(child), 0) ||
+		    !CHECK_EQ(cg_enter(child, task.pid), 0) ||
+		    !CHECK_EQ(cdm_pages(child, cdm_node), 0))
+			break;
+		fallocate(keep_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+			  i % KEPT * cdm_psize, cdm_psize);
+		CHECK_EQ(task_call(&task, op_touch, i % KEPT, 1).dev, 1);
+		CHECK_EQ(cdm_pages(child, cdm_node), 1);
+		CHECK_EQ(cg_enter(cdm_root, task.pid), 0);
+		if (!CHECK_EQ(rmdir(child), 0))
+			break;
+	}
+	CHECK_EQ(i, cycles);
+	CHECK_EQ(cdm_settle(group, cdm_node, KEPT), KEPT);
+	CHECK_EQ(dying_settle(group, 0), 0);
+	task_end(&task);
+	keep_close();
+	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
+	free(child);
+}
+
+int main(int argc, char **argv)
+{
+	if (argc > 1)
+		cycles = strtol(argv[1], NULL, 0);
+	cdm_init(3);
+	cdm_case("rmdir takes as long for one page as for 50000", test_time);
+	cdm_case("nothing of a removed group is kept with its pages",
+		 test_dying);
+	cdm_case("groups come and go", test_cycles);
+	cdm_exit();
+}
