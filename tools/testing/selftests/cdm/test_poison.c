@@ -1,0 +1,330 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Pages that fail: in use, as a part of a huge page, in a file or free; and
+ * pages that are taken out of service before they do. The charge of one that is
+ * lost ends, once; one that is replaced keeps its charge, even where the quota
+ * has no room. Put in service again, a page is like any other.
+ */
+
+#include <fcntl.h>
+#include <linux/mempolicy.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "cdm_util.h"
+
+#ifndef MADV_HWPOISON
+#define MADV_HWPOISON	100
+#endif
+#ifndef MADV_SOFT_OFFLINE
+#define MADV_SOFT_OFFLINE	101
+#endif
+
+static volatile sig_atomic_t signalled;
+
+/* No jump: the signal comes when the system call has returned. */
+static void on_sigbus(int sig, siginfo_t *info, void *context)
+{
+	(void)sig;
+	(void)context;
+	signalled = info->si_code;
+}
+
+/* ->ret is the frame of the page that was, ->code that of the signal. */
+static struct cdm_reply take_away(struct cdm_buf *buf, long page, int advice)
+{
+	struct sigaction sa = {
+		.sa_sigaction = on_sigbus, .sa_flags = SA_SIGINFO,
+	}, old;
+	struct cdm_reply reply = { .ret = op_frame(buf, page, 0).ret };
+
+	signalled = 0;
+	sigaction(SIGBUS, &sa, &old);
+	if (madvise(buf->addr + page * cdm_psize, cdm_psize, advice))
+		reply.ret = -errno;
+	sigaction(SIGBUS, &old, NULL);
+	reply.code = signalled;
+	return reply;
+}
+
+static struct cdm_reply op_poison(struct cdm_buf *buf, long page, long b)
+{
+	(void)b;
+	return take_away(buf, page, MADV_HWPOISON);
+}
+
+static struct cdm_reply op_soft_offline(struct cdm_buf *buf, long page, long b)
+{
+	(void)b;
+	return take_away(buf, page, MADV_SOFT_OFFLINE);
+}
+
+/* A poisoned page is neither used nor free, and nobody's. */
+static void check_poisoned(long pages)
+{
+	CHECK_EQ(cdm_audit(cdm_node, "poisoned"), pages);
+	CHECK_EQ(cdm_audit(cdm_node, "unowned"), 0);
+	CHECK_EQ(cdm_audit(cdm_node, "stale"), 0);
+	CHECK_EQ(cdm_audit(cdm_node, "present"),
+		 cdm_audit(cdm_node, "free") + cdm_audit(cdm_node, "used") +
+		 pages);
+}
+
+/* In service again it is free: the node is as it was before. */
+static void restore(long frame, long free)
+{
+	CHECK_EQ(cdm_unpoison(frame), 0);
+	check_poisoned(0);
+	CHECK_EQ(cdm_audit(cdm_node, "free"), free);
+}
+
+static void check_at(struct cdm_task *task, long pages, long dev)
+{
+	struct cdm_reply reply = task_call(task, op_count, 0, pages);
+
+	CHECK_EQ(reply.dev, dev);
+	CHECK_EQ(reply.ram, 0);
+	CHECK_EQ(reply.bad, 0);
+}
+
+static void test_base(const char *group)
+{
+	long free = cdm_audit(cdm_node, "free");
+	struct cdm_reply reply;
+	struct cdm_task task;
+	long frame;
+
+	CHECK_EQ(cdm_limit(group, cdm_node, 50), 0);
+	CHECK_EQ(cdm_write(group, "cdm.policy", "fail"), 0);
+	task_start_on(&task, group, 50, cdm_node);
+	reply = task_call(&task, op_poison, 7, 0);
+	frame = reply.ret;
+	CHECK_GT(frame, 0);
+	CHECK_EQ(reply.code, BUS_MCEERR_AR);
+	CHECK_EQ(cdm_settle(group, cdm_node, 49), 49);
+	check_poisoned(1);
+	check_at(&task, 50, 49);
+
+	/* The page is gone for good; its room in the quota is not. */
+	reply = task_call(&task, op_touch, 7, 1);
+	CHECK_EQ(reply.bus, 1);
+	CHECK_EQ(reply.code, BUS_MCEERR_AR);
+	CHECK_EQ(task_call(&task, op_discard, 7, 1).ret, 0);
+	CHECK_EQ(task_call(&task, op_touch, 7, 1).dev, 1);
+	CHECK_EQ(cdm_pages(group, cdm_node), 50);
+	check_poisoned(1);
+	task_end(&task);
+	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
+	check_poisoned(1);
+	restore(frame, free);
+}
+
+/* Of a huge page one base page is lost, and the others are kept. */
+static void test_tail(const char *group)
+{
+	long free = cdm_audit(cdm_node, "free");
+	struct cdm_task task;
+	long frame;
+
+	task_start(&task, group);
+	CHECK_EQ(task_call(&task, op_map_huge, cdm_hpages, cdm_node).ret, 0);
+	CHECK_EQ(task_call(&task, op_touch, 0, cdm_hpages).dev, cdm_hpages);
+	frame = task_call(&task, op_poison, 100, 0).ret;
+	CHECK_GT(frame, 0);
+	CHECK_EQ(cdm_settle(group, cdm_node, cdm_hpages - 1), cdm_hpages - 1);
+	check_poisoned(1);
+	check_at(&task, cdm_hpages, cdm_hpages - 1);
+	CHECK_EQ(task_call(&task, op_touch, 100, 1).bus, 1);
+	task_end(&task);
+	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
+	restore(frame, free);
+}
+
+/* Of two who share it each is told; the owner's charge ends, once. */
+static void test_shared(const char *group)
+{
+	long free = cdm_audit(cdm_node, "free");
+	struct cdm_task parent, child;
+	long frame;
+	char *a, *b;
+
+	cdm_two_groups(group, &a, &b);
+	task_start_on(&parent, a, 30, cdm_node);
+	CHECK_EQ(task_fork_into(&parent, &child, b), 0);
+	frame = task_call(&child, op_poison, 3, 0).ret;
+	CHECK_GT(frame, 0);
+	CHECK_EQ(cdm_settle(a, cdm_node, 29), 29);
+	CHECK_EQ(cdm_pages(b, cdm_node), 0);
+	CHECK_EQ(task_call(&child, op_touch, 3, 1).bus, 1);
+	CHECK_EQ(task_call(&parent, op_touch, 3, 1).bus, 1);
+	check_poisoned(1);
+	task_end(&parent);
+	task_end(&child);
+	CHECK_EQ(cdm_settle(a, cdm_node, 0), 0);
+	restore(frame, free);
+}
+
+/* Pages of a file: what the file keeps of a lost page goes with the file. */
+static struct cdm_reply op_map_file(struct cdm_buf *buf, long pages, long node)
+{
+	buf->fd = memfd_create("poisoned", MFD_CLOEXEC);
+	buf->pages = pages;
+	if (buf->fd < 0 || ftruncate(buf->fd, pages * cdm_psize))
+		return buf_errno(-1);
+	buf->addr = mmap(NULL, pages * cdm_psize, PROT_READ | PROT_WRITE,
+			 MAP_SHARED, buf->fd, 0);
+	if (buf->addr == MAP_FAILED)
+		return buf_errno(-1);
+	return op_bind(buf, node, 0);
+}
+
+static void test_file(const char *group)
+{
+	long free = cdm_audit(cdm_node, "free");
+	struct cdm_task task;
+	long frame;
+
+	task_start(&task, group);
+	CHECK_EQ(task_call(&task, op_map_file, 40, cdm_node).ret, 0);
+	CHECK_EQ(task_call(&task, op_touch, 0, 40).dev, 40);
+	frame = task_call(&task, op_poison, 11, 0).ret;
+	CHECK_GT(frame, 0);
+	CHECK_EQ(cdm_settle(group, cdm_node, 39), 39);
+	check_poisoned(1);
+	CHECK_EQ(task_call(&task, op_touch, 11, 1).bus, 1);
+	check_at(&task, 40, 39);
+	task_end(&task);
+	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
+	restore(frame, free);
+}
+
+/* A page that is free, and one that its group has just freed. */
+static void test_free(const char *group)
+{
+	long free = cdm_audit(cdm_node, "free");
+	struct cdm_task task;
+	long frame;
+
+	task_start_on(&task, group, 20, cdm_node);
+	frame = task_call(&task, op_frame, 5, 0).ret;
+	CHECK_EQ(task_call(&task, op_discard, 5, 1).ret, 0);
+	CHECK_EQ(cdm_settle(group, cdm_node, 19), 19);
+	CHECK_EQ(file_write("/sys/kernel/debug/hwpoison/corrupt-pfn", "%ld",
+			    frame), 0);
+	CHECK_EQ(cdm_pages(group, cdm_node), 19);
+	check_poisoned(1);
+	CHECK_EQ(cdm_audit(cdm_node, "free"), free - 20);
+	task_end(&task);
+	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
+	restore(frame, free);
+}
+
+/* Taken out of service a page is replaced, on its node, whatever the quota. */
+static void test_soft_base(const char *group)
+{
+	long free = cdm_audit(cdm_node, "free");
+	struct cdm_task task;
+	long frame[3], i;
+
+	CHECK_EQ(cdm_limit(group, cdm_node, 50), 0);
+	CHECK_EQ(cdm_write(group, "cdm.policy", "fail"), 0);
+	task_start_on(&task, group, 50, cdm_node);
+	for (i = 0; i < 3; i++) {
+		frame[i] = task_call(&task, op_soft_offline, 10 * i, 0).ret;
+		CHECK_GT(frame[i], 0);
+		CHECK_NE(task_call(&task, op_frame, 10 * i, 0).ret, frame[i]);
+		CHECK_EQ(cdm_settle(group, cdm_node, 50), 50);
+		check_poisoned(i + 1);
+	}
+	check_at(&task, 50, 50);
+	CHECK_EQ(cdm_event(group, "cdm.events", cdm_node, "max"), 0);
+	task_end(&task);
+	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
+	CHECK_EQ(cdm_unpoison(frame[0]), 0);
+	CHECK_EQ(cdm_unpoison(frame[1]), 0);
+	restore(frame[2], free);
+}
+
+static void test_soft_tail(const char *group)
+{
+	long free = cdm_audit(cdm_node, "free");
+	struct cdm_task task;
+	long frame;
+
+	CHECK_EQ(cdm_limit(group, cdm_node, cdm_hpages), 0);
+	task_start(&task, group);
+	CHECK_EQ(task_call(&task, op_map_huge, cdm_hpages, cdm_node).ret, 0);
+	CHECK_EQ(task_call(&task, op_touch, 0, cdm_hpages).dev, cdm_hpages);
+	frame = task_call(&task, op_soft_offline, 77, 0).ret;
+	CHECK_GT(frame, 0);
+	CHECK_EQ(cdm_settle(group, cdm_node, cdm_hpages), cdm_hpages);
+	check_poisoned(1);
+	check_at(&task, cdm_hpages, cdm_hpages);
+	task_end(&task);
+	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
+	restore(frame, free);
+}
+
+static void test_soft_file(const char *group)
+{
+	long free = cdm_audit(cdm_node, "free");
+	struct cdm_task task;
+	long frame;
+
+	task_start(&task, group);
+	CHECK_EQ(task_call(&task, op_map_file, 40, cdm_node).ret, 0);
+	CHECK_EQ(task_call(&task, op_touch, 0, 40).dev, 40);
+	frame = task_call(&task, op_soft_offline, 20, 0).ret;
+	CHECK_GT(frame, 0);
+	CHECK_EQ(cdm_settle(group, cdm_node, 40), 40);
+	check_poisoned(1);
+	check_at(&task, 40, 40);
+	task_end(&task);
+	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
+	restore(frame, free);
+}
+
+/* Poisoned in one group, put in service again, and had by another. */
+static void test_again(const char *group)
+{
+	long pages = node_meminfo(cdm_node, "MemFree:") * 1024 / cdm_psize;
+	struct cdm_task task;
+	char *a, *b;
+	long frame;
+
+	cdm_two_groups(group, &a, &b);
+	task_start_on(&task, a, 1, cdm_node);
+	frame = task_call(&task, op_poison, 0, 0).ret;
+	task_end(&task);
+	CHECK_EQ(cdm_settle(a, cdm_node, 0), 0);
+	check_poisoned(1);
+	CHECK_EQ(rmdir(a), 0);
+	CHECK_EQ(cdm_unpoison(frame), 0);
+	/* All of the node, that page among it, and then none of it. */
+	task_start(&task, b);
+	CHECK_EQ(task_call(&task, op_map, pages, cdm_node).ret, 0);
+	CHECK_GT(task_call(&task, op_touch, 0, pages).dev, pages - 2048);
+	CHECK_EQ(cdm_audit(cdm_node, "used"), cdm_pages(b, cdm_node));
+	task_end(&task);
+	CHECK_EQ(cdm_settle(b, cdm_node, 0), 0);
+	check_poisoned(0);
+}
+
+int main(void)
+{
+	cdm_init(9);
+	cdm_case("a page fails in use", test_base);
+	cdm_case("a part of a huge page fails", test_tail);
+	cdm_case("a page of two processes fails", test_shared);
+	cdm_case("a page of a file fails", test_file);
+	cdm_case("a free page fails", test_free);
+	cdm_case("a page is taken out of service", test_soft_base);
+	cdm_case("a part of a huge page is taken out of service",
+		 test_soft_tail);
+	cdm_case("a page of a file is taken out of service", test_soft_file);
+	cdm_case("a page is put in service again", test_again);
+	cdm_exit();
+}
