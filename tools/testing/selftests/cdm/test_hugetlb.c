@@ -1,0 +1,481 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Huge pages of a pool on the device: the root's while they are in the pool,
+ * whoever made it; of who uses them while they are in use; and of the policy
+ * when there is no room for that.
+ */
+
+#include <linux/mempolicy.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "cdm_util.h"
+
+#ifndef MADV_SOFT_OFFLINE
+#define MADV_SOFT_OFFLINE	101
+#endif
+
+#define OVERCOMMIT	"/proc/sys/vm/nr_overcommit_hugepages"
+
+static const char *pool_path(int node, const char *file)
+{
+	static char path[256];
+
+	snprintf(path, sizeof(path),
+		 "/sys/devices/system/node/node%d/hugepages/hugepages-%ldkB/%s",
+		 node, cdm_hpages * cdm_psize / 1024, file);
+	return path;
+}
+
+/* Make @node's pool @pages large; returns how large it is then. */
+static long set_pool(int node, long pages)
+{
+	file_write(pool_path(node, "nr_hugepages"), "%ld", pages);
+	return file_long(pool_path(node, "nr_hugepages"));
+}
+
+static long free_pool(int node)
+{
+	return file_long(pool_path(node, "free_hugepages"));
+}
+
+/* Base pages of @huge huge ones. */
+static long base(long huge)
+{
+	return huge * cdm_hpages;
+}
+
+static struct cdm_reply op_set_pool(struct cdm_buf *buf, long node, long pages)
+{
+	struct cdm_reply reply = { .ret = set_pool(node, pages) };
+
+	(void)buf;
+	return reply;
+}
+
+/* Huge pages of the default size, without a reservation if so wished. */
+static struct cdm_reply map_pool(struct cdm_buf *buf, long huge, int node,
+				 int flags)
+{
+	buf->pages = base(huge);
+	buf->addr = mmap(NULL, buf->pages * cdm_psize, PROT_READ | PROT_WRITE,
+			 MAP_ANONYMOUS | MAP_HUGETLB | flags, -1, 0);
+	if (buf->addr == MAP_FAILED)
+		return buf_errno(-1);
+	return node < 0 ? buf_errno(0) : op_bind(buf, node, 0);
+}
+
+static struct cdm_reply op_map_pool(struct cdm_buf *buf, long huge, long node)
+{
+	return map_pool(buf, huge, node, MAP_PRIVATE);
+}
+
+static struct cdm_reply op_map_loose(struct cdm_buf *buf, long huge, long node)
+{
+	return map_pool(buf, huge, node, MAP_PRIVATE | MAP_NORESERVE);
+}
+
+static struct cdm_reply op_map_shared(struct cdm_buf *buf, long huge, long node)
+{
+	return map_pool(buf, huge, node, MAP_SHARED);
+}
+
+/* Write to a page of each of @nr huge pages from @first on, and say where. */
+static struct cdm_reply op_touch_huge(struct cdm_buf *buf, long first, long nr)
+{
+	struct cdm_reply sum = { 0 }, one;
+	long i;
+
+	for (i = first; i < first + nr; i++) {
+		one = buf_touch(buf, base(i), 1);
+		sum.ok += one.ok;
+		sum.bus += one.bus;
+		one = buf_count(buf, base(i), 1);
+		sum.dev += one.dev;
+		sum.other += one.other;
+		sum.ram += one.ram;
+		sum.bad += one.bad;
+	}
+	return sum;
+}
+
+static void check_root(long pages)
+{
+	CHECK_EQ(cdm_settle(cdm_root, cdm_node, pages), pages);
+	CHECK_EQ(cdm_audit(cdm_node, "unowned"), 0);
+	CHECK_EQ(cdm_audit(cdm_node, "stale"), 0);
+	CHECK_EQ(cdm_audit(cdm_node, "charged"), pages);
+}
+
+/* The pool is the root's, though a group made it that may have nothing. */
+static void test_pool(const char *group)
+{
+	struct cdm_task task;
+
+	CHECK_EQ(cdm_write(group, "cdm.max", "default 0"), 0);
+	task_start(&task, group);
+	CHECK_EQ(task_call(&task, op_set_pool, cdm_node, 5).ret, 5);
+	CHECK_EQ(cdm_pages(group, cdm_node), 0);
+	check_root(base(5));
+	CHECK_EQ(task_call(&task, op_set_pool, cdm_node, 2).ret, 2);
+	check_root(base(2));
+	task_end(&task);
+	check_root(base(2));
+	CHECK_EQ(set_pool(cdm_node, 0), 0);
+	check_root(0);
+}
+
+/* A page is charged while it is in use, and is the root's again after that. */
+static void test_use(const char *group)
+{
+	struct cdm_task task;
+	char *a, *b;
+
+	cdm_two_groups(group, &a, &b);
+	CHECK_EQ(set_pool(cdm_node, 4), 4);
+	CHECK_EQ(cdm_limit(a, cdm_node, base(4)), 0);
+	task_start(&task, a);
+	CHECK_EQ(task_call(&task, op_map_pool, 4, cdm_node).ret, 0);
+	/* Reserved is not used. */
+	CHECK_EQ(cdm_pages(a, cdm_node), 0);
+	CHECK_EQ(task_call(&task, op_touch_huge, 0, 3).dev, 3);
+	CHECK_EQ(cdm_pages(a, cdm_node), base(3));
+	CHECK_EQ(cdm_pages(group, cdm_node), base(3));
+	CHECK_EQ(cdm_pages(b, cdm_node), 0);
+	CHECK_EQ(free_pool(cdm_node), 1);
+	check_root(base(4));
+
+	CHECK_EQ(task_call(&task, op_discard, base(1), base(1)).ret, 0);
+	CHECK_EQ(cdm_settle(a, cdm_node, base(2)), base(2));
+	check_root(base(4));
+	CHECK_EQ(task_call(&task, op_touch_huge, 1, 3).dev, 3);
+	CHECK_EQ(cdm_pages(a, cdm_node), base(4));
+	check_root(base(4));
+
+	/* A pool that shrinks lets go of what is in use when it is free. */
+	set_pool(cdm_node, 1);
+	check_root(base(4));
+	task_end(&task);
+	CHECK_EQ(cdm_settle(a, cdm_node, 0), 0);
+	check_root(base(1));
+	CHECK_EQ(set_pool(cdm_node, 0), 0);
+	check_root(0);
+}
+
+/* Under a task's policy, too; and not without one. */
+static struct cdm_reply op_policy(struct cdm_buf *buf, long mode, long node)
+{
+	(void)buf;
+	return buf_errno(sys_set_mempolicy(mode, mode ? 1UL << node : 0));
+}
+
+static void test_policies(const char *group)
+{
+	struct cdm_reply reply;
+	struct cdm_task task;
+
+	CHECK_EQ(set_pool(cdm_node, 3), 3);
+	CHECK_EQ(set_pool(cdm_ram, 2), 2);
+	task_start(&task, group);
+	CHECK_EQ(task_call(&task, op_map_loose, 3, -1).ret, 0);
+	CHECK_EQ(task_call(&task, op_policy, MPOL_BIND, cdm_node).ret, 0);
+	CHECK_EQ(task_call(&task, op_touch_huge, 0, 3).dev, 3);
+	CHECK_EQ(task_call(&task, op_policy, MPOL_DEFAULT, 0).ret, 0);
+	CHECK_EQ(cdm_pages(group, cdm_node), base(3));
+	CHECK_EQ(task_call(&task, op_discard, 0, base(3)).ret, 0);
+	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
+
+	/* Nobody names the device: RAM's pages, and then none. */
+	reply = task_call(&task, op_touch_huge, 0, 3);
+	CHECK_EQ(reply.ram, 2);
+	CHECK_EQ(reply.bus, 1);
+	CHECK_EQ(cdm_pages(group, cdm_node), 0);
+	CHECK_EQ(free_pool(cdm_node), 3);
+	task_end(&task);
+	CHECK_EQ(set_pool(cdm_ram, 0), 0);
+	CHECK_EQ(set_pool(cdm_node, 0), 0);
+	check_root(0);
+}
+
+/*
+ * Four are wanted and the quota has room for one and a half.
+ *
+ *   policy	RAM's pool	on the device	in RAM	SIGBUS
+ *   fallback	2		1		2	1
+ *   fallback	0		1		0	3
+ *   fail	2		1		0	3
+ */
+static void refuse(const char *group, const char *policy, long pool, long ram)
+{
+	struct cdm_reply reply;
+	struct cdm_task task;
+
+	CHECK_EQ(cdm_write(group, "cdm.policy", "%s", policy), 0);
+	CHECK_EQ(cdm_limit(group, cdm_node, base(1) + base(1) / 2), 0);
+	CHECK_EQ(set_pool(cdm_node, 4), 4);
+	CHECK_EQ(set_pool(cdm_ram, pool), pool);
+	task_start(&task, group);
+	CHECK_EQ(task_call(&task, op_map_loose, 4, cdm_node).ret, 0);
+	reply = task_call(&task, op_touch_huge, 0, 4);
+	CHECK_EQ(reply.dev, 1);
+	CHECK_EQ(reply.ram, ram);
+	CHECK_EQ(reply.bus, 3 - ram);
+	CHECK_EQ(cdm_pages(group, cdm_node), base(1));
+	CHECK_EQ(free_pool(cdm_node), 3);
+	CHECK_GE(cdm_event(group, "cdm.events.local", cdm_node, "max"), 3);
+	check_root(base(4));
+	task_end(&task);
+	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
+	CHECK_EQ(set_pool(cdm_ram, 0), 0);
+	CHECK_EQ(set_pool(cdm_node, 0), 0);
+	check_root(0);
+}
+
+static void test_refused(const char *group)
+{
+	refuse(group, "fallback", 2, 2);
+	refuse(group, "fallback", 0, 0);
+	refuse(group, "fail", 2, 0);
+}
+
+/* What may be overcommitted comes from RAM, and not round the quota. */
+static void test_overcommit(const char *group)
+{
+	struct cdm_reply reply;
+	struct cdm_task task;
+
+	CHECK_EQ(cdm_limit(group, cdm_node, base(1)), 0);
+	CHECK_EQ(set_pool(cdm_node, 1), 1);
+	CHECK_EQ(file_write(OVERCOMMIT, "4"), 0);
+	task_start(&task, group);
+	CHECK_EQ(task_call(&task, op_map_loose, 3, cdm_node).ret, 0);
+	reply = task_call(&task, op_touch_huge, 0, 3);
+	CHECK_EQ(reply.dev, 1);
+	CHECK_EQ(reply.ram, 2);
+	CHECK_EQ(cdm_pages(group, cdm_node), base(1));
+	check_root(base(1));
+	task_end(&task);
+	CHECK_EQ(file_write(OVERCOMMIT, "0"), 0);
+	CHECK_EQ(set_pool(cdm_node, 0), 0);
+	check_root(0);
+}
+
+/* Other pages of the group make room under its limit. */
+static void test_reclaim(const char *group, const void *policy)
+{
+	struct cdm_task cold, task;
+	struct cdm_reply reply;
+
+	CHECK_EQ(cdm_write(group, "cdm.policy", "%s", (const char *)policy),
+		 0);
+	CHECK_EQ(set_pool(cdm_node, 4), 4);
+	CHECK_EQ(cdm_limit(group, cdm_node, base(4)), 0);
+	task_start_on(&cold, group, base(3), cdm_node);
+	CHECK_EQ(cdm_pages(group, cdm_node), base(3));
+	task_start(&task, group);
+	CHECK_EQ(task_call(&task, op_map_pool, 3, cdm_node).ret, 0);
+	reply = task_call(&task, op_touch_huge, 0, 3);
+	CHECK_EQ(reply.dev, 3);
+	CHECK_LE(cdm_pages(group, cdm_node), base(4));
+	CHECK_GE(cdm_event(group, "cdm.events.local", cdm_node, "reclaim"), 1);
+	reply = task_call(&cold, op_count, 0, base(3));
+	CHECK_EQ(reply.dev + base(3), cdm_pages(group, cdm_node));
+	CHECK_EQ(reply.dev + reply.ram, base(3));
+	CHECK_EQ(reply.bad, 0);
+	task_end(&task);
+	task_end(&cold);
+	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
+	CHECK_EQ(set_pool(cdm_node, 0), 0);
+	check_root(0);
+}
+
+/* A child's copy is the child's. */
+static void test_fork(const char *group)
+{
+	struct cdm_task parent, child;
+	char *a, *b;
+
+	cdm_two_groups(group, &a, &b);
+	CHECK_EQ(set_pool(cdm_node, 4), 4);
+	task_start(&parent, a);
+	CHECK_EQ(task_call(&parent, op_map_loose, 2, cdm_node).ret, 0);
+	CHECK_EQ(task_call(&parent, op_touch_huge, 0, 2).dev, 2);
+	CHECK_EQ(task_fork_into(&parent, &child, b), 0);
+	CHECK_EQ(cdm_pages(a, cdm_node), base(2));
+	CHECK_EQ(cdm_pages(b, cdm_node), 0);
+	CHECK_EQ(task_call(&child, op_touch_huge, 0, 1).dev, 1);
+	CHECK_EQ(cdm_pages(a, cdm_node), base(2));
+	CHECK_EQ(cdm_pages(b, cdm_node), base(1));
+	check_root(base(4));
+	task_end(&parent);
+	/* The page that they shared is a's, and mapped by the child alone. */
+	CHECK_EQ(cdm_settle(a, cdm_node, base(1)), base(1));
+	CHECK_EQ(rmdir(a), 0);
+	CHECK_EQ(cdm_pages(group, cdm_node), base(2));
+	task_end(&child);
+	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
+	check_root(base(4));
+	CHECK_EQ(set_pool(cdm_node, 0), 0);
+	check_root(0);
+}
+
+/* Shared: who touches a page first has it. */
+static void test_shared(const char *group)
+{
+	struct cdm_task parent, child;
+	char *a, *b;
+
+	cdm_two_groups(group, &a, &b);
+	CHECK_EQ(set_pool(cdm_node, 3), 3);
+	task_start(&parent, a);
+	CHECK_EQ(task_call(&parent, op_map_shared, 3, cdm_node).ret, 0);
+	CHECK_EQ(task_call(&parent, op_touch_huge, 0, 1).dev, 1);
+	CHECK_EQ(task_fork_into(&parent, &child, b), 0);
+	CHECK_EQ(task_call(&child, op_touch_huge, 0, 3).dev, 3);
+	CHECK_EQ(cdm_pages(a, cdm_node), base(1));
+	CHECK_EQ(cdm_pages(b, cdm_node), base(2));
+	CHECK_EQ(task_call(&parent, op_touch_huge, 0, 3).dev, 3);
+	CHECK_EQ(cdm_pages(a, cdm_node), base(1));
+	task_end(&child);
+	CHECK_EQ(cdm_pages(b, cdm_node), base(2));
+	task_end(&parent);
+	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
+	CHECK_EQ(set_pool(cdm_node, 0), 0);
+	check_root(0);
+}
+
+/* Moved to the device and back: by its owner's quota. */
+static struct cdm_reply op_move_huge(struct cdm_buf *buf, long huge, long node)
+{
+	void *page[16];
+	int nodes[16], status[16];
+	struct cdm_reply reply = { 0 };
+	long i;
+
+	for (i = 0; i < huge; i++) {
+		page[i] = buf->addr + base(i) * cdm_psize;
+		nodes[i] = node;
+	}
+	sys_move_pages(0, huge, page, nodes, status, MPOL_MF_MOVE);
+	sys_move_pages(0, huge, page, NULL, status, 0);
+	for (i = 0; i < huge; i++)
+		reply.ok += status[i] == node;
+	return reply;
+}
+
+static void test_move(const char *group)
+{
+	struct cdm_task task;
+
+	CHECK_EQ(set_pool(cdm_node, 3), 3);
+	CHECK_EQ(set_pool(cdm_ram, 3), 3);
+	CHECK_EQ(cdm_limit(group, cdm_node, base(2)), 0);
+	task_start(&task, group);
+	CHECK_EQ(task_call(&task, op_map_pool, 3, cdm_ram).ret, 0);
+	CHECK_EQ(task_call(&task, op_touch_huge, 0, 3).ram, 3);
+	CHECK_EQ(cdm_pages(group, cdm_node), 0);
+	CHECK_EQ(task_call(&task, op_move_huge, 3, cdm_node).ok, 2);
+	CHECK_EQ(cdm_pages(group, cdm_node), base(2));
+	CHECK_EQ(task_call(&task, op_move_huge, 3, cdm_ram).ok, 3);
+	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
+	task_end(&task);
+	CHECK_EQ(set_pool(cdm_ram, 0), 0);
+	CHECK_EQ(set_pool(cdm_node, 0), 0);
+	check_root(0);
+}
+
+/* Taken out of service: replaced by another of the pool, the owner's as well. */
+static struct cdm_reply op_soft_offline(struct cdm_buf *buf, long huge, long b)
+{
+	struct cdm_reply reply = { .ret = op_frame(buf, base(huge) + 3, 0).ret };
+
+	(void)b;
+	if (madvise(buf->addr + (base(huge) + 3) * cdm_psize, cdm_psize,
+		    MADV_SOFT_OFFLINE))
+		reply.ret = -errno;
+	return reply;
+}
+
+static void test_soft_offline(const char *group)
+{
+	struct cdm_task task;
+	long frame;
+
+	CHECK_EQ(set_pool(cdm_node, 3), 3);
+	task_start(&task, group);
+	CHECK_EQ(task_call(&task, op_map_loose, 2, cdm_node).ret, 0);
+	CHECK_EQ(task_call(&task, op_touch_huge, 0, 2).dev, 2);
+	frame = task_call(&task, op_soft_offline, 0, 0).ret;
+	CHECK_GT(frame, 0);
+	CHECK_EQ(task_call(&task, op_touch_huge, 0, 2).dev, 2);
+	CHECK_EQ(cdm_settle(group, cdm_node, base(2)), base(2));
+	CHECK_EQ(cdm_audit(cdm_node, "poisoned"), 1);
+	task_end(&task);
+	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
+	CHECK_EQ(set_pool(cdm_node, 0), 0);
+	check_root(0);
+	CHECK_EQ(cdm_audit(cdm_node, "poisoned"), 1);
+	CHECK_EQ(cdm_unpoison(frame), 0);
+	CHECK_EQ(cdm_audit(cdm_node, "poisoned"), 0);
+	check_root(0);
+}
+
+/* A page that fails in use: its user is told, and its charge ends. */
+#ifndef MADV_HWPOISON
+#define MADV_HWPOISON	100
+#endif
+
+static struct cdm_reply op_poison(struct cdm_buf *buf, long huge, long b)
+{
+	struct cdm_reply reply = { .ret = op_frame(buf, base(huge), 0).ret };
+
+	(void)b;
+	signal(SIGBUS, SIG_IGN);
+	if (madvise(buf->addr + base(huge) * cdm_psize, cdm_psize,
+		    MADV_HWPOISON))
+		reply.ret = -errno;
+	return reply;
+}
+
+static void test_poison(const char *group)
+{
+	struct cdm_task task;
+
+	CHECK_EQ(set_pool(cdm_node, 2), 2);
+	task_start(&task, group);
+	CHECK_EQ(task_call(&task, op_map_loose, 2, cdm_node).ret, 0);
+	CHECK_EQ(task_call(&task, op_touch_huge, 0, 2).dev, 2);
+	/* The signal for a fault cannot be ignored and ends the worker. */
+	task_send(&task, op_poison, 0, 0);
+	CHECK_EQ(task_end(&task), -SIGBUS);
+	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
+	CHECK_EQ(set_pool(cdm_node, 0), 0);
+	/* All but the one bad page can be used again. */
+	check_root(0);
+	CHECK_EQ(cdm_audit(cdm_node, "poisoned"), 1);
+}
+
+int main(void)
+{
+	cdm_init(12);
+	if (!file_exists(pool_path(cdm_node, "nr_hugepages")))
+		ksft_exit_skip("no huge pages\n");
+	cdm_case("a pool is the root's", test_pool);
+	cdm_case("a page in use is its user's", test_use);
+	cdm_case("pages of a pool by policies", test_policies);
+	cdm_case("refused by a quota", test_refused);
+	cdm_case("overcommitted pages come from RAM", test_overcommit);
+	cdm_case_arg("room is made by demotion (reclaim)", test_reclaim,
+		     "reclaim");
+	cdm_case_arg("room is made by demotion (reclaim,fail)", test_reclaim,
+		     "reclaim,fail");
+	cdm_case("a child's copy is the child's", test_fork);
+	cdm_case("shared pages are of who touches them first", test_shared);
+	cdm_case("moved to the device and back", test_move);
+	cdm_case("a page is taken out of service", test_soft_offline);
+	cdm_case("a page fails in use", test_poison);
+	cdm_exit();
+}

@@ -1,0 +1,447 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Device memory is no RAM for the memory controller: it does not count in
+ * memory.current, and memory.max neither limits nor kills for it. A page that
+ * goes to RAM counts from then on, and does not go where that would be too
+ * much. cdm.stat says what went where.
+ */
+
+#include <fcntl.h>
+#include <linux/mempolicy.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "cdm_util.h"
+
+/* Enough pages for what else a process needs, and what CPUs hold, to be small. */
+#define PAGES	8192
+#define SLACK	256
+
+static long ram_pages(const char *group)
+{
+	return cg_read_long(group, "memory.current") / cdm_psize;
+}
+
+/* RAM of @group has grown by @pages since it was @before. */
+static void check_ram(const char *group, long before, long pages)
+{
+	long now = ram_pages(group);
+
+	CHECK_GE(now, before + pages - SLACK);
+	CHECK_LE(now, before + pages + SLACK);
+}
+
+static void check_no_oom(const char *group)
+{
+	CHECK_EQ(cg_read_key_long(group, "memory.events", "oom "), 0);
+	CHECK_EQ(cg_read_key_long(group, "memory.events", "oom_kill "), 0);
+}
+
+static void set_max(const char *group, const char *file, long pages)
+{
+	if (pages < 0)
+		CHECK_EQ(cdm_write(group, file, "max"), 0);
+	else
+		CHECK_EQ(cdm_write(group, file, "%ld", pages * cdm_psize), 0);
+}
+
+/* A child that has the memory controller's files, as its parent does. */
+static char *child_of(const char *group)
+{
+	CHECK_EQ(cdm_enable(group, "+memory +cdm"), 0);
+	return cdm_group(group, "child");
+}
+
+static struct cdm_reply op_map_file(struct cdm_buf *buf, long pages, long node)
+{
+	buf->fd = memfd_create("file", MFD_CLOEXEC);
+	buf->pages = pages;
+	if (buf->fd < 0 || ftruncate(buf->fd, pages * cdm_psize))
+		return buf_errno(-1);
+	buf->addr = mmap(NULL, pages * cdm_psize, PROT_READ | PROT_WRITE,
+			 MAP_SHARED, buf->fd, 0);
+	if (buf->addr == MAP_FAILED)
+		return buf_errno(-1);
+	return op_bind(buf, node, 0);
+}
+
+/* Each kind of page, well beyond memory.max, which nobody even notices. */
+static void test_uncounted(const char *group, const void *map)
+{
+	struct cdm_reply reply;
+	struct cdm_task task;
+	long before[2];
+	char *child;
+
+	child = child_of(group);
+	set_max(child, "memory.max", PAGES / 2);
+	set_max(child, "memory.swap.max", 0);
+	task_start(&task, child);
+	before[0] = ram_pages(group);
+	before[1] = ram_pages(child);
+	CHECK_EQ(task_call(&task, (cdm_op)map, PAGES, cdm_node).ret, 0);
+	reply = task_call(&task, op_touch, 0, PAGES);
+	CHECK_EQ(reply.dev, PAGES);
+	CHECK_EQ(cdm_pages(child, cdm_node), PAGES);
+	check_ram(group, before[0], 0);
+	check_ram(child, before[1], 0);
+	/* It is on the group's lists, though, and in its statistics. */
+	CHECK_GE(cg_read_key_long(child, "memory.stat", map == op_map_file ?
+				  "shmem " : "anon "),
+		 (PAGES - SLACK) * cdm_psize);
+	CHECK_EQ(cg_read_key_long(child, "memory.events", "max "), 0);
+	check_no_oom(child);
+	task_end(&task);
+	CHECK_EQ(cdm_settle(child, cdm_node, 0), 0);
+	/* Nor is anything taken off that was never added. */
+	CHECK_LE(ram_pages(child), SLACK);
+	CHECK_LE(ram_pages(group), SLACK);
+}
+
+static void test_file_cache(const char *group)
+{
+	struct cdm_task task;
+	long before;
+
+	task_start(&task, group);
+	before = ram_pages(group);
+	CHECK_EQ(task_call(&task, op_map_file, PAGES, cdm_node).ret, 0);
+	CHECK_EQ(task_call(&task, op_touch, 0, PAGES).dev, PAGES);
+	check_ram(group, before, 0);
+	/* The file's pages outlive the task; evicted, they count as RAM. */
+	CHECK_EQ(cdm_limit(group, cdm_node, 0), 0);
+	CHECK_EQ(cdm_pages(group, cdm_node), 0);
+	check_ram(group, before, PAGES);
+	task_end(&task);
+	CHECK_LE(ram_pages(group), SLACK);
+}
+
+/* A group full of RAM that has much on the device reclaims its RAM. */
+static void test_no_oom(const char *group)
+{
+	struct cdm_task device, ram;
+	struct cdm_reply reply;
+
+	set_max(group, "memory.max", PAGES / 2);
+	task_start_on(&device, group, 2 * PAGES, cdm_node);
+	task_start(&ram, group);
+	CHECK_EQ(task_call(&ram, op_map, PAGES, -1).ret, 0);
+	reply = task_call(&ram, op_touch, 0, PAGES);
+	CHECK_EQ(reply.ok, PAGES);
+	CHECK_EQ(reply.dev, 0);
+	check_no_oom(group);
+	CHECK_GT(cg_read_key_long(group, "memory.events", "max "), 0);
+	CHECK_LE(ram_pages(group), PAGES / 2);
+	CHECK_EQ(cdm_pages(group, cdm_node), 2 * PAGES);
+	CHECK_EQ(task_call(&device, op_count, 0, 2 * PAGES).dev, 2 * PAGES);
+	CHECK_EQ(task_end(&ram), 0);
+	CHECK_EQ(task_end(&device), 0);
+}
+
+/* There and back again: out of memory.current, and into it. */
+static void test_move(const char *group, const void *map)
+{
+	struct cdm_reply reply;
+	struct cdm_task task;
+	char *child;
+	long before;
+
+	child = child_of(group);
+	task_start(&task, child);
+	before = ram_pages(child);
+	CHECK_EQ(task_call(&task, (cdm_op)map, PAGES, -1).ret, 0);
+	CHECK_EQ(task_call(&task, op_touch, 0, PAGES).ram, PAGES);
+	check_ram(child, before, PAGES);
+	CHECK_EQ(task_call(&task, op_bind, cdm_node, MPOL_MF_MOVE).ret, 0);
+	CHECK_EQ(cdm_pages(child, cdm_node), PAGES);
+	check_ram(child, before, 0);
+	CHECK_EQ(cdm_event(child, "cdm.stat", cdm_node, "moved_in"), PAGES);
+	CHECK_EQ(cdm_event(group, "cdm.stat", cdm_node, "moved_in"), PAGES);
+	CHECK_EQ(cdm_event(child, "cdm.stat", cdm_node, "moved_out"), 0);
+
+	CHECK_EQ(task_call(&task, op_bind, cdm_ram, MPOL_MF_MOVE).ret, 0);
+	CHECK_EQ(cdm_settle(child, cdm_node, 0), 0);
+	check_ram(child, before, PAGES);
+	check_ram(group, before, PAGES);
+	CHECK_EQ(cdm_event(child, "cdm.stat", cdm_node, "moved_out"), PAGES);
+	CHECK_EQ(cdm_event(group, "cdm.stat", cdm_node, "moved_out"), PAGES);
+	CHECK_EQ(cdm_event(child, "cdm.stat", cdm_node, "demoted"), 0);
+	reply = task_call(&task, op_count, 0, PAGES);
+	CHECK_EQ(reply.bad, 0);
+	task_end(&task);
+	CHECK_LE(ram_pages(child), SLACK);
+}
+
+/* memory.max as it is now, and no swap: nothing more fits into RAM. */
+static void fill_ram(const char *group)
+{
+	set_max(group, "memory.swap.max", 0);
+	set_max(group, "memory.max", ram_pages(group));
+}
+
+/* What went to RAM all the same was in stocks of CPUs, charged already. */
+static void check_stayed(const char *group, struct cdm_task *task)
+{
+	long dev = cdm_pages(group, cdm_node);
+	struct cdm_reply reply;
+
+	CHECK_GE(dev, PAGES - SLACK);
+	CHECK_LE(ram_pages(group) * cdm_psize,
+		 cg_read_long(group, "memory.max"));
+	check_no_oom(group);
+	set_max(group, "memory.max", -1);
+	reply = task_call(task, op_count, 0, PAGES);
+	CHECK_EQ(reply.dev, dev);
+	CHECK_EQ(reply.ram, PAGES - dev);
+	CHECK_EQ(reply.bad, 0);
+}
+
+/* A limit below usage evicts as much as RAM has room for, and no more. */
+static void test_evict_full(const char *group)
+{
+	struct cdm_task task;
+
+	task_start_on(&task, group, PAGES, cdm_node);
+	fill_ram(group);
+	CHECK_EQ(cdm_limit(group, cdm_node, 0), 0);
+	check_stayed(group, &task);
+	/* Room again: the next write of a limit takes the rest away. */
+	CHECK_EQ(cdm_limit(group, cdm_node, 0), 0);
+	CHECK_EQ(cdm_pages(group, cdm_node), 0);
+	CHECK_EQ(cdm_event(group, "cdm.stat", cdm_node, "demoted"), PAGES);
+	CHECK_EQ(cdm_event(group, "cdm.stat", cdm_node, "moved_out"), 0);
+	task_end(&task);
+}
+
+/* Asked for by a system call they stay as well, and the caller is told. */
+static void test_move_full(const char *group)
+{
+	struct cdm_task task;
+
+	task_start_on(&task, group, PAGES, cdm_node);
+	fill_ram(group);
+	CHECK_NE(task_call(&task, op_bind, cdm_ram,
+			   MPOL_MF_MOVE | MPOL_MF_STRICT).ret, 0);
+	check_stayed(group, &task);
+	task_end(&task);
+}
+
+static void test_pin_full(const char *group)
+{
+	struct cdm_task task;
+
+	task_start_on(&task, group, PAGES, cdm_node);
+	fill_ram(group);
+	CHECK_LT(task_call(&task, op_longterm, 0, PAGES / 2).ret, 0);
+	check_stayed(group, &task);
+	/* With room it goes, page by page, and is counted apart. */
+	CHECK_EQ(task_call(&task, op_longterm, 0, PAGES / 2).ret, 0);
+	CHECK_EQ(cdm_settle(group, cdm_node, PAGES / 2), PAGES / 2);
+	CHECK_EQ(cdm_event(group, "cdm.stat", cdm_node, "pinned_out"),
+		 PAGES / 2);
+	CHECK_EQ(cdm_event(group, "cdm.stat", cdm_node, "moved_out"), 0);
+	CHECK_EQ(task_call(&task, op_longterm_end, 0, 0).ret, 0);
+	task_end(&task);
+}
+
+/* With swap the group's RAM makes room for what comes. */
+static void test_move_swap(const char *group)
+{
+	struct cdm_task task;
+	long dev;
+
+	task_start_on(&task, group, PAGES, cdm_node);
+	set_max(group, "memory.max", PAGES / 2);
+	task_call(&task, op_move, PAGES, cdm_ram);
+	CHECK_LE(ram_pages(group), PAGES / 2);
+	dev = cdm_pages(group, cdm_node);
+	CHECK_LT(dev, PAGES / 2);
+	check_no_oom(group);
+	set_max(group, "memory.max", -1);
+	CHECK_EQ(task_call(&task, op_verify, 0, PAGES).bad, 0);
+	task_end(&task);
+}
+
+/*
+ * Policies that demote: with RAM full there is nothing to be had by it, so the
+ * next thing is done: another page from RAM, or nothing.
+ */
+static void test_reclaim_fail(const char *group)
+{
+	const long more = 4 * SLACK;
+	struct cdm_reply reply;
+	struct cdm_task task;
+
+	CHECK_EQ(cdm_write(group, "cdm.policy", "reclaim,fail"), 0);
+	task_start(&task, group);
+	CHECK_EQ(task_call(&task, op_map, PAGES + more, cdm_node).ret, 0);
+	CHECK_EQ(cdm_limit(group, cdm_node, PAGES), 0);
+	CHECK_EQ(task_call(&task, op_touch, 0, PAGES).dev, PAGES);
+	/* Page tables for what comes. */
+	task_call(&task, op_touch, PAGES, more);
+	CHECK_EQ(task_call(&task, op_discard, PAGES, more).ret, 0);
+	fill_ram(group);
+	reply = task_call(&task, op_touch, PAGES, more);
+	CHECK_LE(reply.ok, SLACK);
+	CHECK_GE(reply.bus, more - SLACK);
+	CHECK_LE(cdm_pages(group, cdm_node), PAGES);
+	check_no_oom(group);
+	set_max(group, "memory.max", -1);
+	task_end(&task);
+}
+
+static void test_reclaim_ram(const char *group)
+{
+	const long more = PAGES / 2;
+	struct cdm_reply reply;
+	struct cdm_task task;
+
+	CHECK_EQ(cdm_write(group, "cdm.policy", "reclaim"), 0);
+	task_start(&task, group);
+	CHECK_EQ(task_call(&task, op_map, PAGES + more, cdm_node).ret, 0);
+	CHECK_EQ(cdm_limit(group, cdm_node, PAGES), 0);
+	CHECK_EQ(task_call(&task, op_touch, 0, PAGES).dev, PAGES);
+	/* Its RAM can be swapped out, so there is RAM for some at a time. */
+	set_max(group, "memory.max", ram_pages(group) + 2 * SLACK);
+	reply = task_call(&task, op_touch, PAGES, more);
+	CHECK_EQ(reply.ok, more);
+	CHECK_LE(cdm_pages(group, cdm_node), PAGES);
+	check_no_oom(group);
+	set_max(group, "memory.max", -1);
+	CHECK_EQ(task_call(&task, op_verify, 0, PAGES + more).bad, 0);
+	task_end(&task);
+}
+
+/* Memory that goes takes no excuse: the limit is exceeded. */
+static void test_offline_full(const char *group)
+{
+	struct cdm_reply reply;
+	struct cdm_task task;
+	long before;
+	int other;
+
+	CHECK_EQ(cdm_hotplug("add", "movable"), 0);
+	other = cdm_other_node();
+	if (!CHECK_GE(other, 0))
+		return;
+	task_start_on(&task, group, PAGES, other);
+	before = ram_pages(group);
+	fill_ram(group);
+	CHECK_EQ(cdm_hotplug("remove", NULL), 0);
+	check_ram(group, before, PAGES);
+	CHECK_GT(ram_pages(group) * cdm_psize,
+		 cg_read_long(group, "memory.max"));
+	check_no_oom(group);
+	set_max(group, "memory.max", -1);
+	reply = task_call(&task, op_count, 0, PAGES);
+	CHECK_EQ(reply.ram, PAGES);
+	CHECK_EQ(reply.bad, 0);
+	CHECK_EQ(task_end(&task), 0);
+}
+
+/* Swapped out a page counts as swap; swapped in it counts as nothing. */
+static void test_swap(const char *group)
+{
+	struct cdm_task task;
+	long before;
+
+	cdm_zswap(true);
+	task_start_on(&task, group, PAGES, cdm_node);
+	before = ram_pages(group);
+	CHECK_EQ(task_call(&task, op_pageout, 0, PAGES).ret, 0);
+	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
+	CHECK_EQ(cg_read_long(group, "memory.swap.current"),
+		 PAGES * cdm_psize);
+	cdm_zswap(false);
+	CHECK_EQ(file_write("/proc/sys/vm/page-cluster", "0"), 0);
+	CHECK_EQ(task_call(&task, op_verify, 0, PAGES).bad, 0);
+	CHECK_EQ(cdm_settle(group, cdm_node, PAGES), PAGES);
+	check_ram(group, before, 0);
+	CHECK_EQ(file_write("/proc/sys/vm/page-cluster", "3"), 0);
+	task_end(&task);
+	CHECK_EQ(cg_read_long(group, "memory.swap.current"), 0);
+	CHECK_LE(ram_pages(group), SLACK);
+}
+
+/* A child's copies are no RAM of its group, nor is what it shares. */
+static void test_fork(const char *group)
+{
+	struct cdm_task parent, child;
+	long before[2];
+	char *a, *b;
+
+	CHECK_EQ(cdm_enable(group, "+memory"), 0);
+	cdm_two_groups(group, &a, &b);
+	task_start_on(&parent, a, PAGES, cdm_node);
+	CHECK_EQ(task_fork_into(&parent, &child, b), 0);
+	before[0] = ram_pages(a);
+	before[1] = ram_pages(b);
+	CHECK_EQ(task_call(&child, op_touch, 0, PAGES).dev, PAGES);
+	check_ram(a, before[0], 0);
+	check_ram(b, before[1], 0);
+	CHECK_EQ(cdm_pages(b, cdm_node), PAGES);
+	task_end(&parent);
+	task_end(&child);
+	CHECK_LE(ram_pages(a), SLACK);
+	CHECK_LE(ram_pages(b), SLACK);
+}
+
+/* Of another's pages that are moved, those of their owner are counted. */
+static void test_stat_owner(const char *group)
+{
+	struct cdm_task owner;
+	void *page[10];
+	int node[10], status[10], i;
+	long addr;
+	char *a, *b;
+
+	cdm_two_groups(group, &a, &b);
+	task_start_on(&owner, a, 10, -1);
+	addr = task_call(&owner, op_address, 0, 0).ret;
+	for (i = 0; i < 10; i++) {
+		page[i] = (void *)(addr + i * cdm_psize);
+		node[i] = cdm_node;
+	}
+	CHECK_EQ(cg_enter_current(b), 0);
+	CHECK_EQ(sys_move_pages(owner.pid, 10, page, node, status,
+				MPOL_MF_MOVE), 0);
+	CHECK_EQ(cg_enter_current(cdm_root), 0);
+	CHECK_EQ(cdm_event(a, "cdm.stat", cdm_node, "moved_in"), 10);
+	CHECK_EQ(cdm_event(b, "cdm.stat", cdm_node, "moved_in"), 0);
+	CHECK_EQ(cdm_event(group, "cdm.stat", cdm_node, "moved_in"), 10);
+	CHECK_GE(cdm_event(cdm_root, "cdm.stat", cdm_node, "moved_in"), 10);
+	task_end(&owner);
+}
+
+int main(void)
+{
+	cdm_init(17);
+	cdm_case_arg("base pages do not count in memory.current",
+		     test_uncounted, op_map);
+	cdm_case_arg("huge pages do not count in memory.current",
+		     test_uncounted, op_map_huge);
+	cdm_case_arg("shared memory does not count in memory.current",
+		     test_uncounted, op_map_file);
+	cdm_case("a file's pages count when they are evicted",
+		 test_file_cache);
+	cdm_case("a group full of RAM is not killed for device pages",
+		 test_no_oom);
+	cdm_case_arg("base pages that move count, or no longer", test_move,
+		     op_map);
+	cdm_case_arg("huge pages that move count, or no longer", test_move,
+		     op_map_huge);
+	cdm_case("eviction stops at memory.max", test_evict_full);
+	cdm_case("migration stops at memory.max", test_move_full);
+	cdm_case("a long-term pin stops at memory.max", test_pin_full);
+	cdm_case("migration reclaims RAM first", test_move_swap);
+	cdm_case("reclaim,fail with RAM full fails", test_reclaim_fail);
+	cdm_case("reclaim with RAM full goes on in RAM", test_reclaim_ram);
+	cdm_case("memory that goes offline exceeds memory.max",
+		 test_offline_full);
+	cdm_case("swapped out and in", test_swap);
+	cdm_case("fork and copies", test_fork);
+	cdm_case("cdm.stat counts for the owner", test_stat_owner);
+	cdm_exit();
+}

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * With cgroup.memory=cdm on the command line device memory counts as RAM does:
+ * memory.max holds for the sum of both, and reclaim for it swaps out pages of
+ * the device. To demote them would change nothing.
+ *
+ * vm: --append cgroup.memory=cdm
+ */
+
+#include <linux/mempolicy.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "cdm_util.h"
+
+#define PAGES	8192
+#define SLACK	256
+
+static long counted_pages(const char *group)
+{
+	return cg_read_long(group, "memory.current") / cdm_psize;
+}
+
+static void check_counted(const char *group, long before, long pages)
+{
+	long now = counted_pages(group);
+
+	CHECK_GE(now, before + pages - SLACK);
+	CHECK_LE(now, before + pages + SLACK);
+}
+
+static void check_no_oom(const char *group)
+{
+	CHECK_EQ(cg_read_key_long(group, "memory.events", "oom "), 0);
+	CHECK_EQ(cg_read_key_long(group, "memory.events", "oom_kill "), 0);
+}
+
+static void test_counted(const char *group, const void *map)
+{
+	struct cdm_task task;
+	long before;
+
+	task_start(&task, group);
+	before = counted_pages(group);
+	CHECK_EQ(task_call(&task, (cdm_op)map, PAGES, cdm_node).ret, 0);
+	CHECK_EQ(task_call(&task, op_touch, 0, PAGES).dev, PAGES);
+	check_counted(group, before, PAGES);
+	/* Where a page is makes no difference. */
+	CHECK_EQ(task_call(&task, op_bind, cdm_ram, MPOL_MF_MOVE).ret, 0);
+	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
+	check_counted(group, before, PAGES);
+	CHECK_EQ(task_call(&task, op_bind, cdm_node, MPOL_MF_MOVE).ret, 0);
+	check_counted(group, before, PAGES);
+	task_end(&task);
+	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
+	CHECK_LE(counted_pages(group), SLACK);
+}
+
+static long demoted(void)
+{
+	return vm_event("pgdemote_direct") + vm_event("pgdemote_kswapd") +
+		vm_event("pgdemote_khugepaged");
+}
+
+/* Four times of memory.max on the device: the rest is in the swap area. */
+static void test_max(const char *group)
+{
+	long max = PAGES / 4, before = demoted();
+	struct cdm_task task;
+
+	CHECK_EQ(cdm_write(group, "memory.max", "%ld", max * cdm_psize), 0);
+	task_start(&task, group);
+	CHECK_EQ(task_call(&task, op_map, PAGES, cdm_node).ret, 0);
+	CHECK_EQ(task_call(&task, op_touch, 0, PAGES).ok, PAGES);
+	CHECK_LE(counted_pages(group), max);
+	CHECK_LE(cdm_pages(group, cdm_node), max);
+	CHECK_GE(cg_read_long(group, "memory.swap.current"),
+		 (PAGES - max - SLACK) * cdm_psize);
+	CHECK_EQ(demoted(), before);
+	CHECK_EQ(cdm_event(group, "cdm.stat", cdm_node, "demoted"), 0);
+	check_no_oom(group);
+	CHECK_EQ(task_call(&task, op_verify, 0, PAGES).bad, 0);
+	CHECK_LE(counted_pages(group), max);
+	check_no_oom(group);
+	CHECK_EQ(task_end(&task), 0);
+}
+
+/* memory.max lowered, and memory.reclaim: both find pages of the device. */
+static void test_reclaim(const char *group)
+{
+	struct cdm_task task;
+
+	task_start_on(&task, group, PAGES, cdm_node);
+	CHECK_EQ(cdm_write(group, "memory.max", "%ld",
+			   PAGES / 2 * cdm_psize), 0);
+	CHECK_LE(counted_pages(group), PAGES / 2);
+	CHECK_LE(cdm_pages(group, cdm_node), PAGES / 2);
+	check_no_oom(group);
+	CHECK_EQ(cdm_write(group, "memory.max", "max"), 0);
+	CHECK_EQ(task_call(&task, op_verify, 0, PAGES).bad, 0);
+
+	CHECK_EQ(cdm_write(group, "memory.reclaim", "%ld",
+			   PAGES / 4 * cdm_psize), 0);
+	CHECK_LE(counted_pages(group), PAGES - PAGES / 4 + SLACK);
+	CHECK_EQ(cdm_event(group, "cdm.stat", cdm_node, "demoted"), 0);
+	CHECK_EQ(task_call(&task, op_verify, 0, PAGES).bad, 0);
+	CHECK_EQ(task_end(&task), 0);
+}
+
+/* cdm.max demotes as ever: that changes what counts in cdm, not in memory. */
+static void test_cdm_max(const char *group)
+{
+	struct cdm_task task;
+	long before;
+
+	task_start(&task, group);
+	before = counted_pages(group);
+	CHECK_EQ(task_call(&task, op_map, PAGES, cdm_node).ret, 0);
+	CHECK_EQ(task_call(&task, op_touch, 0, PAGES).dev, PAGES);
+	CHECK_EQ(cdm_limit(group, cdm_node, 0), 0);
+	CHECK_EQ(cdm_pages(group, cdm_node), 0);
+	CHECK_EQ(task_call(&task, op_count, 0, PAGES).ram, PAGES);
+	check_counted(group, before, PAGES);
+	CHECK_EQ(cdm_event(group, "cdm.stat", cdm_node, "demoted"), PAGES);
+	task_end(&task);
+}
+
+int main(void)
+{
+	cdm_init(5);
+	cdm_case_arg("base pages count", test_counted, op_map);
+	cdm_case_arg("huge pages count", test_counted, op_map_huge);
+	cdm_case("memory.max swaps pages of the device out", test_max);
+	cdm_case("memory.max lowered, and memory.reclaim", test_reclaim);
+	cdm_case("cdm.max demotes, and memory.current stays", test_cdm_max);
+	cdm_exit();
+}
