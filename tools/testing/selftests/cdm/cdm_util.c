@@ -1326,6 +1326,12 @@ void cdm_case_arg(const char *name,
 	case_end();
 }
 
+/* A result without a case: nothing is cleaned up or checked. */
+void cdm_result(bool good, const char *name)
+{
+	ksft_test_result(good, "%s\n", name);
+}
+
 void cdm_case_skip(const char *name, const char *why)
 {
 	ksft_test_result_skip("%s: %s\n", name, why);

@@ -83,6 +83,7 @@ void cdm_case(const char *name, void (*fn)(const char *group));
 void cdm_case_arg(const char *name,
 		  void (*fn)(const char *group, const void *arg),
 		  const void *arg);
+void cdm_result(bool good, const char *name);
 void cdm_case_skip(const char *name, const char *why);
 void __noreturn cdm_exit(void);
 

@@ -3,6 +3,8 @@
  * Huge pages of a pool on the device: the root's while they are in the pool,
  * whoever made it; of who uses them while they are in use; and of the policy
  * when there is no room for that.
+ *
+ * vm: --allow memory.corruption
  */
 
 #include <linux/mempolicy.h>
@@ -165,11 +167,18 @@ static void test_use(const char *group)
 	check_root(0);
 }
 
-/* Under a task's policy, too; and not without one. */
-static struct cdm_reply op_policy(struct cdm_buf *buf, long mode, long node)
+/* Under a task's policy, too, which must not be that of any other fault. */
+static struct cdm_reply op_touch_bound(struct cdm_buf *buf, long huge,
+				       long node)
 {
-	(void)buf;
-	return buf_errno(sys_set_mempolicy(mode, mode ? 1UL << node : 0));
+	long i;
+
+	if (sys_set_mempolicy(MPOL_BIND, 1UL << node))
+		return buf_errno(-1);
+	for (i = 0; i < huge; i++)
+		*(volatile char *)(buf->addr + base(i) * cdm_psize) = 1;
+	sys_set_mempolicy(MPOL_DEFAULT, 0);
+	return op_touch_huge(buf, 0, huge);
 }
 
 static void test_policies(const char *group)
@@ -181,9 +190,7 @@ static void test_policies(const char *group)
 	CHECK_EQ(set_pool(cdm_ram, 2), 2);
 	task_start(&task, group);
 	CHECK_EQ(task_call(&task, op_map_loose, 3, -1).ret, 0);
-	CHECK_EQ(task_call(&task, op_policy, MPOL_BIND, cdm_node).ret, 0);
-	CHECK_EQ(task_call(&task, op_touch_huge, 0, 3).dev, 3);
-	CHECK_EQ(task_call(&task, op_policy, MPOL_DEFAULT, 0).ret, 0);
+	CHECK_EQ(task_call(&task, op_touch_bound, 3, cdm_node).dev, 3);
 	CHECK_EQ(cdm_pages(group, cdm_node), base(3));
 	CHECK_EQ(task_call(&task, op_discard, 0, base(3)).ret, 0);
 	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
@@ -350,8 +357,8 @@ static void test_shared(const char *group)
 /* Moved to the device and back: by its owner's quota. */
 static struct cdm_reply op_move_huge(struct cdm_buf *buf, long huge, long node)
 {
-	void *page[16];
-	int nodes[16], status[16];
+	void *page[16] = { NULL };
+	int nodes[16] = { 0 }, status[16] = { 0 };
 	struct cdm_reply reply = { 0 };
 	long i;
 

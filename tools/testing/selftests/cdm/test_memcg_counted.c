@@ -14,7 +14,7 @@
 
 #include "cdm_util.h"
 
-#define PAGES	8192
+#define PAGES	4096
 #define SLACK	256
 
 static long counted_pages(const char *group)

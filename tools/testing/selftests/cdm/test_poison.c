@@ -4,6 +4,8 @@
  * pages that are taken out of service before they do. The charge of one that is
  * lost ends, once; one that is replaced keeps its charge, even where the quota
  * has no room. Put in service again, a page is like any other.
+ *
+ * vm: --allow memory.corruption
  */
 
 #include <fcntl.h>

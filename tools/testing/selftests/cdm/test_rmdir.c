@@ -235,6 +235,6 @@ int main(int argc, char **argv)
 	cdm_case("nothing of a removed group is kept with its pages",
 		 test_dying);
 	cdm_case("groups come and go", test_cycles);
-	ksft_test_result(leave_behind(), "charges left for the shutdown\n");
+	cdm_result(leave_behind(), "charges left for the shutdown");
 	cdm_exit();
 }
