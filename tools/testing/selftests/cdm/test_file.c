@@ -299,7 +299,6 @@ static struct cdm_reply op_read_file(struct cdm_buf *buf, long pages, long bind)
 /* Map what is cached, and say where it is. */
 static struct cdm_reply op_where(struct cdm_buf *buf, long pages, long b)
 {
-	char in[pages];
 	long i;
 
 	(void)b;
@@ -309,12 +308,11 @@ static struct cdm_reply op_where(struct cdm_buf *buf, long pages, long b)
 	if (buf->addr == MAP_FAILED)
 		return buf_errno(-1);
 	for (i = 0; i < pages; i++)
-		in[i] = *(volatile char *)(buf->addr + i * cdm_psize);
-	(void)in;
+		__atomic_load_n(buf->addr + i * cdm_psize, __ATOMIC_RELAXED);
 	return buf_count(buf, 0, pages);
 }
 
-static void drop_caches(void)
+static void empty_cache(void)
 {
 	sync();
 	CHECK_EQ(file_write("/proc/sys/vm/drop_caches", "3"), 0);
@@ -327,12 +325,12 @@ static void test_page_cache(const char *group)
 
 	task_start(&task, group);
 	CHECK_EQ(task_call(&task, op_make_file, 100, 0).ok, 100);
-	drop_caches();
+	empty_cache();
 	CHECK_EQ(task_call(&task, op_read_file, 100, false).ok, 100);
 	CHECK_EQ(task_call(&task, op_where, 100, 0).dev, 0);
 	CHECK_EQ(cdm_pages(group, cdm_node), 0);
 	CHECK_EQ(task_call(&task, op_unmap, 0, 100).ret, 0);
-	drop_caches();
+	empty_cache();
 
 	/* Under the policy it is on the device; the reader pays. */
 	CHECK_EQ(task_call(&task, op_read_file, 100, true).ok, 100);
@@ -347,16 +345,16 @@ static void test_page_cache(const char *group)
 	/* Denied, a task reads as well as ever. */
 	CHECK_EQ(task_call(&task, op_unmap, 0, 100).ret, 0);
 	task_end(&task);
-	drop_caches();
+	empty_cache();
 	task_start(&task, group);
 	CHECK_EQ(task_call(&task, op_make_file, 100, 0).ok, 100);
-	drop_caches();
+	empty_cache();
 	CHECK_EQ(task_call(&task, op_read_file, 100, true).ok, 100);
 	CHECK_EQ(task_call(&task, op_where, 100, 0).ram, 100);
 	CHECK_EQ(cdm_pages(group, cdm_node), 0);
 	task_end(&task);
 	unlink("cached");
-	drop_caches();
+	empty_cache();
 }
 
 /* With "fail" the read ends where the quota does, and says so. */
@@ -381,7 +379,7 @@ static void test_page_cache_fail(const char *group)
 	CHECK_EQ(cdm_pages(group, cdm_node), 40);
 	task_end(&task);
 	unlink("cached");
-	drop_caches();
+	empty_cache();
 }
 
 int main(void)

@@ -19,7 +19,7 @@
 #define MAP_HUGE_1GB	(30 << 26)
 #endif
 
-#define GIB		(1L << 30)
+#define GIB		(1024L * 1024 * 1024)
 #define ALL_POOLS	"/sys/kernel/mm/hugepages/hugepages-1048576kB/nr_hugepages"
 
 static const char *pool_path(int node, const char *file)

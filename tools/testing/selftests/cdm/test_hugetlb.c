@@ -176,7 +176,8 @@ static struct cdm_reply op_touch_bound(struct cdm_buf *buf, long huge,
 	if (sys_set_mempolicy(MPOL_BIND, 1UL << node))
 		return buf_errno(-1);
 	for (i = 0; i < huge; i++)
-		*(volatile char *)(buf->addr + base(i) * cdm_psize) = 1;
+		__atomic_store_n(buf->addr + base(i) * cdm_psize, 1,
+				 __ATOMIC_RELAXED);
 	sys_set_mempolicy(MPOL_DEFAULT, 0);
 	return op_touch_huge(buf, 0, huge);
 }

@@ -13,7 +13,6 @@
 #include <linux/userfaultfd.h>
 #include <sched.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,7 +29,7 @@
 
 #ifndef UFFDIO_MOVE
 #define UFFDIO_MOVE	_IOWR(UFFDIO, 0x05, struct uffdio_move)
-#define UFFD_FEATURE_MOVE	(1 << 16)
+#define UFFD_FEATURE_MOVE	0x10000
 struct uffdio_move {
 	__u64 dst;
 	__u64 src;
@@ -636,14 +635,14 @@ static void test_kernel_memory(const char *group)
 }
 
 /* A task that faults without end, until it is told to stop. */
-static atomic_bool *stop;
+static int *stop;
 
 static struct cdm_reply op_churn(struct cdm_buf *buf, long pages, long b)
 {
 	struct cdm_reply reply = { 0 };
 
 	(void)b;
-	while (!atomic_load(stop)) {
+	while (!__atomic_load_n(stop, __ATOMIC_RELAXED)) {
 		reply.bus += buf_touch(buf, 0, pages).bus;
 		op_discard(buf, 0, pages);
 		reply.ok++;
@@ -679,7 +678,7 @@ static void test_remove_in_use(const char *group)
 	}
 	CHECK_EQ(cdm_hotplug("remove", NULL), 0);
 	CHECK_EQ(cdm_other_node(), -1);
-	atomic_store(stop, true);
+	__atomic_store_n(stop, 1, __ATOMIC_RELAXED);
 	for (i = 0; i < CHURNERS; i++) {
 		reply = task_reply(&task[i]);
 		CHECK_GE(reply.ok, 1);

@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <linux/mempolicy.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -25,7 +26,7 @@
 #define MADV_SOFT_OFFLINE	101
 #endif
 
-static volatile sig_atomic_t signalled;
+static atomic_int signalled;
 
 /* No jump: the signal comes when the system call has returned. */
 static void on_sigbus(int sig, siginfo_t *info, void *context)
