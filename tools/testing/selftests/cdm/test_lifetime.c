@@ -206,51 +206,6 @@ static void test_rmdir_chain(const char *group)
 	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
 }
 
-#define CYCLES	2000
-#define KEPT	64
-
-/*
- * Many groups come and go, each leaving a page. Their ids are used again, and
- * none may inherit what an earlier one left: a page of the file is given back
- * KEPT cycles later, and a new group starts at nothing.
- */
-static void test_id_reuse(const char *group)
-{
-	struct cdm_task task;
-	long i, cycles = CYCLES / cdm_slow;
-	char *child;
-
-	cdm_enable(group, "+cdm");
-	child = cg_name(group, "child");
-	keep_open(KEPT);
-	task_start(&task, NULL);
-	CHECK_EQ(task_call(&task, op_map_keep, 0, KEPT).ret, 0);
-	for (i = 0; i < cycles; i++) {
-		long slot = i % KEPT;
-
-		if (cg_create(child) || cg_enter(child, task.pid)) {
-			CHECK_EQ(i, cycles);
-			break;
-		}
-		if (cdm_pages(child, cdm_node)) {
-			CHECK_EQ(cdm_pages(child, cdm_node), 0);
-			break;
-		}
-		fallocate(keep_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-			  slot * cdm_psize, cdm_psize);
-		CHECK_EQ(task_call(&task, op_touch, slot, 1).dev, 1);
-		CHECK_EQ(cdm_pages(child, cdm_node), 1);
-		CHECK_EQ(cg_enter(cdm_root, task.pid), 0);
-		if (!CHECK_EQ(rmdir(child), 0))
-			break;
-	}
-	CHECK_EQ(cdm_settle(group, cdm_node, KEPT), KEPT);
-	task_end(&task);
-	keep_close();
-	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
-	free(child);
-}
-
 /* Switched off and on again below a group with live charges. */
 static void test_toggle(const char *group)
 {
@@ -637,7 +592,6 @@ int main(void)
 	cdm_case("a removed group's pages move at the parent's cost",
 		 test_migrate_orphans);
 	cdm_case("rmdir up a chain of groups", test_rmdir_chain);
-	cdm_case("many groups come and go", test_id_reuse);
 	cdm_case("controller off and on with live charges", test_toggle);
 	cdm_case("mremap keeps charges", test_mremap);
 	cdm_case("compaction keeps charges", test_compaction);
