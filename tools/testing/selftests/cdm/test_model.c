@@ -1,0 +1,1390 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Random operations against a model (see model.h) that says who is charged for
+ * each page and what it holds.
+ *
+ *   test_model [-s seed] [-t seconds] [-n operations]
+ *
+ * One operation after the other first, the books checked exactly every few;
+ * then for a third of the time all processes at once, and the books checked
+ * when they are done. A failure prints the last operations, and how to run up
+ * to there again: -n ends before anything concurrent. Without arguments: a
+ * fixed seed and another one. -t can be hours.
+ */
+
+#include <fcntl.h>
+#include <linux/mempolicy.h>
+#include <poll.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/swap.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "model.h"
+
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE	25
+#endif
+
+#define FIXED_SEED	20161122
+#define SHORT_ROUND	6	/* seconds, without arguments */
+#define LONG_ROUND	30
+#define WORKERS		5	/* in the concurrent part */
+#define ANSWER_SECONDS	50
+#define HPAGE_SIZE	(2UL << 20)
+
+struct rng {
+	unsigned long state;
+};
+
+static unsigned long rnd(struct rng *rng, unsigned long below)
+{
+	unsigned long z = rng->state += 0x9e3779b97f4a7c15UL;
+
+	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9UL;
+	z = (z ^ (z >> 27)) * 0x94d049bb133111ebUL;
+	return (z ^ (z >> 31)) % below;
+}
+
+/* Pipes to and from each slot's process, open in all of them. */
+static int down[SLOTS][2], up[SLOTS][2];
+
+/*
+ * What processes do
+ */
+
+static sigjmp_buf bus_jump;
+
+static void on_bus(int sig)
+{
+	(void)sig;
+	siglongjmp(bus_jump, 1);
+}
+
+static unsigned long word_value(unsigned int stamp, long word)
+{
+	return (stamp * 0x9e3779b97f4a7c15UL) ^ (word & 7);
+}
+
+/* False if it got SIGBUS: then nothing was written. */
+static bool page_fill(char *addr, unsigned int stamp)
+{
+	unsigned long *word = (unsigned long *)addr;
+	long i;
+
+	if (sigsetjmp(bus_jump, 0))
+		return false;
+	for (i = 0; i < cdm_psize / (long)sizeof(*word); i++)
+		__atomic_store_n(&word[i], word_value(stamp, i),
+				 __ATOMIC_RELAXED);
+	return true;
+}
+
+/* The first word that is wrong, or -1. A page that cannot be had is not. */
+static long page_wrong(char *addr, unsigned int stamp)
+{
+	unsigned long *word = (unsigned long *)addr;
+	long i;
+
+	if (sigsetjmp(bus_jump, 0))
+		return -1;
+	for (i = 0; i < cdm_psize / (long)sizeof(*word); i++)
+		if (__atomic_load_n(&word[i], __ATOMIC_RELAXED) !=
+		    word_value(stamp, i))
+			return i;
+	return -1;
+}
+
+static void do_touch(struct region *region, const struct cmd *cmd)
+{
+	long i;
+
+	for (i = cmd->first; i < cmd->first + cmd->nr; i++) {
+		struct page *page = region_page(region, i);
+		unsigned int stamp = (cmd->stamp + i) | 1;
+
+		if (page->gone || !page_fill(region->addr + i * cdm_psize,
+					     stamp))
+			continue;
+		page->stamp = stamp;
+		page->written = true;
+	}
+}
+
+/* Read what was written, in swap too if @all. */
+static void do_verify(struct region *region, bool all)
+{
+	long i, wrong;
+
+	for (i = 0; i < region->pages; i++) {
+		struct page *page = region_page(region, i);
+
+		if (!page->stamp || page->gone ||
+		    (page->place == IN_SWAP && !all))
+			continue;
+		wrong = page_wrong(region->addr + i * cdm_psize, page->stamp);
+		if (wrong >= 0)
+			FAIL("page %ld at %p of process %d: word %ld is wrong",
+			     i, region->addr, getpid(), wrong);
+	}
+}
+
+static long bind_region(const struct region *region, enum policy policy,
+			int flags)
+{
+	unsigned long mask = 0;
+	int mode = policy == POLICY_PREFERRED ? MPOL_PREFERRED : MPOL_BIND;
+
+	if (policy == POLICY_OTHER)
+		mask |= 1UL << model->node[1].id;
+	else
+		mask |= 1UL << cdm_node;
+	if (policy == POLICY_BOTH)
+		mask |= 1UL << cdm_ram;
+	return syscall(__NR_mbind, region->addr, region->pages * cdm_psize,
+		       mode, &mask, 8 * sizeof(mask) + 1, flags);
+}
+
+/* Address space that huge pages fit in. */
+static char *reserve(long pages)
+{
+	char *addr, *start;
+	size_t size = pages * cdm_psize;
+
+	addr = mmap(NULL, size + HPAGE_SIZE, PROT_NONE,
+		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	start = (char *)(((unsigned long)addr + HPAGE_SIZE - 1) &
+			 ~(HPAGE_SIZE - 1));
+	if (start != addr)
+		munmap(addr, start - addr);
+	munmap(start + size, addr + HPAGE_SIZE - start);
+	return start;
+}
+
+static void do_map(struct region *region, const struct cmd *cmd)
+{
+	memset(region, 0, sizeof(*region));
+	region->pages = cmd->nr;
+	region->policy = cmd->policy;
+	region->file = cmd->file;
+	region->huge = cmd->flag;
+	region->addr = mmap(reserve(cmd->nr), cmd->nr * cdm_psize,
+			    PROT_READ | PROT_WRITE, MAP_FIXED |
+			    (cmd->file < 0 ? MAP_PRIVATE | MAP_ANONYMOUS :
+			     MAP_SHARED),
+			    cmd->file < 0 ? -1 : model->file[cmd->file].fd, 0);
+	if (region->addr == MAP_FAILED) {
+		FAIL("mmap: %s", strerror(errno));
+		region->addr = NULL;
+		return;
+	}
+	if (cmd->flag)
+		madvise(region->addr, cmd->nr * cdm_psize, MADV_HUGEPAGE);
+	if (cmd->policy != POLICY_NONE && bind_region(region, cmd->policy, 0))
+		FAIL("mbind: %s", strerror(errno));
+}
+
+static void pages_gone(struct region *region, const struct cmd *cmd, bool gone)
+{
+	long i;
+
+	for (i = cmd->first; i < cmd->first + cmd->nr; i++) {
+		struct page *page = region_page(region, i);
+
+		page->stamp = 0;
+		page->place = NOWHERE;
+		page->gone |= gone;
+	}
+}
+
+static void do_unmap(struct region *region, const struct cmd *cmd)
+{
+	if (cmd->flag) {
+		munmap(region->addr, region->pages * cdm_psize);
+		region->addr = NULL;
+		return;
+	}
+	munmap(region->addr + cmd->first * cdm_psize, cmd->nr * cdm_psize);
+	pages_gone(region, cmd, true);
+}
+
+static void do_discard(struct region *region, const struct cmd *cmd)
+{
+	madvise(region->addr + cmd->first * cdm_psize, cmd->nr * cdm_psize,
+		MADV_DONTNEED);
+	if (region->file < 0)
+		pages_gone(region, cmd, false);
+}
+
+static void do_punch(struct region *region, const struct cmd *cmd)
+{
+	if (region->file < 0)
+		return;
+	if (fallocate(model->file[region->file].fd,
+		      FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+		      cmd->first * cdm_psize, cmd->nr * cdm_psize))
+		FAIL("punch: %s", strerror(errno));
+	pages_gone(region, cmd, false);
+}
+
+/* Fails where a part was unmapped, and then nothing happens. */
+static void do_remap(struct region *region)
+{
+	size_t size = region->pages * cdm_psize;
+	char *place = reserve(region->pages), *addr;
+
+	addr = mremap(region->addr, size, size, MREMAP_MAYMOVE | MREMAP_FIXED,
+		      place);
+	if (addr == MAP_FAILED)
+		munmap(place, size);
+	else
+		region->addr = addr;
+}
+
+static int node_id(int node)
+{
+	return node < 0 ? cdm_ram : model->node[node].id;
+}
+
+static void move_region(pid_t pid, const struct region *region,
+			const struct cmd *cmd)
+{
+	static void *pages[REGION_PAGES];
+	static int nodes[REGION_PAGES], status[REGION_PAGES];
+	char *addr = region->addr;
+	long i;
+
+	for (i = 0; i < cmd->nr; i++) {
+		pages[i] = addr + (cmd->first + i) * cdm_psize;
+		nodes[i] = node_id(cmd->node);
+	}
+	sys_move_pages(pid, cmd->nr, pages, nodes, status,
+		       cmd->flag ? MPOL_MF_MOVE_ALL : MPOL_MF_MOVE);
+}
+
+static void do_mbind(struct region *region, const struct cmd *cmd)
+{
+	/* Parts may be gone, or pages not move: what does is enough. */
+	bind_region(region, cmd->policy, cmd->flag ? MPOL_MF_MOVE_ALL :
+		    MPOL_MF_MOVE);
+	region->policy = cmd->policy;
+}
+
+static void do_collapse(struct region *region, const struct cmd *cmd)
+{
+	unsigned long at = cmd->first * cdm_psize & ~(HPAGE_SIZE - 1);
+
+	if (region->file >= 0)
+		return;
+	region->huge = true;
+	madvise(region->addr + at, HPAGE_SIZE, MADV_COLLAPSE);
+}
+
+/* A child that writes to pages it shares, and goes. */
+static void fork_briefly(struct region *region, const struct cmd *cmd)
+{
+	pid_t pid = fork();
+	long i;
+
+	if (!pid) {
+		for (i = cmd->first; region->file < 0 &&
+		     i < cmd->first + cmd->nr; i++)
+			if (!region_page(region, i)->gone)
+				page_fill(region->addr + i * cdm_psize, 1);
+		_exit(0);
+	}
+	/* Children are not to be waited for, so this ends when it is gone. */
+	if (pid > 0)
+		waitpid(pid, NULL, 0);
+}
+
+static void serve(int index);
+
+static long do_fork(const struct cmd *cmd)
+{
+	pid_t pid = fork();
+
+	if (!pid) {
+		serve(cmd->slot);
+		_exit(0);
+	}
+	return pid;
+}
+
+static void churn(int index, const struct cmd *cmd);
+
+static long perform(int index, const struct cmd *cmd)
+{
+	struct slot *slot = &model->slot[index];
+	struct region *region = &slot->region[cmd->region];
+	char *addr = region->addr + cmd->first * cdm_psize;
+	int i;
+
+	switch (cmd->op) {
+	case OP_TOUCH:
+		do_touch(region, cmd);
+		break;
+	case OP_READ:
+		do_verify(region, true);
+		break;
+	case OP_MAP:
+		do_map(region, cmd);
+		break;
+	case OP_UNMAP:
+		do_unmap(region, cmd);
+		break;
+	case OP_DISCARD:
+		do_discard(region, cmd);
+		break;
+	case OP_PAGEOUT:
+		madvise(addr, cmd->nr * cdm_psize, MADV_PAGEOUT);
+		break;
+	case OP_COLLAPSE:
+		do_collapse(region, cmd);
+		break;
+	case OP_HUGE:
+		region->huge |= cmd->flag;
+		madvise(region->addr, region->pages * cdm_psize, cmd->flag ?
+			MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+		break;
+	case OP_REMAP:
+		do_remap(region);
+		break;
+	case OP_MBIND:
+		do_mbind(region, cmd);
+		break;
+	case OP_MOVE:
+		move_region(0, region, cmd);
+		break;
+	case OP_PUNCH:
+		do_punch(region, cmd);
+		break;
+	case OP_FORK:
+		if (cmd->slot >= 0)
+			return do_fork(cmd);
+		fork_briefly(region, cmd);
+		break;
+	case OP_VERIFY:
+		for (i = 0; i < REGIONS; i++)
+			if (slot->region[i].addr)
+				do_verify(&slot->region[i], cmd->flag);
+		break;
+	case OP_CHURN:
+		churn(index, cmd);
+		break;
+	default:
+		break;
+	}
+	return 0;
+}
+
+static void serve(int index)
+{
+	struct cmd cmd;
+	long ret;
+
+	signal(SIGCHLD, SIG_IGN);
+	while (read(down[index][0], &cmd, sizeof(cmd)) == sizeof(cmd)) {
+		if (cmd.op == OP_EXIT)
+			break;
+		ret = perform(index, &cmd);
+		if (write(up[index][1], &ret, sizeof(ret)) != sizeof(ret))
+			break;
+	}
+	fflush(stdout);
+	_exit(0);
+}
+
+/*
+ * What they are told
+ */
+
+struct weight {
+	enum op op;
+	int weight;
+};
+
+static enum op pick(struct rng *rng, const struct weight *weights, size_t nr)
+{
+	long sum = 0, at;
+	size_t i;
+
+	for (i = 0; i < nr; i++)
+		sum += weights[i].weight;
+	at = rnd(rng, sum);
+	for (i = 0; at >= weights[i].weight; i++)
+		at -= weights[i].weight;
+	return weights[i].op;
+}
+
+static const struct weight own_ops[] = {
+	{ OP_TOUCH, 30 }, { OP_READ, 3 }, { OP_MAP, 8 }, { OP_UNMAP, 4 },
+	{ OP_DISCARD, 6 }, { OP_PAGEOUT, 4 }, { OP_COLLAPSE, 5 },
+	{ OP_HUGE, 2 }, { OP_REMAP, 4 }, { OP_MBIND, 5 }, { OP_MOVE, 9 },
+	{ OP_PUNCH, 3 }, { OP_FORK, 4 },
+};
+
+static bool other_there(void)
+{
+	return model->node[1].id >= 0;
+}
+
+static enum policy pick_policy(struct rng *rng)
+{
+	static const enum policy policies[] = {
+		POLICY_DEV, POLICY_DEV, POLICY_DEV, POLICY_BOTH,
+		POLICY_PREFERRED, POLICY_OTHER, POLICY_OTHER,
+	};
+	enum policy policy = policies[rnd(rng, ARRAY_SIZE(policies))];
+
+	return policy == POLICY_OTHER && !other_there() ? POLICY_DEV : policy;
+}
+
+static void pick_range(struct rng *rng, const struct region *region,
+		       struct cmd *cmd)
+{
+	cmd->first = rnd(rng, region->pages);
+	cmd->nr = 1 + rnd(rng, rnd(rng, 3) ? 64 : region->pages);
+	if (cmd->nr > region->pages - cmd->first)
+		cmd->nr = region->pages - cmd->first;
+}
+
+static void pick_map(struct rng *rng, struct cmd *cmd, int file)
+{
+	static const long sizes[] = { 16, 100, 300, 512, 1024 };
+
+	cmd->op = OP_MAP;
+	cmd->flag = rnd(rng, 2);
+	cmd->nr = cmd->flag ? 512 << rnd(rng, 2) :
+		  sizes[rnd(rng, ARRAY_SIZE(sizes))];
+	cmd->policy = rnd(rng, 4) ? pick_policy(rng) : POLICY_NONE;
+	cmd->file = rnd(rng, 4) ? -1 : file < 0 ? (int)rnd(rng, FILES) : file;
+	if (cmd->file >= FILES)
+		cmd->file = -1;
+	if (cmd->file >= 0) {
+		cmd->nr = FILE_PAGES;
+		cmd->flag = false;
+	}
+}
+
+/* An operation for a process; @file is the only one it may use, or -1. */
+static void pick_own(struct rng *rng, int index, int file, struct cmd *cmd)
+{
+	struct slot *slot = &model->slot[index];
+	struct region *region;
+
+	memset(cmd, 0, sizeof(*cmd));
+	cmd->op = pick(rng, own_ops, ARRAY_SIZE(own_ops));
+	cmd->region = rnd(rng, REGIONS);
+	cmd->stamp = rnd(rng, 1UL << 32);
+	cmd->slot = -1;
+	region = &slot->region[cmd->region];
+	if (!region->addr) {
+		pick_map(rng, cmd, file);
+		return;
+	}
+	if (cmd->op == OP_MAP)
+		cmd->op = OP_TOUCH;
+	pick_range(rng, region, cmd);
+	cmd->flag = rnd(rng, 2);
+	cmd->node = (int)rnd(rng, other_there() ? 3 : 2) - 1;
+	if (cmd->op == OP_MBIND)
+		cmd->policy = pick_policy(rng);
+	/* What is gone of a file would be for other processes too. */
+	if (cmd->op == OP_UNMAP && region->file >= 0)
+		cmd->flag = true;
+	/* A file's memory policy would place what is not asked for. */
+	if (cmd->op == OP_PUNCH && region->file < 0)
+		cmd->op = OP_TOUCH;
+}
+
+static void churn(int index, const struct cmd *cmd)
+{
+	struct rng rng = { cmd->stamp };
+	struct cmd own;
+
+	while (cdm_now() < cmd->end && !model->failed) {
+		pick_own(&rng, index, index, &own);
+		perform(index, &own);
+		__atomic_fetch_add(&model->done[own.op], 1, __ATOMIC_RELAXED);
+	}
+}
+
+/*
+ * Who tells them
+ */
+
+static void __printf(1, 2) note(const char *fmt, ...)
+{
+	char *line = model->history[model->op % HISTORY];
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(line, sizeof(model->history[0]), fmt, args);
+	va_end(args);
+}
+
+static void send(int index, const struct cmd *cmd)
+{
+	if (write(down[index][1], cmd, sizeof(*cmd)) != sizeof(*cmd))
+		FAIL("process %d cannot be told", model->slot[index].pid);
+}
+
+static long answer(int index, int seconds)
+{
+	struct pollfd pfd = { .fd = up[index][0], .events = POLLIN };
+	long ret = -1;
+
+	if (poll(&pfd, 1, seconds * 1000) != 1 ||
+	    read(pfd.fd, &ret, sizeof(ret)) != sizeof(ret))
+		FAIL("process %d does not answer", model->slot[index].pid);
+	return ret;
+}
+
+static long tell(int index, const struct cmd *cmd)
+{
+	if (model->failed)
+		return -1;
+	send(index, cmd);
+	return answer(index, ANSWER_SECONDS);
+}
+
+static void spawn(int index, int group)
+{
+	struct slot *slot = &model->slot[index];
+	pid_t pid;
+
+	memset(slot->region, 0, sizeof(slot->region));
+	pid = fork();
+	if (!pid) {
+		alarm(0);
+		prctl(PR_SET_CHILD_SUBREAPER, 0);
+		serve(index);
+	}
+	slot->pid = pid;
+	slot->group = group;
+	if (pid < 0 || cg_enter(model->group[group].path, pid))
+		FAIL("no process in %s", model->group[group].path);
+}
+
+/* Its memory is free when the process is gone. */
+static void leave(int index, bool killed)
+{
+	struct slot *slot = &model->slot[index];
+	struct cmd cmd = { .op = OP_EXIT };
+	struct pollfd pfd = { .events = POLLIN };
+
+	pfd.fd = syscall(SYS_pidfd_open, slot->pid, 0);
+	if (killed)
+		kill(slot->pid, SIGKILL);
+	else
+		send(index, &cmd);
+	if (pfd.fd < 0 || poll(&pfd, 1, ANSWER_SECONDS * 1000) != 1)
+		FAIL("process %d does not end", slot->pid);
+	close(pfd.fd);
+	waitpid(slot->pid, NULL, WNOHANG);
+	slot->pid = 0;
+}
+
+static int pick_slot(struct rng *rng, bool used)
+{
+	int i, at = rnd(rng, SLOTS);
+
+	for (i = 0; i < SLOTS; i++, at = (at + 1) % SLOTS)
+		if (!model->slot[at].pid != used)
+			return at;
+	return -1;
+}
+
+enum kind { LEAF, INNER, CHARGED, EMPTY, TOGGLES };
+
+static bool group_is(int i, enum kind kind)
+{
+	struct group *group = &model->group[i];
+	int child;
+
+	if (!i || !group->used)
+		return false;
+	switch (kind) {
+	case LEAF:
+		return !group->inner;
+	case INNER:
+		return group->inner;
+	case CHARGED:
+		return group->charged;
+	case EMPTY:
+		return i > 1 && !group_busy(i);
+	case TOGGLES:
+		if (!group->inner || !group->charged)
+			return false;
+		for (child = 0; child < GROUPS; child++)
+			if (model->group[child].used &&
+			    model->group[child].parent == i &&
+			    model->group[child].enabled)
+				return false;
+		return true;
+	}
+	return false;
+}
+
+static int pick_group(struct rng *rng, enum kind kind)
+{
+	int i, at = rnd(rng, GROUPS);
+
+	for (i = 0; i < GROUPS; i++, at = (at + 1) % GROUPS)
+		if (group_is(at, kind))
+			return at;
+	return -1;
+}
+
+static int depth_of(int group)
+{
+	int depth = 0;
+
+	while ((group = model->group[group].parent) >= 0)
+		depth++;
+	return depth;
+}
+
+static void make_group(struct rng *rng)
+{
+	static int serial;
+	int parent = pick_group(rng, INNER), i, room = 0;
+	bool inner = !rnd(rng, 3);
+	char name[32];
+
+	for (i = 0; i < GROUPS; i++)
+		room += !model->group[i].used;
+	if (parent < 0 || room < 2)
+		return;
+	if (!model->group[parent].enabled || depth_of(parent) > 3)
+		inner = false;
+	snprintf(name, sizeof(name), "g%d", serial++);
+	note("mkdir %s/%s%s", model->group[parent].path, name,
+	     inner ? " (inner)" : "");
+	group_add(parent, name, inner);
+}
+
+/*
+ * A lower limit gets rid of all that is over it, at the latest when what other
+ * CPUs hold for a moment is back: nothing is pinned here.
+ */
+static void write_limit(int index, int node, long pages, bool def)
+{
+	struct group *group = &model->group[index];
+	long now, max, tries, n;
+	char value[32] = "max";
+
+	if (pages >= 0)
+		snprintf(value, sizeof(value), "%ld", pages * cdm_psize);
+	note("%s: limit %s of node%d to %ld pages", group->path,
+	     def ? "default" : "", model->node[node].id, pages);
+	if (def) {
+		group->def = pages;
+		group->line[node] = -2;
+	} else {
+		group->line[node] = pages;
+	}
+	for (tries = 0; tries < 8; tries++) {
+		int ret;
+
+		if (def)
+			ret = cdm_write(group->path, "cdm.max",
+					"default %s\nnode%d default\n", value,
+					model->node[node].id);
+		else
+			ret = cdm_write(group->path, "cdm.max", "node%d %s\n",
+					model->node[node].id, value);
+		if (ret)
+			FAIL("cdm.max of %s: %d", group->path, ret);
+		max = group_max(index, node);
+		now = cdm_pages(group->path, model->node[node].id);
+		if (now <= max)
+			break;
+		cdm_drain();
+	}
+	model_learn(OP_NONE);
+	for (n = 0; n < NODES; n++) {
+		if (model->node[n].id < 0)
+			continue;
+		max = group_max(index, n);
+		now = cdm_pages(group->path, model->node[n].id);
+		group->over[n] = now > max ? now : 0;
+		if (!model->loose && n == node && now > max &&
+		    now - max > group_stuck(index, n))
+			FAIL("%s: node%d is left with %ld pages, the limit is %ld, and %ld are not its own",
+			     group->path, model->node[n].id, now, max,
+			     group_stuck(index, n));
+	}
+}
+
+static const char * const words[] = {
+	"fallback", "reclaim", "reclaim,fail", "fail", "inherit",
+};
+
+static void write_policy(struct rng *rng, int group)
+{
+	const char *word = words[rnd(rng, ARRAY_SIZE(words))];
+
+	note("%s: policy %s", model->group[group].path, word);
+	if (cdm_write(model->group[group].path, "cdm.policy", "%s", word))
+		FAIL("cdm.policy of %s", model->group[group].path);
+}
+
+static void pick_limit(struct rng *rng)
+{
+	int group = pick_group(rng, CHARGED);
+	int node = rnd(rng, other_there() ? 2 : 1);
+	long pages = rnd(rng, 4) ? (long)rnd(rng, 1500) : -1;
+	bool def = !rnd(rng, 4);
+
+	if (group >= 0)
+		write_limit(group, node, pages, def);
+}
+
+static unsigned long ram_mask(void)
+{
+	int nodes[CDM_MAX_NODES], nr;
+	unsigned long mask = 0;
+
+	nr = node_list("/sys/devices/system/node/has_cpu", nodes,
+		       CDM_MAX_NODES);
+	while (nr-- > 0)
+		mask |= 1UL << nodes[nr];
+	return mask;
+}
+
+/* All of a process goes there, its code and stack too, and comes back. */
+static void migrate(int index, int node)
+{
+	unsigned long ram = ram_mask(), dev = 1UL << model->node[node].id;
+	struct slot *slot = &model->slot[index];
+	int tries = 10;
+
+	note("migrate_pages of process %d to node%d and back", index,
+	     model->node[node].id);
+	sys_migrate_pages(slot->pid, ram, dev);
+	model_learn(OP_MIGRATE);
+	while (sys_migrate_pages(slot->pid, dev, ram) && --tries)
+		cdm_drain();
+	if (!tries)
+		FAIL("migrate_pages does not get all of %d back", slot->pid);
+	model_learn(OP_MIGRATE);
+}
+
+static void split(int index)
+{
+	struct slot *slot = &model->slot[index];
+	int r;
+
+	note("split huge pages of process %d", index);
+	for (r = 0; r < REGIONS; r++)
+		if (slot->region[r].addr)
+			file_write("/sys/kernel/debug/split_huge_pages",
+				   "%d,0x%lx,0x%lx", slot->pid,
+				   (long)slot->region[r].addr,
+				   (long)slot->region[r].addr +
+				   slot->region[r].pages * cdm_psize);
+}
+
+static void compact(int node)
+{
+	char path[128];
+
+	note("compact node%d", model->node[node].id);
+	snprintf(path, sizeof(path), "/sys/devices/system/node/node%d/compact",
+		 model->node[node].id);
+	file_write(path, "1");
+}
+
+static void swap_off_on(void)
+{
+	char buf[1024], *line, *end;
+
+	note("swapoff, swapon");
+	if (file_read("/proc/swaps", buf, sizeof(buf)))
+		return;
+	line = strchr(buf, '\n');
+	end = line ? strpbrk(line, " \t") : NULL;
+	if (!end)
+		return;
+	*end = '\0';
+	if (swapoff(line + 1) || swapon(line + 1, 0))
+		FAIL("swap %s: %s", line + 1, strerror(errno));
+}
+
+static void plug(void)
+{
+	const char *what = other_there() ? "remove" : "add";
+	int i;
+
+	note("%s memory", what);
+	model_learn(OP_NONE);
+	if (cdm_hotplug(what, "movable"))
+		FAIL("memory hotplug: %s", what);
+	model_nodes();
+	for (i = 0; i < GROUPS && !other_there(); i++)
+		model->group[i].over[1] = 0;
+	model_learn(OP_NONE);
+}
+
+static const char * const op_names[] = {
+	[OP_TOUCH] = "touch", [OP_READ] = "read", [OP_MAP] = "mmap",
+	[OP_UNMAP] = "munmap", [OP_DISCARD] = "discard",
+	[OP_PAGEOUT] = "pageout", [OP_COLLAPSE] = "collapse",
+	[OP_HUGE] = "hugepage", [OP_REMAP] = "mremap", [OP_MBIND] = "mbind",
+	[OP_MOVE] = "move_pages", [OP_PUNCH] = "punch", [OP_FORK] = "fork",
+	[OP_MOVE_OTHER] = "move_pages-other", [OP_MIGRATE] = "migrate_pages",
+	[OP_SPLIT] = "split", [OP_EXIT] = "exit", [OP_SPAWN] = "spawn",
+	[OP_ENTER] = "enter", [OP_LIMIT] = "limit", [OP_POLICY] = "policy",
+	[OP_MKDIR] = "mkdir", [OP_RMDIR] = "rmdir", [OP_TOGGLE] = "toggle",
+	[OP_COMPACT] = "compact", [OP_SWAPOFF] = "swapoff",
+	[OP_HOTPLUG] = "hotplug",
+};
+
+static const struct weight ops[] = {
+	{ OP_TOUCH, 400 }, { OP_MOVE_OTHER, 30 }, { OP_MIGRATE, 5 },
+	{ OP_SPLIT, 10 }, { OP_EXIT, 6 }, { OP_SPAWN, 12 }, { OP_ENTER, 20 },
+	{ OP_LIMIT, 30 }, { OP_POLICY, 10 }, { OP_MKDIR, 12 },
+	{ OP_RMDIR, 10 }, { OP_TOGGLE, 4 }, { OP_COMPACT, 4 },
+	{ OP_SWAPOFF, 2 }, { OP_HOTPLUG, 1 },
+};
+
+static void note_own(int index, const struct cmd *cmd, const char *who)
+{
+	struct slot *slot = &model->slot[index];
+	struct region *region = &slot->region[cmd->region];
+
+	note("%s%s: process %d in %s, region %d (%ld pages, policy %d, file %d), pages %ld+%ld, flag %d node %d policy %d file %d slot %d",
+	     who, op_names[cmd->op], index, model->group[slot->group].path +
+	     strlen(model->group[1].path), cmd->region, region->pages,
+	     region->policy, region->file, cmd->first, cmd->nr, cmd->flag,
+	     cmd->node, cmd->policy, cmd->file, cmd->slot);
+}
+
+static void run_fork(int index, struct cmd *cmd)
+{
+	struct slot *slot = &model->slot[index], *child;
+	int r;
+	long i;
+
+	child = &model->slot[cmd->slot];
+	for (r = 0; r < REGIONS; r++) {
+		struct region *region = &slot->region[r];
+
+		for (i = 0; region->addr && region->file < 0 &&
+		     i < region->pages; i++)
+			region->page[i].cow = true;
+	}
+	memcpy(child->region, slot->region, sizeof(slot->region));
+	child->group = slot->group;
+	child->pid = tell(index, cmd);
+	if (child->pid <= 0)
+		FAIL("fork: %d", child->pid);
+}
+
+/* An operation of a process, and what it did to the pages. */
+static void run_own(struct rng *rng, int index)
+{
+	struct slot *slot = &model->slot[index];
+	struct region *region;
+	struct cmd cmd;
+	bool file;
+
+	pick_own(rng, index, -1, &cmd);
+	region = &slot->region[cmd.region];
+	if (cmd.op == OP_FORK) {
+		cmd.slot = pick_slot(rng, false);
+		if (cmd.slot < 0)
+			cmd.op = OP_TOUCH;
+	}
+	model->done[cmd.op]++;
+	note_own(index, &cmd, "");
+	file = region->addr && region->file >= 0;
+	slot_learn(slot, OP_NONE, -1, false);
+	if (file)
+		files_learn(OP_NONE, slot->group);
+	if (cmd.op == OP_FORK)
+		run_fork(index, &cmd);
+	else
+		tell(index, &cmd);
+	if (model->failed)
+		return;
+	if (cmd.flag && (cmd.op == OP_MOVE || cmd.op == OP_MBIND)) {
+		model_learn(cmd.op);
+		return;
+	}
+	slot_learn(slot, cmd.op, cmd.region, false);
+	if (file)
+		files_learn(cmd.op, slot->group);
+}
+
+static void run_move_other(struct rng *rng, int index)
+{
+	struct region *region;
+	struct cmd cmd;
+
+	pick_own(rng, index, -1, &cmd);
+	region = &model->slot[index].region[cmd.region];
+	if (!region->addr)
+		return;
+	cmd.op = OP_MOVE_OTHER;
+	cmd.node = (int)rnd(rng, other_there() ? 3 : 2) - 1;
+	note_own(index, &cmd, "other ");
+	model_learn(OP_NONE);
+	move_region(model->slot[index].pid, region, &cmd);
+	model_learn(OP_MOVE_OTHER);
+}
+
+static void run_enter(struct rng *rng, int index)
+{
+	struct slot *slot = &model->slot[index];
+	int leaf = pick_group(rng, LEAF);
+
+	if (leaf < 0)
+		return;
+	note("process %d to %s", index, model->group[leaf].path);
+	slot_learn(slot, OP_NONE, -1, false);
+	if (cg_enter(model->group[leaf].path, slot->pid))
+		FAIL("cannot enter %s", model->group[leaf].path);
+	slot->group = leaf;
+}
+
+static void run_groups(struct rng *rng, enum op op)
+{
+	int group;
+
+	if (op == OP_MKDIR) {
+		make_group(rng);
+		return;
+	}
+	group = pick_group(rng, op == OP_RMDIR ? EMPTY : TOGGLES);
+	if (group < 0)
+		return;
+	note("%s %s", op_names[op], model->group[group].path);
+	model_learn(OP_NONE);
+	if (op == OP_RMDIR)
+		group_remove(group);
+	else
+		group_toggle(group);
+}
+
+static void run_slot(struct rng *rng, enum op op)
+{
+	int index = pick_slot(rng, op != OP_SPAWN), group;
+
+	if (index < 0)
+		return;
+	switch (op) {
+	case OP_SPAWN:
+		group = pick_group(rng, LEAF);
+		if (group < 0)
+			return;
+		note("process %d in %s", index, model->group[group].path);
+		spawn(index, group);
+		break;
+	case OP_EXIT:
+		note("end of process %d", index);
+		leave(index, rnd(rng, 2));
+		break;
+	case OP_MOVE_OTHER:
+		run_move_other(rng, index);
+		break;
+	case OP_MIGRATE:
+		model_learn(OP_NONE);
+		migrate(index, rnd(rng, other_there() ? 2 : 1));
+		break;
+	case OP_SPLIT:
+		split(index);
+		model_learn(OP_NONE);
+		break;
+	case OP_ENTER:
+		run_enter(rng, index);
+		break;
+	default:
+		run_own(rng, index);
+		break;
+	}
+}
+
+static void run_one(struct rng *rng)
+{
+	enum op op = pick(rng, ops, ARRAY_SIZE(ops));
+
+	note("%s: nothing to do", op_names[op]);
+	if (op != OP_TOUCH)
+		model->done[op]++;
+	switch (op) {
+	case OP_LIMIT:
+		pick_limit(rng);
+		break;
+	case OP_POLICY:
+		write_policy(rng, pick_group(rng, CHARGED));
+		break;
+	case OP_MKDIR:
+	case OP_RMDIR:
+	case OP_TOGGLE:
+		run_groups(rng, op);
+		break;
+	case OP_COMPACT:
+		compact(rnd(rng, other_there() ? 2 : 1));
+		model_learn(OP_NONE);
+		break;
+	case OP_SWAPOFF:
+		model_learn(OP_NONE);
+		swap_off_on();
+		model_learn(OP_NONE);
+		break;
+	case OP_HOTPLUG:
+		plug();
+		break;
+	default:
+		run_slot(rng, op);
+		break;
+	}
+}
+
+static void check_audit(void)
+{
+	char buf[4096];
+
+	cdm_drain();
+	if (file_read("/sys/kernel/debug/cdm/audit", buf, sizeof(buf)))
+		FAIL("no audit");
+	else if (strstr(buf, "BAD"))
+		FAIL("audit: %s", buf);
+}
+
+static void check(bool all)
+{
+	struct cmd cmd = { .op = OP_VERIFY, .flag = all };
+	int i;
+
+	cdm_drain();
+	for (i = 0; i < SLOTS && !model->failed; i++)
+		if (model->slot[i].pid)
+			tell(i, &cmd);
+	if (model->failed)
+		return;
+	if (!model->loose)
+		model_learn(OP_NONE);
+	model_books();
+}
+
+static void part_sequential(struct rng *rng, double end, long nr)
+{
+	int until = 1;
+
+	while (!model->failed && cdm_now() < end && model->op < nr) {
+		model->op++;
+		run_one(rng);
+		if (--until)
+			continue;
+		until = 1 + rnd(rng, 12);
+		check(!rnd(rng, 8));
+		if (!rnd(rng, 10))
+			check_audit();
+	}
+	if (!model->failed) {
+		check(true);
+		check_audit();
+	}
+}
+
+/*
+ * All at once
+ */
+
+static atomic_bool sampling;
+
+/* Limits that do not change are never exceeded. */
+static void *sampler(void *samples)
+{
+	int i, n;
+	long now;
+
+	while (sampling && !model->failed) {
+		for (i = 1; i < GROUPS; i++) {
+			for (n = 0; n < NODES; n++) {
+				if (!model->group[i].used ||
+				    group_max(i, n) == LONG_MAX ||
+				    model->node[n].id < 0)
+					continue;
+				now = cdm_pages(model->group[i].path,
+						model->node[n].id);
+				if (now > group_max(i, n))
+					FAIL("%s: %ld pages on node%d, and the limit is %ld",
+					     model->group[i].path, now,
+					     model->node[n].id,
+					     group_max(i, n));
+				(*(long *)samples)++;
+			}
+		}
+	}
+	return NULL;
+}
+
+static void disturb(struct rng *rng, bool wild)
+{
+	int index = rnd(rng, WORKERS), group = pick_group(rng, CHARGED);
+	struct region *region;
+	struct cmd cmd = { .nr = 100, .flag = rnd(rng, 2) };
+
+	switch (rnd(rng, wild ? 9 : 6)) {
+	case 0:
+		split(index);
+		break;
+	case 1:
+		compact(rnd(rng, other_there() ? 2 : 1));
+		break;
+	case 2:
+	case 3:
+		region = &model->slot[index].region[rnd(rng, REGIONS)];
+		cmd.node = (int)rnd(rng, other_there() ? 3 : 2) - 1;
+		move_region(model->slot[index].pid, region, &cmd);
+		break;
+	case 4:
+		write_policy(rng, group);
+		break;
+	case 5:
+		group = group_add(1, "passing", false);
+		group_remove(group);
+		break;
+	case 6:
+		cdm_limit(model->group[group].path, cdm_node, rnd(rng, 1500));
+		break;
+	case 7:
+		cg_enter(model->group[pick_group(rng, LEAF)].path,
+			 model->slot[index].pid);
+		break;
+	case 8:
+		group = pick_group(rng, LEAF);
+		if (!rmdir(model->group[group].path))
+			mkdir(model->group[group].path, 0755);
+		break;
+	}
+}
+
+static void files_empty(int users)
+{
+	int i;
+
+	for (i = 0; i < FILES; i++) {
+		struct file *file = &model->file[i];
+
+		if (ftruncate(file->fd, 0) ||
+		    ftruncate(file->fd, FILE_PAGES * cdm_psize))
+			FAIL("cannot empty a file");
+		memset(file->page, 0, sizeof(file->page));
+		file->user = i < users ? model->slot[i].group : NOBODY;
+	}
+}
+
+static void leave_all(void)
+{
+	int i;
+
+	for (i = 0; i < SLOTS; i++)
+		if (model->slot[i].pid)
+			leave(i, false);
+}
+
+/* A process and a group each, some with a limit, two levels with one too. */
+static void start_workers(struct rng *rng)
+{
+	int i, parent = 1;
+	char name[16];
+
+	for (i = GROUPS - 1; i > 1; i--)
+		if (model->group[i].used && !group_busy(i)) {
+			group_remove(i);
+			i = GROUPS;
+		}
+	if (!model->group[1].enabled)
+		group_toggle(1);
+	for (i = 0; i < WORKERS && !model->failed; i++) {
+		if (i == 2) {
+			parent = group_add(1, "pair", true);
+			write_limit(parent, 0, 1 + rnd(rng, 1500), false);
+		}
+		snprintf(name, sizeof(name), "w%d", i);
+		spawn(i, group_add(parent, name, false));
+		if (i % 2)
+			write_limit(model->slot[i].group, 0,
+				    1 + rnd(rng, 1000), false);
+	}
+	write_limit(1, 0, 4000, false);
+	files_empty(WORKERS);
+}
+
+static long part_concurrent(struct rng *rng, double end)
+{
+	struct cmd cmd = { .op = OP_CHURN, .end = end };
+	long samples = 0, i;
+	bool wild = rnd(rng, 2);
+	pthread_t thread;
+
+	leave_all();
+	files_empty(0);
+	check(true);
+	start_workers(rng);
+	if (model->failed)
+		return 0;
+	sampling = !wild;
+	if (pthread_create(&thread, NULL, sampler, &samples))
+		ksft_exit_fail_msg("no thread\n");
+	for (i = 0; i < WORKERS; i++) {
+		cmd.stamp = rnd(rng, 1UL << 32);
+		send(i, &cmd);
+	}
+	while (cdm_now() < end && !model->failed) {
+		model->op++;
+		disturb(rng, wild);
+	}
+	for (i = 0; i < WORKERS; i++)
+		answer(i, ANSWER_SECONDS);
+	sampling = false;
+	pthread_join(thread, NULL);
+
+	model->loose = wild;
+	note("after all at once%s", wild ? ", with changing groups" : "");
+	for (i = 0; i < WORKERS && !model->failed; i++) {
+		slot_forget(&model->slot[i]);
+		slot_learn(&model->slot[i], OP_NONE, -1, true);
+	}
+	files_learn(OP_NONE, 0);
+	check(true);
+	check_audit();
+	leave_all();
+	files_empty(0);
+	model->loose = false;
+	if (!model->failed)
+		check(true);
+	return samples;
+}
+
+struct round {
+	unsigned int seed;
+	double seconds;
+	long nr;		/* operations at most */
+};
+
+static void report(const struct round *round, double seconds, long sequential,
+		   long samples)
+{
+	char line[512];
+	int i, len = 0;
+
+	for (i = 0; i < OP_NONE; i++)
+		if (i < (int)ARRAY_SIZE(op_names) && len < (int)sizeof(line))
+			len += snprintf(line + len, sizeof(line) - len,
+					" %s %ld", op_names[i], model->done[i]);
+	ksft_print_msg("seed %u: %ld operations, %.1f a second; %ld pages compared, %ld of them ambiguous; %ld samples of usage\n",
+		       round->seed, sequential, sequential / seconds,
+		       model->counted, model->ambiguous, samples);
+	ksft_print_msg("done:%s\n", line);
+}
+
+static void test_round(const char *group, const void *arg)
+{
+	const struct round *round = arg;
+	struct rng rng = { round->seed };
+	double start = cdm_now(), end = start + round->seconds;
+	long sequential, samples = 0;
+	double seconds;
+	int i, s;
+
+	alarm(round->nr < LONG_MAX ? 0 : 60 + round->seconds);
+	ksft_print_msg("seed %u\n", round->seed);
+	model_init(round->seed, group);
+	memset(model->done, 0, sizeof(model->done));
+	for (i = 0; i < 4; i++)
+		make_group(&rng);
+	for (i = 0; i < 3; i++) {
+		s = pick_group(&rng, LEAF);
+		if (s < 0)
+			s = group_add(1, "first", false);
+		spawn(i, s);
+	}
+	part_sequential(&rng, start + round->seconds * 2 / 3, round->nr);
+	sequential = model->op;
+	seconds = cdm_now() - start;
+	if (!model->failed && round->nr == LONG_MAX)
+		samples = part_concurrent(&rng, end);
+	report(round, seconds, sequential, samples);
+	files_empty(0);
+}
+
+static void prepare(void)
+{
+	struct sigaction sa = { .sa_handler = on_bus, .sa_flags = SA_NODEFER };
+	int i;
+
+	for (i = 0; i < SLOTS; i++)
+		if (pipe2(down[i], O_CLOEXEC) || pipe2(up[i], O_CLOEXEC))
+			ksft_exit_fail_msg("no pipes\n");
+	sigaction(SIGBUS, &sa, NULL);
+	/* What is swapped out is free at once, and khugepaged stays asleep. */
+	file_write("/sys/module/zswap/parameters/enabled", "Y");
+	file_write("/sys/kernel/mm/transparent_hugepage/khugepaged/scan_sleep_millisecs",
+		   "100000000");
+}
+
+int main(int argc, char **argv)
+{
+	struct round round = { time(NULL) ^ getpid() << 16, 2 * SHORT_ROUND,
+			       LONG_MAX };
+	bool seeded = false;
+	int opt, rounds = 2, i;
+	char name[64];
+
+	while ((opt = getopt(argc, argv, "s:t:n:")) != -1) {
+		switch (opt) {
+		case 's':
+			round.seed = strtoul(optarg, NULL, 0);
+			seeded = true;
+			break;
+		case 't':
+			round.seconds = strtod(optarg, NULL);
+			break;
+		case 'n':
+			round.nr = strtol(optarg, NULL, 0);
+			break;
+		default:
+			fprintf(stderr, "usage: %s [-s seed] [-t seconds] [-n operations]\n",
+				argv[0]);
+			return KSFT_FAIL;
+		}
+	}
+	if (argc > 1)
+		rounds = round.nr < LONG_MAX ? 1 :
+			 (int)((round.seconds + LONG_ROUND - 1) / LONG_ROUND);
+	if (round.nr < LONG_MAX)
+		round.seconds = 1e9;
+	else
+		round.seconds /= rounds;
+	cdm_init(rounds);
+	prepare();
+	for (i = 0; i < rounds; i++) {
+		unsigned int seed = round.seed;
+
+		if (argc == 1 && !i)
+			round.seed = FIXED_SEED;
+		snprintf(name, sizeof(name), "the model agrees, %s seed",
+			 round.seed == FIXED_SEED && argc == 1 ? "a fixed" :
+			 seeded ? "a given" : "a new");
+		cdm_case_arg(name, test_round, &round);
+		round.seed = seed * 1103515245U + 12345;
+	}
+	cdm_exit();
+}
