@@ -14,8 +14,10 @@
 #define PM_PRESENT	(1UL << 63)
 #define PM_SWAP		(1UL << 62)
 #define PM_PFN		((1UL << 55) - 1)
+#define KPF_BUDDY	(1UL << 10)
 #define KPF_MMAP	(1UL << 11)
 #define KPF_SWAPCACHE	(1UL << 13)
+#define KPF_NOPAGE	(1UL << 20)
 #define KPF_THP		(1UL << 22)
 
 /* How long what is freed may take to be seen. */
@@ -23,9 +25,7 @@
 
 struct model *model;
 
-static const char * const event_names[EVENTS] = {
-	"max", "depleted", "fallback", "fail", "reclaim",
-};
+static unsigned long zero_pfn;
 
 /* The first failure tells how it came about. */
 void model_fail(const char *file, int line, const char *fmt, ...)
@@ -342,6 +342,11 @@ static void page_learn_place(struct page *page, unsigned long pfn, enum op op,
 	int node = node_of(pfn);
 	bool taken, fresh;
 
+	/* What comes back because swap is taken away goes to RAM. */
+	if (op == OP_SWAPOFF && page->place == IN_SWAP && node >= 0 &&
+	    pfn != page->pfn)
+		FAIL("pfn %#lx: swapoff put it on node%d", pfn,
+		     model->node[node].id);
 	/* Taken for who wrote, or for whose memory is collapsed. */
 	taken = page->place == NOWHERE ||
 		(page->place != IN_SWAP && page->pfn != pfn &&
@@ -370,11 +375,32 @@ static void page_learn_place(struct page *page, unsigned long pfn, enum op op,
 	page->pfn = pfn;
 }
 
+/* Where an address is that was only read from. */
+static unsigned long find_zero_pfn(void)
+{
+	int fd = kernel_fd("/proc/self/pagemap");
+	unsigned long entry = 0;
+	char *addr;
+
+	addr = mmap(NULL, cdm_psize, PROT_READ | PROT_WRITE,
+		    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	(void)__atomic_load_n(addr, __ATOMIC_RELAXED);
+	if (pread(fd, &entry, sizeof(entry), (unsigned long)addr / cdm_psize *
+		  sizeof(entry)) != sizeof(entry))
+		ksft_exit_fail_msg("no page map\n");
+	munmap(addr, cdm_psize);
+	close(fd);
+	return entry & PM_PFN;
+}
+
 /* Learn where a page is, after @op by or on a process of @group. */
 static void page_learn(struct page *page, unsigned long entry, enum op op,
 		       int group)
 {
-	if (entry & PM_PRESENT)
+	/* What was never written may be taken back when a huge page is split. */
+	if (entry & PM_PRESENT && (entry & PM_PFN) == zero_pfn)
+		page->place = NOWHERE;
+	else if (entry & PM_PRESENT)
 		page_learn_place(page, entry & PM_PFN, op, group);
 	else if (entry & PM_SWAP)
 		page->place = IN_SWAP;
@@ -412,7 +438,7 @@ static void region_learn(struct slot *slot, struct region *region, int pagemap,
 		if (page->stamp && page->place == NOWHERE)
 			FAIL("page %ld at %p of process %d is lost", i,
 			     region->addr, slot->pid);
-		if (loose)
+		if (loose || model->loose)
 			continue;
 		if (empty && page->place != NOWHERE && !region->huge)
 			FAIL("page %ld at %p of process %d: not asked for", i,
@@ -650,6 +676,26 @@ static void sum_up(void)
 	}
 }
 
+/* For who has to find out: pages in use that the model does not know of. */
+static void show_unknown(int n)
+{
+	struct node *node = &model->node[n];
+	int flags_fd = kernel_fd("/proc/kpageflags"), left = 12;
+	unsigned long pfn, flags;
+
+	for (pfn = node->start; pfn < node->end && left; pfn++) {
+		if (node->seen[pfn - node->start] == model->count ||
+		    pread(flags_fd, &flags, sizeof(flags),
+			  pfn * sizeof(flags)) != sizeof(flags) ||
+		    !flags || (flags & (KPF_BUDDY | KPF_NOPAGE)))
+			continue;
+		ksft_print_msg("  pfn %#lx: flags %#lx, memory of %s\n", pfn,
+			       flags, model->group[memcg_of(pfn)].path);
+		left--;
+	}
+	close(flags_fd);
+}
+
 /* Compare one number; quietly, if things may still be settling. */
 static bool compare(int group, int n, long now, long slack, bool quiet)
 {
@@ -671,9 +717,45 @@ static bool compare(int group, int n, long now, long slack, bool quiet)
 	return false;
 }
 
+/* The line of each node in a file of @group, empty for a node without one. */
+static void node_lines(int group, const char *file, char line[NODES][256])
+{
+	char path[400], buf[4096], key[32], *pos;
+	int n;
+
+	snprintf(path, sizeof(path), "%s/%s", model->group[group].path, file);
+	if (file_read(path, buf, sizeof(buf)))
+		FAIL("%s cannot be read", path);
+	for (n = 0; n < NODES; n++) {
+		snprintf(key, sizeof(key), "node%d ", model->node[n].id);
+		pos = strstr(buf, key);
+		line[n][0] = '\0';
+		if (pos && model->node[n].id >= 0)
+			snprintf(line[n], 256, "%.*s",
+				 (int)strcspn(pos, "\n"), pos);
+	}
+}
+
+static long line_key(const char *line, const char *key)
+{
+	const char *pos = strstr(line, key);
+
+	return pos ? strtol(pos + strlen(key), NULL, 10) : CDM_NONE;
+}
+
+static void group_pages(int group, const char *file, long pages[NODES])
+{
+	char line[NODES][256];
+	int n;
+
+	node_lines(group, file, line);
+	for (n = 0; n < NODES; n++)
+		pages[n] = line_key(line[n], " ") / cdm_psize;
+}
+
 static bool compare_all(bool quiet)
 {
-	long slack[NODES] = { 0 };
+	long slack[NODES] = { 0 }, now[NODES];
 	bool good = true;
 	int i, n;
 
@@ -684,73 +766,78 @@ static bool compare_all(bool quiet)
 	counted = 0;
 	model->count++;
 	each_page(page_count, 0);
-	for (n = 0; n < NODES; n++) {
-		if (model->node[n].id < 0)
-			continue;
-		/* Looked for only when it matters. */
-		if (cdm_pages(model->group[0].path, model->node[n].id) !=
-		    total[n])
+	group_pages(0, "cdm.current", now);
+	/* Looked for only when it matters. */
+	for (n = 0; n < NODES; n++)
+		if (model->node[n].id >= 0 && now[n] != total[n])
 			slack[n] = count_hidden(n);
-	}
 	sum_up();
 	for (i = 0; i < GROUPS; i++) {
 		if (!model->group[i].used || !model->group[i].charged)
 			continue;
-		for (n = 0; n < NODES; n++) {
-			if (model->node[n].id < 0)
-				continue;
-			good &= compare(i, n, cdm_pages(model->group[i].path,
-							model->node[n].id),
-					slack[n], quiet);
-		}
+		group_pages(i, "cdm.current", now);
+		for (n = 0; n < NODES; n++)
+			if (model->node[n].id >= 0)
+				good &= compare(i, n, now[n], slack[n], quiet);
 	}
 	return good;
 }
 
-static void check_events(int group, int n)
+static void check_events(int group, const char *file, long (*last)[EVENTS])
 {
-	static const char * const files[2] = {
-		"cdm.events", "cdm.events.local",
+	static const char * const keys[EVENTS] = {
+		" max=", " depleted=", " fallback=", " fail=", " reclaim=",
 	};
-	struct group *g = &model->group[group];
-	int f, ev;
+	char line[NODES][256];
+	int n, ev;
 
-	for (f = 0; f < 2; f++) {
-		for (ev = 0; ev < EVENTS; ev++) {
-			long now = cdm_event(g->path, files[f],
-					     model->node[n].id,
-					     event_names[ev]);
+	node_lines(group, file, line);
+	for (n = 0; n < NODES; n++) {
+		for (ev = 0; ev < EVENTS && line[n][0]; ev++) {
+			long now = line_key(line[n], keys[ev]);
 
-			if (now < g->events[f][n][ev])
-				FAIL("%s: %s %s went from %ld to %ld", g->path,
-				     files[f], event_names[ev],
-				     g->events[f][n][ev], now);
-			g->events[f][n][ev] = now;
+			if (now < last[n][ev])
+				FAIL("%s: %s of node%d:%s went from %ld to %ld",
+				     model->group[group].path, file,
+				     model->node[n].id, keys[ev], last[n][ev],
+				     now);
+			last[n][ev] = now;
 		}
 	}
 }
 
-static void check_limits(int group, int n)
+static void check_limit(int group, int n, long now, long peak)
 {
 	struct group *g = &model->group[group];
-	long now, peak, max = group_max(group, n);
+	long max = group_max(group, n);
 
-	now = cdm_pages(g->path, model->node[n].id);
-	peak = cdm_value(g->path, "cdm.peak", model->node[n].id) / cdm_psize;
 	if (peak < now || peak < g->peak[n])
 		FAIL("%s: node%d peak %ld, was %ld, and usage is %ld", g->path,
 		     model->node[n].id, peak, g->peak[n], now);
 	g->peak[n] = peak;
-	if (!group)
-		return;
-	if (now <= max)
+	if (now <= max || !group)
 		g->over[n] = 0;
 	else if (now > g->over[n])
 		FAIL("%s: node%d has %ld pages, the limit is %ld, left over were %ld",
 		     g->path, model->node[n].id, now, max, g->over[n]);
 	else
 		g->over[n] = now;
-	check_events(group, n);
+}
+
+static void check_group(int group)
+{
+	long now[NODES], peak[NODES];
+	int n;
+
+	group_pages(group, "cdm.current", now);
+	group_pages(group, "cdm.peak", peak);
+	for (n = 0; n < NODES; n++)
+		if (model->node[n].id >= 0)
+			check_limit(group, n, now[n], peak[n]);
+	if (!group)
+		return;
+	check_events(group, "cdm.events", model->group[group].events[0]);
+	check_events(group, "cdm.events.local", model->group[group].events[1]);
 }
 
 /* All numbers of all groups; false if something was wrong. */
@@ -758,28 +845,26 @@ bool model_books(void)
 {
 	double end = cdm_now() + SETTLE_SECONDS;
 	bool good;
-	int i, n;
+	int i;
 
 	for (;;) {
 		good = compare_all(true);
 		if (good || cdm_now() > end)
 			break;
 		cdm_drain();
-		if (model->loose)
-			continue;
 		model_learn(OP_NONE);
 	}
-	if (!good)
+	if (!good) {
 		compare_all(false);
+		for (i = 0; i < NODES; i++)
+			if (model->node[i].id >= 0)
+				show_unknown(i);
+	}
 	model->ambiguous += unsure;
 	model->counted += counted;
-	for (i = 0; i < GROUPS && !model->failed; i++) {
-		if (!model->group[i].used || !model->group[i].charged)
-			continue;
-		for (n = 0; n < NODES; n++)
-			if (model->node[n].id >= 0)
-				check_limits(i, n);
-	}
+	for (i = 0; i < GROUPS && !model->failed; i++)
+		if (model->group[i].used && model->group[i].charged)
+			check_group(i);
 	return !model->failed;
 }
 
@@ -812,6 +897,7 @@ void model_init(unsigned int seed, const char *top)
 		memset(model->file[i].page, 0, sizeof(model->file[i].page));
 		model->file[i].user = NOBODY;
 	}
+	zero_pfn = find_zero_pfn();
 	model->seed = seed;
 	model->op = 0;
 	model->failed = false;

@@ -3,13 +3,13 @@
  * Random operations against a model (see model.h) that says who is charged for
  * each page and what it holds.
  *
- *   test_model [-s seed] [-t seconds] [-n operations]
+ *   test_model [-s seed] [-t seconds] [-n operations] [-x operation]...
  *
  * One operation after the other first, the books checked exactly every few;
  * then for a third of the time all processes at once, and the books checked
  * when they are done. A failure prints the last operations, and how to run up
  * to there again: -n ends before anything concurrent. Without arguments: a
- * fixed seed and another one. -t can be hours.
+ * fixed seed and another one. -t can be hours. -x leaves an operation out.
  */
 
 #include <fcntl.h>
@@ -414,6 +414,8 @@ struct weight {
 	int weight;
 };
 
+static bool left_out[OP_NONE];
+
 static enum op pick(struct rng *rng, const struct weight *weights, size_t nr)
 {
 	long sum = 0, at;
@@ -493,7 +495,7 @@ static void pick_own(struct rng *rng, int index, int file, struct cmd *cmd)
 		pick_map(rng, cmd, file);
 		return;
 	}
-	if (cmd->op == OP_MAP)
+	if (cmd->op == OP_MAP || left_out[cmd->op])
 		cmd->op = OP_TOUCH;
 	pick_range(rng, region, cmd);
 	cmd->flag = rnd(rng, 2);
@@ -1021,6 +1023,8 @@ static void run_one(struct rng *rng)
 {
 	enum op op = pick(rng, ops, ARRAY_SIZE(ops));
 
+	if (left_out[op])
+		op = OP_TOUCH;
 	note("%s: nothing to do", op_names[op]);
 	if (op != OP_TOUCH)
 		model->done[op]++;
@@ -1043,7 +1047,7 @@ static void run_one(struct rng *rng)
 	case OP_SWAPOFF:
 		model_learn(OP_NONE);
 		swap_off_on();
-		model_learn(OP_NONE);
+		model_learn(OP_SWAPOFF);
 		break;
 	case OP_HOTPLUG:
 		plug();
@@ -1071,13 +1075,17 @@ static void check(bool all)
 	int i;
 
 	cdm_drain();
-	for (i = 0; i < SLOTS && !model->failed; i++)
-		if (model->slot[i].pid)
-			tell(i, &cmd);
+	for (i = 0; i < SLOTS && !model->failed; i++) {
+		if (!model->slot[i].pid)
+			continue;
+		tell(i, &cmd);
+		/* What it read from swap is its own now. */
+		if (all && !model->failed)
+			files_learn(OP_NONE, model->slot[i].group);
+	}
 	if (model->failed)
 		return;
-	if (!model->loose)
-		model_learn(OP_NONE);
+	model_learn(OP_NONE);
 	model_books();
 }
 
@@ -1227,11 +1235,10 @@ static void start_workers(struct rng *rng)
 	files_empty(WORKERS);
 }
 
-static long part_concurrent(struct rng *rng, double end)
+static long part_concurrent(struct rng *rng, double end, bool wild)
 {
 	struct cmd cmd = { .op = OP_CHURN, .end = end };
 	long samples = 0, i;
-	bool wild = rnd(rng, 2);
 	pthread_t thread;
 
 	leave_all();
@@ -1277,6 +1284,7 @@ struct round {
 	unsigned int seed;
 	double seconds;
 	long nr;		/* operations at most */
+	bool wild;		/* groups and limits change in the concurrent part */
 };
 
 static void report(const struct round *round, double seconds, long sequential,
@@ -1320,9 +1328,17 @@ static void test_round(const char *group, const void *arg)
 	sequential = model->op;
 	seconds = cdm_now() - start;
 	if (!model->failed && round->nr == LONG_MAX)
-		samples = part_concurrent(&rng, end);
+		samples = part_concurrent(&rng, end, round->wild);
 	report(round, seconds, sequential, samples);
 	files_empty(0);
+}
+
+static void leave_out(const char *name)
+{
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(op_names); i++)
+		left_out[i] |= !strcmp(op_names[i], name);
 }
 
 static void prepare(void)
@@ -1343,12 +1359,12 @@ static void prepare(void)
 int main(int argc, char **argv)
 {
 	struct round round = { time(NULL) ^ getpid() << 16, 2 * SHORT_ROUND,
-			       LONG_MAX };
+			       LONG_MAX, false };
 	bool seeded = false;
 	int opt, rounds = 2, i;
 	char name[64];
 
-	while ((opt = getopt(argc, argv, "s:t:n:")) != -1) {
+	while ((opt = getopt(argc, argv, "s:t:n:x:")) != -1) {
 		switch (opt) {
 		case 's':
 			round.seed = strtoul(optarg, NULL, 0);
@@ -1360,8 +1376,11 @@ int main(int argc, char **argv)
 		case 'n':
 			round.nr = strtol(optarg, NULL, 0);
 			break;
+		case 'x':
+			leave_out(optarg);
+			break;
 		default:
-			fprintf(stderr, "usage: %s [-s seed] [-t seconds] [-n operations]\n",
+			fprintf(stderr, "usage: %s [-s seed] [-t seconds] [-n operations] [-x operation]...\n",
 				argv[0]);
 			return KSFT_FAIL;
 		}
@@ -1385,6 +1404,7 @@ int main(int argc, char **argv)
 			 seeded ? "a given" : "a new");
 		cdm_case_arg(name, test_round, &round);
 		round.seed = seed * 1103515245U + 12345;
+		round.wild = !round.wild;
 	}
 	cdm_exit();
 }
