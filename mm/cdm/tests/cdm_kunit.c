@@ -8,12 +8,34 @@
 #include <kunit/test.h>
 #include <linux/cdm.h>
 #include <linux/cdm_cgroup.h>
+#include <linux/cpumask.h>
+#include <linux/delay.h>
+#include <linux/jiffies.h>
+#include <linux/moduleparam.h>
 #include <linux/prandom.h>
+#include <linux/smp.h>
+#include <linux/workqueue.h>
 
 MODULE_IMPORT_NS(EXPORTED_FOR_KUNIT_TESTING);
 
-/* No node gets this index before 63 others have theirs. */
-#define IDX	(CDM_MAX_NODES - 1)
+/*
+ * Indices of nodes that are not there: fewer nodes than that have been added
+ * when the tests run at boot.
+ */
+#define IDX	8
+#define LATE_IDX	9
+
+static uint seed;
+module_param(seed, uint, 0444);
+MODULE_PARM_DESC(seed, "Seed of the random tests, 0 for a new one");
+
+static void seed_state(struct kunit *test, struct rnd_state *rnd)
+{
+	u32 this_seed = seed ?: get_random_u32();
+
+	kunit_info(test, "cdm_kunit.seed=%u", this_seed);
+	prandom_seed_state(rnd, this_seed);
+}
 
 static struct cgroup_subsys_state *root_css(void)
 {
@@ -213,100 +235,393 @@ static void late_charge(struct kunit *test)
 	remove_group(a);
 }
 
-#define MODEL_GROUPS	7
-#define MODEL_STEPS	20000
+/*
+ * A node that appears when there are groups: they can be charged there, with
+ * the same limits, and what they have elsewhere is not touched.
+ */
+static void new_node(struct kunit *test)
+{
+	struct cgroup_subsys_state *a = make_group(test, root_css());
+	struct cgroup_subsys_state *b = make_group(test, a);
+	struct cdm_owner *owner = cdm_owner_of_css(b), *limit;
+	u16 id, late;
+
+	if (cdm_owner_of_css(root_css())->counter[LATE_IDX])
+		kunit_skip(test, "only once after a boot");
+	id = charge(b, 7, &limit);
+	KUNIT_EXPECT_EQ(test, cdm_usage(owner, LATE_IDX), 0);
+	KUNIT_ASSERT_EQ(test, cdm_cgroup_add_node(LATE_IDX, NUMA_NO_NODE), 0);
+	cdm_set_max(cdm_owner_of_css(a), LATE_IDX, 3);
+	rcu_read_lock();
+	KUNIT_EXPECT_EQ(test, cdm_try_charge(owner, LATE_IDX, 4, &limit), 0);
+	late = cdm_try_charge(owner, LATE_IDX, 3, &limit);
+	rcu_read_unlock();
+	KUNIT_EXPECT_EQ(test, late, id);
+	KUNIT_EXPECT_EQ(test, cdm_usage(cdm_owner_of_css(a), LATE_IDX), 3);
+	KUNIT_EXPECT_EQ(test, usage(a), 7);
+
+	/* Gone with charges on both nodes, which end one after the other. */
+	remove_group(b);
+	cdm_uncharge(id, IDX, 7);
+	KUNIT_EXPECT_EQ(test, usage(a), 0);
+	KUNIT_EXPECT_EQ(test, cdm_usage(cdm_owner_of_css(a), LATE_IDX), 3);
+	cdm_uncharge(late, LATE_IDX, 3);
+	KUNIT_EXPECT_EQ(test, cdm_usage(cdm_owner_of_css(a), LATE_IDX), 0);
+	remove_group(a);
+}
+
+#define MODEL_GROUPS	15
+#define MODEL_STEPS	100000
+#define MODEL_ORPHANS	256
+
+/**
+ * struct orphans - pages that a removed group left behind
+ * @id:		who they are charged to
+ * @nr:		how many there are still
+ * @heir:	group whose usage holds them, or -1 for the root
+ */
+struct orphans {
+	u16 id;
+	unsigned long nr;
+	int heir;
+};
 
 /**
  * struct model - what must be true, in plain words
- * @css:	group i is the child of group (i - 1) / 2; 0 is a child of the root
+ * @css:	group i is the child of group (i - 1) / 2, and group 0 of the root;
+ *		NULL: removed
  * @own:	pages charged to the group itself
+ * @left:	pages that removed groups left to it
  * @max:	its limit
+ * @orphans:	what removed groups left
+ * @gone:	removed groups, to be freed after a grace period
+ * @nr_gone:	entries of @gone
+ * @rnd:	where chance comes from
  */
 struct model {
 	struct cgroup_subsys_state *css[MODEL_GROUPS];
 	unsigned long own[MODEL_GROUPS];
+	unsigned long left[MODEL_GROUPS];
 	unsigned long max[MODEL_GROUPS];
+	struct orphans orphans[MODEL_ORPHANS];
+	struct cgroup_subsys_state *gone[64];
+	unsigned int nr_gone;
+	struct rnd_state rnd;
 };
+
+static int model_parent(int group)
+{
+	return group ? (group - 1) / 2 : -1;
+}
+
+static bool model_has_child(const struct model *m, int group)
+{
+	int child = 2 * group + 1;
+
+	return child + 1 < MODEL_GROUPS && (m->css[child] || m->css[child + 1]);
+}
 
 static unsigned long model_usage(const struct model *m, int group)
 {
-	unsigned long sum = m->own[group];
+	unsigned long sum = m->own[group] + m->left[group];
 	int child;
 
 	for (child = 2 * group + 1; child <= 2 * group + 2 && child < MODEL_GROUPS; child++)
-		sum += model_usage(m, child);
+		if (m->css[child])
+			sum += model_usage(m, child);
 	return sum;
 }
 
 static bool model_fits(const struct model *m, int group, unsigned long nr)
 {
-	for (;; group = (group - 1) / 2) {
+	for (; group >= 0; group = model_parent(group))
 		if (model_usage(m, group) + nr > m->max[group])
 			return false;
-		if (!group)
-			return true;
-	}
+	return true;
 }
 
-static void model_step(struct kunit *test, struct model *m, struct rnd_state *rnd)
-{
-	static const unsigned int sizes[] = { 1, 1, 1, 2, 8, 63, 64, 65, 200, 512 };
-	int group = prandom_u32_state(rnd) % MODEL_GROUPS;
-	unsigned int nr = sizes[prandom_u32_state(rnd) % ARRAY_SIZE(sizes)];
-	struct cdm_owner *owner = cdm_owner_of_css(m->css[group]), *limit;
+/**
+ * struct remote - a charge or uncharge on another CPU
+ * @css:	group to charge
+ * @id:		owner to uncharge, or what the charge returned
+ * @nr:		pages
+ */
+struct remote {
+	struct cgroup_subsys_state *css;
+	u16 id;
+	unsigned int nr;
+};
 
-	switch (prandom_u32_state(rnd) % 8) {
+static unsigned int other_cpu(void)
+{
+	unsigned int cpu = cpumask_any_but(cpu_online_mask, raw_smp_processor_id());
+
+	return cpu < nr_cpu_ids ? cpu : raw_smp_processor_id();
+}
+
+static long remote_charge(void *arg)
+{
+	struct remote *r = arg;
+	struct cdm_owner *limit;
+
+	r->id = charge(r->css, r->nr, &limit);
+	return 0;
+}
+
+static void remote_uncharge(void *arg)
+{
+	struct remote *r = arg;
+
+	cdm_uncharge(r->id, IDX, r->nr);
+}
+
+/* On whichever CPU, so that stocks are filled and emptied on different ones. */
+static void model_uncharge(struct model *m, u16 id, unsigned int nr)
+{
+	struct remote r = { .id = id, .nr = nr };
+
+	if (!nr)
+		return;
+	if (prandom_u32_state(&m->rnd) % 4)
+		cdm_uncharge(id, IDX, nr);
+	else
+		smp_call_function_single(other_cpu(), remote_uncharge, &r, true);
+}
+
+static u16 model_charge(struct model *m, int group, unsigned int nr)
+{
+	struct remote r = { .css = m->css[group], .nr = nr };
+	struct cdm_owner *limit;
+
+	if (prandom_u32_state(&m->rnd) % 32)
+		return charge(m->css[group], nr, &limit);
+	work_on_cpu(other_cpu(), remote_charge, &r);
+	return r.id;
+}
+
+static void model_free_gone(struct model *m)
+{
+	synchronize_rcu();
+	while (m->nr_gone)
+		cdm_cgrp_subsys.css_free(m->gone[--m->nr_gone]);
+}
+
+/* The pages of a group that goes are its parent's, with those it had taken over. */
+static void model_remove(struct model *m, int group)
+{
+	struct cgroup_subsys_state *css = m->css[group];
+	u16 id = cdm_owner_of_css(css)->id;
+	int i, heir = model_parent(group);
+
+	for (i = 0; i < MODEL_ORPHANS && m->orphans[i].nr; i++)
+		;
+	if (model_has_child(m, group) || i == MODEL_ORPHANS)
+		return;
+	cdm_cgrp_subsys.css_offline(css);
+	cdm_cgrp_subsys.css_released(css);
+	m->gone[m->nr_gone++] = css;
+	m->css[group] = NULL;
+	m->orphans[i].id = id;
+	m->orphans[i].nr = m->own[group];
+	m->orphans[i].heir = group;
+	if (heir >= 0)
+		m->left[heir] += m->own[group] + m->left[group];
+	m->own[group] = 0;
+	m->left[group] = 0;
+	for (i = 0; i < MODEL_ORPHANS; i++)
+		if (m->orphans[i].heir == group)
+			m->orphans[i].heir = heir;
+	if (m->nr_gone == ARRAY_SIZE(m->gone))
+		model_free_gone(m);
+}
+
+static void model_make(struct kunit *test, struct model *m, int group)
+{
+	int parent = model_parent(group);
+
+	if (parent >= 0 && !m->css[parent])
+		return;
+	m->css[group] = make_group(test, parent < 0 ? root_css() : m->css[parent]);
+	m->max[group] = CDM_MAX;
+}
+
+static void model_uncharge_orphan(struct model *m, unsigned int nr)
+{
+	struct orphans *o = &m->orphans[prandom_u32_state(&m->rnd) % MODEL_ORPHANS];
+
+	nr = min_t(unsigned long, nr, o->nr);
+	o->nr -= nr;
+	if (o->heir >= 0)
+		m->left[o->heir] -= nr;
+	model_uncharge(m, o->id, nr);
+}
+
+static void model_step(struct kunit *test, struct model *m)
+{
+	int group = prandom_u32_state(&m->rnd) % MODEL_GROUPS;
+	unsigned int nr = 1 + prandom_u32_state(&m->rnd) %
+			  (prandom_u32_state(&m->rnd) % 2 ? 4 : 512);
+	struct cdm_owner *owner;
+
+	if (!m->css[group]) {
+		model_make(test, m, group);
+		return;
+	}
+	owner = cdm_owner_of_css(m->css[group]);
+	switch (prandom_u32_state(&m->rnd) % 64) {
 	case 0:
-		m->max[group] = prandom_u32_state(rnd) % 4 ? prandom_u32_state(rnd) % 2000 :
-				CDM_MAX;
+		if (!(prandom_u32_state(&m->rnd) % 4))
+			model_remove(m, group);
+		break;
+	case 1 ... 7:
+		m->max[group] = prandom_u32_state(&m->rnd) % 4 ?
+				prandom_u32_state(&m->rnd) % 3000 : CDM_MAX;
 		cdm_set_max(owner, IDX, m->max[group]);
 		/* As a write to cdm.max does when usage is over. */
 		cdm_drain(IDX);
 		break;
-	case 1 ... 4:
+	case 8 ... 35:
 		if (model_fits(m, group, nr)) {
-			KUNIT_ASSERT_EQ(test, charge(m->css[group], nr, &limit), owner->id);
+			KUNIT_ASSERT_EQ(test, model_charge(m, group, nr), owner->id);
 			m->own[group] += nr;
 		} else {
-			KUNIT_ASSERT_EQ(test, charge(m->css[group], nr, &limit), 0);
+			KUNIT_ASSERT_EQ(test, model_charge(m, group, nr), 0);
 		}
+		break;
+	case 36 ... 45:
+		model_uncharge_orphan(m, nr);
 		break;
 	default:
 		nr = min_t(unsigned long, nr, m->own[group]);
-		if (nr)
-			cdm_uncharge(owner->id, IDX, nr);
 		m->own[group] -= nr;
+		model_uncharge(m, owner->id, nr);
 	}
-	KUNIT_ASSERT_EQ(test, usage(m->css[group]), model_usage(m, group));
+	if (m->css[group])
+		KUNIT_ASSERT_EQ(test, usage(m->css[group]), model_usage(m, group));
 }
 
-/* Random charges and limits, against the model after each step. */
+static void model_end(struct kunit *test, struct model *m)
+{
+	int i;
+
+	for (i = MODEL_GROUPS - 1; i >= 0; i--) {
+		if (!m->css[i])
+			continue;
+		KUNIT_EXPECT_EQ(test, usage(m->css[i]), model_usage(m, i));
+		model_uncharge(m, cdm_owner_of_css(m->css[i])->id, m->own[i]);
+		m->own[i] = 0;
+		while (m->nr_gone == ARRAY_SIZE(m->gone))
+			model_free_gone(m);
+		cdm_cgrp_subsys.css_offline(m->css[i]);
+		cdm_cgrp_subsys.css_released(m->css[i]);
+		m->gone[m->nr_gone++] = m->css[i];
+	}
+	/* Orphans of groups that are all gone by now. */
+	for (i = 0; i < MODEL_ORPHANS; i++)
+		model_uncharge(m, m->orphans[i].id, m->orphans[i].nr);
+	model_free_gone(m);
+}
+
+/*
+ * Random charges and uncharges on any CPU, limits, and groups that come and go
+ * with pages charged to them, against the model after each step.
+ */
 static void model(struct kunit *test)
 {
 	unsigned long before = usage(root_css());
 	struct model *m = kunit_kzalloc(test, sizeof(*m), GFP_KERNEL);
-	u32 seed = get_random_u32();
-	struct rnd_state rnd;
 	int i;
 
 	KUNIT_ASSERT_NOT_NULL(test, m);
-	kunit_info(test, "seed %u", seed);
-	prandom_seed_state(&rnd, seed);
-	for (i = 0; i < MODEL_GROUPS; i++) {
-		m->css[i] = make_group(test, i ? m->css[(i - 1) / 2] : root_css());
-		m->max[i] = CDM_MAX;
+	seed_state(test, &m->rnd);
+	for (i = 0; i < MODEL_ORPHANS; i++)
+		m->orphans[i].heir = -1;
+	for (i = 0; i < MODEL_GROUPS; i++)
+		model_make(test, m, i);
+	for (i = 0; i < MODEL_STEPS; i++) {
+		model_step(test, m);
+		if (!(i % 1024))
+			cond_resched();
 	}
-	for (i = 0; i < MODEL_STEPS; i++)
-		model_step(test, m, &rnd);
-
-	for (i = MODEL_GROUPS - 1; i >= 0; i--) {
-		if (m->own[i])
-			cdm_uncharge(cdm_owner_of_css(m->css[i])->id, IDX, m->own[i]);
-		m->own[i] = 0;
-		KUNIT_EXPECT_EQ(test, usage(m->css[i]), 0);
-		remove_group(m->css[i]);
-	}
+	model_end(test, m);
 	KUNIT_EXPECT_EQ(test, usage(root_css()), before);
+}
+
+#define ID_CYCLES	100000
+#define ID_BATCH	1000
+
+static bool id_used(unsigned int id)
+{
+	bool used;
+
+	rcu_read_lock();
+	used = cdm_owner_by_id(id);
+	rcu_read_unlock();
+	return used;
+}
+
+/* Groups that come, are charged, go, and only then lose their pages. */
+static void id_batch(struct kunit *test, struct cgroup_subsys_state **css, u16 *ids, int batch)
+{
+	struct cdm_owner *limit;
+	int i;
+
+	for (i = 0; i < ID_BATCH; i++) {
+		css[i] = make_group(test, root_css());
+		/* No more than asked for, but for some: that spares a drain each. */
+		if ((i + batch) % 16)
+			cdm_set_max(cdm_owner_of_css(css[i]), IDX, 1 + i % 512);
+		ids[i] = charge(css[i], 1 + i % 512, &limit);
+		KUNIT_ASSERT_EQ(test, ids[i], cdm_owner_of_css(css[i])->id);
+	}
+	for (i = 0; i < ID_BATCH; i++) {
+		cdm_cgrp_subsys.css_offline(css[i]);
+		cdm_cgrp_subsys.css_released(css[i]);
+	}
+	synchronize_rcu();
+	for (i = 0; i < ID_BATCH; i++) {
+		cdm_cgrp_subsys.css_free(css[i]);
+		/* The pages hold it. */
+		KUNIT_ASSERT_TRUE(test, id_used(ids[i]));
+		cdm_uncharge(ids[i], IDX, 1 + i % 512);
+	}
+	cond_resched();
+}
+
+/*
+ * Ids are used again, more often than there are, and none is left behind or
+ * given to two.
+ */
+static void id_reuse(struct kunit *test)
+{
+	struct cgroup_subsys_state **css = kunit_kcalloc(test, ID_BATCH, sizeof(*css), GFP_KERNEL);
+	u16 *ids = kunit_kcalloc(test, ID_BATCH, sizeof(*ids), GFP_KERNEL);
+	unsigned long *had = kunit_kzalloc(test, BITS_TO_LONGS(65536) * sizeof(long), GFP_KERNEL);
+	unsigned long before = usage(root_css()), end;
+	unsigned int i, left, wraps = 0;
+	u16 last = 0;
+
+	KUNIT_ASSERT_TRUE(test, css && ids && had);
+	for (i = 1; i <= U16_MAX; i++)
+		__assign_bit(i, had, id_used(i));
+	for (i = 0; i < ID_CYCLES / ID_BATCH; i++) {
+		id_batch(test, css, ids, i);
+		wraps += ids[ID_BATCH - 1] < last;
+		last = ids[ID_BATCH - 1];
+	}
+	KUNIT_EXPECT_GE(test, wraps, 1);
+	KUNIT_EXPECT_EQ(test, usage(root_css()), before);
+
+	/* They are freed by a worker. */
+	end = jiffies + 10 * HZ;
+	do {
+		cdm_drain(IDX);
+		for (left = 0, i = 1; i <= U16_MAX; i++)
+			left += id_used(i) && !test_bit(i, had);
+		if (left)
+			msleep(20);
+	} while (left && time_before(jiffies, end));
+	KUNIT_EXPECT_EQ(test, left, 0);
 }
 
 static struct kunit_case cdm_cases[] = {
@@ -315,7 +630,9 @@ static struct kunit_case cdm_cases[] = {
 	KUNIT_CASE(lowest_limit),
 	KUNIT_CASE(removal_moves_charge),
 	KUNIT_CASE(late_charge),
+	KUNIT_CASE(new_node),
 	KUNIT_CASE_SLOW(model),
+	KUNIT_CASE_SLOW(id_reuse),
 	{ }
 };
 
