@@ -11,14 +11,15 @@
 
 #include "model.h"
 
-#define PM_PRESENT	(1UL << 63)
-#define PM_SWAP		(1UL << 62)
-#define PM_PFN		((1UL << 55) - 1)
-#define KPF_BUDDY	(1UL << 10)
-#define KPF_MMAP	(1UL << 11)
-#define KPF_SWAPCACHE	(1UL << 13)
-#define KPF_NOPAGE	(1UL << 20)
-#define KPF_THP		(1UL << 22)
+/* Of /proc/<pid>/pagemap and /proc/kpageflags. */
+#define PM_PRESENT	0x8000000000000000UL
+#define PM_SWAP		0x4000000000000000UL
+#define PM_PFN		0x007fffffffffffffUL
+#define KPF_BUDDY	0x400UL
+#define KPF_MMAP	0x800UL
+#define KPF_SWAPCACHE	0x2000UL
+#define KPF_NOPAGE	0x100000UL
+#define KPF_THP		0x400000UL
 
 /* How long what is freed may take to be seen. */
 #define SETTLE_SECONDS	4
@@ -46,8 +47,12 @@ void model_fail(const char *file, int line, const char *fmt, ...)
 		if (i >= 0)
 			ksft_print_msg("  %ld: %s\n", i,
 				       model->history[i % HISTORY]);
-	ksft_print_msg("again up to there: test_model -s %u -n %ld\n",
-		       model->seed, model->op);
+	if (model->at_once)
+		ksft_print_msg("again, if at all: test_model -s %u -t 30\n",
+			       model->seed);
+	else
+		ksft_print_msg("again up to there: test_model -s %u -n %ld\n",
+			       model->seed, model->op);
 }
 
 /*
@@ -901,6 +906,7 @@ void model_init(unsigned int seed, const char *top)
 	model->seed = seed;
 	model->op = 0;
 	model->failed = false;
+	model->at_once = false;
 	model->loose = false;
 	model->ambiguous = 0;
 	model->counted = 0;

@@ -14,8 +14,8 @@
  *   swapped in			the group of the process that faulted
  *   from RAM to a device node	whoever the page's memory belongs to
  *   between device nodes	whoever paid before
- *   group removed, or the	the next group above that has the controller
- *   controller off in it
+ *   its group was removed	the next group above that has the controller
+ *   or lost the controller	(and goes on paying)
  *
  * The few cases in which two groups may be the one (a page that may have been
  * out of the device and back in one operation) are kept as such, and counted.
@@ -133,6 +133,7 @@ struct model {
 	unsigned int seed;
 	long op;		/* its number */
 	bool failed;
+	bool at_once;		/* the concurrent part */
 	bool loose;		/* who pays is not known: only sums are checked */
 	long ambiguous;
 	long counted;

@@ -303,7 +303,7 @@ static void fork_briefly(struct region *region, const struct cmd *cmd)
 				page_fill(region->addr + i * cdm_psize, 1);
 		_exit(0);
 	}
-	/* Children are not to be waited for, so this ends when it is gone. */
+	/* With SIGCHLD ignored this ends when all are gone. */
 	if (pid > 0)
 		waitpid(pid, NULL, 0);
 }
@@ -505,7 +505,7 @@ static void pick_own(struct rng *rng, int index, int file, struct cmd *cmd)
 	/* What is gone of a file would be for other processes too. */
 	if (cmd->op == OP_UNMAP && region->file >= 0)
 		cmd->flag = true;
-	/* A file's memory policy would place what is not asked for. */
+	/* There is nothing to punch a hole into. */
 	if (cmd->op == OP_PUNCH && region->file < 0)
 		cmd->op = OP_TOUCH;
 }
@@ -549,7 +549,7 @@ static long answer(int index, int seconds)
 
 	if (poll(&pfd, 1, seconds * 1000) != 1 ||
 	    read(pfd.fd, &ret, sizeof(ret)) != sizeof(ret))
-		FAIL("process %d does not answer", model->slot[index].pid);
+		FAIL("process %d is silent", model->slot[index].pid);
 	return ret;
 }
 
@@ -724,7 +724,7 @@ static void write_limit(int index, int node, long pages, bool def)
 		group->over[n] = now > max ? now : 0;
 		if (!model->loose && n == node && now > max &&
 		    now - max > group_stuck(index, n))
-			FAIL("%s: node%d is left with %ld pages, the limit is %ld, and %ld are not its own",
+			FAIL("%s: node%d keeps %ld pages, limit %ld, not its own %ld",
 			     group->path, model->node[n].id, now, max,
 			     group_stuck(index, n));
 	}
@@ -784,7 +784,7 @@ static void migrate(int index, int node)
 	model_learn(OP_MIGRATE);
 }
 
-static void split(int index)
+static void split_pages(int index)
 {
 	struct slot *slot = &model->slot[index];
 	int r;
@@ -799,7 +799,7 @@ static void split(int index)
 				   slot->region[r].pages * cdm_psize);
 }
 
-static void compact(int node)
+static void compact_node(int node)
 {
 	char path[128];
 
@@ -855,19 +855,20 @@ static const char * const op_names[] = {
 };
 
 static const struct weight ops[] = {
-	{ OP_TOUCH, 400 }, { OP_MOVE_OTHER, 30 }, { OP_MIGRATE, 5 },
+	{ OP_TOUCH, 400 }, { OP_MOVE_OTHER, 40 }, { OP_MIGRATE, 5 },
 	{ OP_SPLIT, 10 }, { OP_EXIT, 6 }, { OP_SPAWN, 12 }, { OP_ENTER, 20 },
 	{ OP_LIMIT, 30 }, { OP_POLICY, 10 }, { OP_MKDIR, 12 },
-	{ OP_RMDIR, 10 }, { OP_TOGGLE, 4 }, { OP_COMPACT, 4 },
+	{ OP_RMDIR, 10 }, { OP_TOGGLE, 4 }, { OP_COMPACT, 12 },
 	{ OP_SWAPOFF, 2 }, { OP_HOTPLUG, 1 },
 };
 
+/* Region: index, pages, policy, file; to: node, policy, file, slot. */
 static void note_own(int index, const struct cmd *cmd, const char *who)
 {
 	struct slot *slot = &model->slot[index];
 	struct region *region = &slot->region[cmd->region];
 
-	note("%s%s: process %d in %s, region %d (%ld pages, policy %d, file %d), pages %ld+%ld, flag %d node %d policy %d file %d slot %d",
+	note("%s%s: process %d %s region %d:%ld,%d,%d pages %ld+%ld flag %d to %d %d %d %d",
 	     who, op_names[cmd->op], index, model->group[slot->group].path +
 	     strlen(model->group[1].path), cmd->region, region->pages,
 	     region->policy, region->file, cmd->first, cmd->nr, cmd->flag,
@@ -1007,7 +1008,7 @@ static void run_slot(struct rng *rng, enum op op)
 		migrate(index, rnd(rng, other_there() ? 2 : 1));
 		break;
 	case OP_SPLIT:
-		split(index);
+		split_pages(index);
 		model_learn(OP_NONE);
 		break;
 	case OP_ENTER:
@@ -1041,7 +1042,7 @@ static void run_one(struct rng *rng)
 		run_groups(rng, op);
 		break;
 	case OP_COMPACT:
-		compact(rnd(rng, other_there() ? 2 : 1));
+		compact_node(rnd(rng, other_there() ? 2 : 1));
 		model_learn(OP_NONE);
 		break;
 	case OP_SWAPOFF:
@@ -1131,7 +1132,7 @@ static void *sampler(void *samples)
 				now = cdm_pages(model->group[i].path,
 						model->node[n].id);
 				if (now > group_max(i, n))
-					FAIL("%s: %ld pages on node%d, and the limit is %ld",
+					FAIL("%s: %ld pages on node%d, limit %ld",
 					     model->group[i].path, now,
 					     model->node[n].id,
 					     group_max(i, n));
@@ -1150,10 +1151,10 @@ static void disturb(struct rng *rng, bool wild)
 
 	switch (rnd(rng, wild ? 9 : 6)) {
 	case 0:
-		split(index);
+		split_pages(index);
 		break;
 	case 1:
-		compact(rnd(rng, other_there() ? 2 : 1));
+		compact_node(rnd(rng, other_there() ? 2 : 1));
 		break;
 	case 2:
 	case 3:
@@ -1244,6 +1245,7 @@ static long part_concurrent(struct rng *rng, double end, bool wild)
 	leave_all();
 	files_empty(0);
 	check(true);
+	model->at_once = true;
 	start_workers(rng);
 	if (model->failed)
 		return 0;
@@ -1284,7 +1286,6 @@ struct round {
 	unsigned int seed;
 	double seconds;
 	long nr;		/* operations at most */
-	bool wild;		/* groups and limits change in the concurrent part */
 };
 
 static void report(const struct round *round, double seconds, long sequential,
@@ -1297,8 +1298,9 @@ static void report(const struct round *round, double seconds, long sequential,
 		if (i < (int)ARRAY_SIZE(op_names) && len < (int)sizeof(line))
 			len += snprintf(line + len, sizeof(line) - len,
 					" %s %ld", op_names[i], model->done[i]);
-	ksft_print_msg("seed %u: %ld operations, %.1f a second; %ld pages compared, %ld of them ambiguous; %ld samples of usage\n",
-		       round->seed, sequential, sequential / seconds,
+	ksft_print_msg("seed %u: %ld operations, %.1f a second\n",
+		       round->seed, sequential, sequential / seconds);
+	ksft_print_msg("compared: %ld pages, %ld ambiguous, %ld samples\n",
 		       model->counted, model->ambiguous, samples);
 	ksft_print_msg("done:%s\n", line);
 }
@@ -1316,6 +1318,8 @@ static void test_round(const char *group, const void *arg)
 	ksft_print_msg("seed %u\n", round->seed);
 	model_init(round->seed, group);
 	memset(model->done, 0, sizeof(model->done));
+	if ((round->seed & 2) && !other_there())
+		plug();
 	for (i = 0; i < 4; i++)
 		make_group(&rng);
 	for (i = 0; i < 3; i++) {
@@ -1328,7 +1332,7 @@ static void test_round(const char *group, const void *arg)
 	sequential = model->op;
 	seconds = cdm_now() - start;
 	if (!model->failed && round->nr == LONG_MAX)
-		samples = part_concurrent(&rng, end, round->wild);
+		samples = part_concurrent(&rng, end, round->seed % 2);
 	report(round, seconds, sequential, samples);
 	files_empty(0);
 }
@@ -1359,7 +1363,7 @@ static void prepare(void)
 int main(int argc, char **argv)
 {
 	struct round round = { time(NULL) ^ getpid() << 16, 2 * SHORT_ROUND,
-			       LONG_MAX, false };
+			       LONG_MAX };
 	bool seeded = false;
 	int opt, rounds = 2, i;
 	char name[64];
@@ -1380,7 +1384,7 @@ int main(int argc, char **argv)
 			leave_out(optarg);
 			break;
 		default:
-			fprintf(stderr, "usage: %s [-s seed] [-t seconds] [-n operations] [-x operation]...\n",
+			fprintf(stderr, "usage: %s [-s seed] [-t seconds] [-n ops] [-x op]...\n",
 				argv[0]);
 			return KSFT_FAIL;
 		}
@@ -1404,7 +1408,6 @@ int main(int argc, char **argv)
 			 seeded ? "a given" : "a new");
 		cdm_case_arg(name, test_round, &round);
 		round.seed = seed * 1103515245U + 12345;
-		round.wild = !round.wild;
 	}
 	cdm_exit();
 }
