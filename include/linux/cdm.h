@@ -238,6 +238,12 @@ static inline bool cdm_uncounted(const struct folio *folio)
 	return cdm_folio(folio) && __cdm_uncounted();
 }
 
+/* Pages of a node that memory.min and memory.low, which protect RAM, know nothing of. */
+static inline bool cdm_unprotected(const struct pglist_data *pgdat)
+{
+	return cdm_node(pgdat->node_id) && __cdm_uncounted();
+}
+
 /* mem_cgroup_migrate(): done here if one of the folios counts as RAM and the other does not. */
 static inline bool cdm_memcg_migrate(struct folio *old, struct folio *new)
 {
@@ -373,6 +379,11 @@ static inline int cdm_alloc_contig(unsigned long start_pfn, unsigned long end_pf
 }
 
 static inline bool cdm_uncounted(const struct folio *folio)
+{
+	return false;
+}
+
+static inline bool cdm_unprotected(const struct pglist_data *pgdat)
 {
 	return false;
 }
