@@ -10,6 +10,7 @@
 #include <linux/cdm_cgroup.h>
 #include <linux/cpumask.h>
 #include <linux/delay.h>
+#include <linux/gfp.h>
 #include <linux/jiffies.h>
 #include <linux/moduleparam.h>
 #include <linux/prandom.h>
@@ -624,6 +625,39 @@ static void id_reuse(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, left, 0);
 }
 
+/*
+ * Contiguous allocation, which no system call does: charged, within the limit,
+ * and given back whole. Needs a CDM node at boot, and nobody who uses it.
+ */
+static void contiguous(struct kunit *test)
+{
+	const gfp_t gfp = GFP_HIGHUSER_MOVABLE | __GFP_THISNODE | __GFP_NOWARN;
+	struct cdm_owner *root = cdm_owner_of_css(root_css());
+	const unsigned long nr = 8192;
+	unsigned long before;
+	struct page *page;
+	int idx, nid;
+
+	if (nodes_empty(cdm_nodes) || !IS_ENABLED(CONFIG_CONTIG_ALLOC))
+		kunit_skip(test, "no node, or no contiguous allocation");
+	nid = first_node(cdm_nodes);
+	idx = cdm_node_idx(nid);
+	before = cdm_usage(root, idx);
+
+	page = alloc_contig_pages(nr, gfp, nid, NULL);
+	KUNIT_ASSERT_NOT_NULL(test, page);
+	KUNIT_EXPECT_EQ(test, page_to_nid(page), nid);
+	KUNIT_EXPECT_EQ(test, cdm_usage(root, idx), before + nr);
+	free_contig_range(page_to_pfn(page), nr);
+	KUNIT_EXPECT_EQ(test, cdm_usage(root, idx), before);
+
+	cdm_drain(idx);
+	cdm_set_max(root, idx, before + nr - 1);
+	KUNIT_EXPECT_NULL(test, alloc_contig_pages(nr, gfp, nid, NULL));
+	cdm_set_max(root, idx, CDM_MAX);
+	KUNIT_EXPECT_EQ(test, cdm_usage(root, idx), before);
+}
+
 static struct kunit_case cdm_cases[] = {
 	KUNIT_CASE(parse_size),
 	KUNIT_CASE(limit_is_exact),
@@ -631,6 +665,7 @@ static struct kunit_case cdm_cases[] = {
 	KUNIT_CASE(removal_moves_charge),
 	KUNIT_CASE(late_charge),
 	KUNIT_CASE(new_node),
+	KUNIT_CASE(contiguous),
 	KUNIT_CASE_SLOW(model),
 	KUNIT_CASE_SLOW(id_reuse),
 	{ }

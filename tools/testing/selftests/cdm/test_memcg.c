@@ -67,6 +67,26 @@ static struct cdm_reply op_map_file(struct cdm_buf *buf, long pages, long node)
 	return op_bind(buf, node, 0);
 }
 
+/* A limit above asks for pages of a child whose RAM is protected. */
+static void test_protection(const char *group)
+{
+	static const char * const files[] = { "memory.min", "memory.low" };
+	char *child = child_of(group);
+	struct cdm_task task;
+	size_t i;
+
+	task_start_on(&task, child, PAGES, cdm_node);
+	for (i = 0; i < 2; i++) {
+		set_max(group, files[i], 4 * PAGES);
+		set_max(child, files[i], 4 * PAGES);
+		CHECK_EQ(cdm_limit(group, cdm_node, PAGES >> (i + 1)), 0);
+		CHECK_LE(cdm_pages(child, cdm_node), PAGES >> (i + 1));
+		set_max(child, files[i], 0);
+		set_max(group, files[i], 0);
+	}
+	task_end(&task);
+}
+
 /* Each kind of page, well beyond memory.max, which nobody even notices. */
 static void test_uncounted(const char *group, const void *map)
 {
@@ -440,7 +460,7 @@ static void test_stat_owner(const char *group)
 
 int main(void)
 {
-	cdm_init(17);
+	cdm_init(18);
 	cdm_case_arg("base pages do not count in memory.current",
 		     test_uncounted, op_map);
 	cdm_case_arg("huge pages do not count in memory.current",
@@ -455,6 +475,8 @@ int main(void)
 		     op_map);
 	cdm_case_arg("huge pages that move count, or no longer", test_move,
 		     op_map_huge);
+	cdm_case("memory.min and memory.low do not keep device pages",
+		 test_protection);
 	cdm_case("eviction stops at memory.max", test_evict_full);
 	cdm_case("migration stops at memory.max", test_move_full);
 	cdm_case("a long-term pin stops at memory.max", test_pin_full);

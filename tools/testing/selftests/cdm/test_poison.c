@@ -310,7 +310,7 @@ static void test_again(const char *group)
 	task_start(&task, b);
 	CHECK_EQ(task_call(&task, op_map, pages, cdm_node).ret, 0);
 	CHECK_GT(task_call(&task, op_touch, 0, pages).dev, pages - 2048);
-	CHECK_EQ(cdm_audit(cdm_node, "used"), cdm_pages(b, cdm_node));
+	CHECK_EQ(cdm_audit(cdm_node, "used"), cdm_pages(cdm_root, cdm_node));
 	task_end(&task);
 	CHECK_EQ(cdm_settle(b, cdm_node, 0), 0);
 	check_poisoned(0);
