@@ -47,6 +47,9 @@ test: ready ## one of them: T=<name>; without T, their names
 soak: ready ## tests that go by chance, in the debug lane, for MIN minutes (30)
 	@$(S)soak $(or $(MIN),30)
 
+mutants: ready ## take out each hook in turn; some test has to notice
+	@$(S)mutants $(T)
+
 refresh: ready ## write what was edited in the tree back to this repository
 	@$(S)tree refresh
 
@@ -62,4 +65,4 @@ stat: ## changed lines in existing kernel files, by file
 clean: ## remove what was built from this clone
 	@$(S)where --clean
 
-.PHONY: help ready tree kernel shell demo check test soak refresh patches deb stat clean
+.PHONY: help ready tree kernel shell demo check test soak mutants refresh patches deb stat clean

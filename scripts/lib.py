@@ -177,3 +177,23 @@ def tail(path, lines=30, pattern=None):
     if pattern:
         text = [x for x in text if re.search(pattern, x)] or text
     return "\n".join("    " + x for x in text[-lines:])
+
+
+def wants(source, what):
+    """What follows "WHAT: " in the leading comment of a test, or ""."""
+    m = re.search(rf"^[ /*#]*{what}: (.*?)(?:\*/)?$",
+                  read(source).decode()[:4096], re.M)
+    return m[1].strip() if m else ""
+
+
+def selftests():
+    """{name: source} of the programs that the selftests' Makefile lists."""
+    where = f"{REPO}/tools/testing/selftests/cdm"
+    text = read(f"{where}/Makefile", b"").decode()
+    found = {}
+    for kind, names in re.findall(
+            r"^(TEST_GEN_PROGS|TEST_PROGS) *[+:]?= *(.*)$", text, re.M):
+        for name in names.split():
+            found[name.removesuffix(".sh")] = f"{where}/{name}" + \
+                (".c" if kind == "TEST_GEN_PROGS" else "")
+    return found
