@@ -14,6 +14,8 @@ import lib
 IGNORE = {
     # It reads TRACE_EVENT() as a function call; this is the form of them all.
     "include/trace/": ["OPEN_ENDED_LINE", "PARENTHESIS_ALIGNMENT"],
+    # It looks for the documentation in the same patch; it is in one of ours.
+    "mm/cdm/audit.c": ["UNDOCUMENTED_SETUP"],
 }
 
 

@@ -639,7 +639,7 @@ static void contiguous(struct kunit *test)
 	int idx, nid;
 
 	if (nodes_empty(cdm_nodes) || !IS_ENABLED(CONFIG_CONTIG_ALLOC))
-		kunit_skip(test, "no node, or no contiguous allocation");
+		kunit_skip(test, "no node, or no alloc_contig_pages()");
 	nid = first_node(cdm_nodes);
 	idx = cdm_node_idx(nid);
 	before = cdm_usage(root, idx);
