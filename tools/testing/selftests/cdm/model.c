@@ -295,23 +295,63 @@ static int memcg_of(unsigned long pfn)
 	return 0;
 }
 
-static unsigned long wanted_pfn;
-static struct page *wanted_page;
-
-static void page_match(struct page *page, long self)
+/* What the page map of a process says now, which may be news to the model. */
+static unsigned long page_entry(const struct slot *slot, const char *addr)
 {
-	if (page != (struct page *)self && page->place == ON_NODE &&
-	    page->pfn == wanted_pfn)
-		wanted_page = page;
+	unsigned long entry = 0;
+	char path[64];
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/pagemap", slot->pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return 0;
+	if (pread(fd, &entry, sizeof(entry), (unsigned long)addr / cdm_psize *
+		  sizeof(entry)) != sizeof(entry))
+		entry = 0;
+	close(fd);
+	return entry;
 }
 
-/* Another process has the same page, and got it first. */
+/* One that has @pfn, and has it still: it may be in use for another page. */
+static struct page *region_sharer(struct slot *slot, struct region *region,
+				  struct page *self, unsigned long pfn)
+{
+	unsigned long entry;
+	long i;
+
+	for (i = 0; i < region->pages; i++) {
+		struct page *page = &region->page[i];
+
+		if (page == self || page->place != ON_NODE || page->pfn != pfn)
+			continue;
+		entry = page_entry(slot, region->addr + i * cdm_psize);
+		if ((entry & PM_PRESENT) && (entry & PM_PFN) == pfn)
+			return page;
+	}
+	return NULL;
+}
+
+/* Another process has the same page, and got it first; never one of a file. */
 static struct page *page_sharer(struct page *self, unsigned long pfn)
 {
-	wanted_pfn = pfn;
-	wanted_page = NULL;
-	each_page(page_match, (long)self);
-	return wanted_page;
+	struct page *page;
+	int s, r;
+
+	for (s = 0; s < SLOTS; s++) {
+		struct slot *slot = &model->slot[s];
+
+		for (r = 0; slot->pid && r < REGIONS; r++) {
+			struct region *region = &slot->region[r];
+
+			if (!region->addr || region->file >= 0)
+				continue;
+			page = region_sharer(slot, region, self, pfn);
+			if (page)
+				return page;
+		}
+	}
+	return NULL;
 }
 
 /*
