@@ -1356,6 +1356,11 @@ static void prepare(void)
 	sigaction(SIGBUS, &sa, NULL);
 	/* What is swapped out is free at once, and khugepaged stays asleep. */
 	file_write("/sys/module/zswap/parameters/enabled", "Y");
+	/*
+	 * On a disk that does not rotate a page would be read ahead onto the
+	 * node by one process and mapped by another: nothing tells who pays.
+	 */
+	file_write("/sys/kernel/mm/swap/vma_ra_enabled", "0");
 	file_write("/sys/kernel/mm/transparent_hugepage/khugepaged/scan_sleep_millisecs",
 		   "100000000");
 }
