@@ -40,7 +40,7 @@
 #define SHORT_ROUND	6	/* seconds, without arguments */
 #define LONG_ROUND	30
 #define WORKERS		5	/* in the concurrent part */
-#define ANSWER_SECONDS	50
+#define ANSWER_SECONDS	120	/* of a slow machine, under reclaim */
 #define HPAGE_SIZE	(2UL << 20)
 
 struct rng {
@@ -542,14 +542,35 @@ static void send(int index, const struct cmd *cmd)
 		FAIL("process %d cannot be told", model->slot[index].pid);
 }
 
-static long answer(int index, int seconds)
+static double slowest;
+
+/* For who has to find out if it hangs or is slow. */
+static void show_silent(pid_t pid)
+{
+	static const char * const files[] = { "stat", "syscall", "stack" };
+	char path[64], text[2048];
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(files); i++) {
+		snprintf(path, sizeof(path), "/proc/%d/%s", pid, files[i]);
+		if (!file_read(path, text, sizeof(text)))
+			ksft_print_msg("%s: %s\n", path, text);
+	}
+}
+
+static long answer(int index)
 {
 	struct pollfd pfd = { .fd = up[index][0], .events = POLLIN };
+	double start = cdm_now();
 	long ret = -1;
 
-	if (poll(&pfd, 1, seconds * 1000) != 1 ||
-	    read(pfd.fd, &ret, sizeof(ret)) != sizeof(ret))
+	if (poll(&pfd, 1, ANSWER_SECONDS * 1000) != 1 ||
+	    read(pfd.fd, &ret, sizeof(ret)) != sizeof(ret)) {
 		FAIL("process %d is silent", model->slot[index].pid);
+		show_silent(model->slot[index].pid);
+	}
+	if (cdm_now() - start > slowest)
+		slowest = cdm_now() - start;
 	return ret;
 }
 
@@ -558,7 +579,7 @@ static long tell(int index, const struct cmd *cmd)
 	if (model->failed)
 		return -1;
 	send(index, cmd);
-	return answer(index, ANSWER_SECONDS);
+	return answer(index);
 }
 
 static void spawn(int index, int group)
@@ -1261,7 +1282,7 @@ static long part_concurrent(struct rng *rng, double end, bool wild)
 		disturb(rng, wild);
 	}
 	for (i = 0; i < WORKERS; i++)
-		answer(i, ANSWER_SECONDS);
+		answer(i);
 	sampling = false;
 	pthread_join(thread, NULL);
 
@@ -1298,8 +1319,8 @@ static void report(const struct round *round, double seconds, long sequential,
 		if (i < (int)ARRAY_SIZE(op_names) && len < (int)sizeof(line))
 			len += snprintf(line + len, sizeof(line) - len,
 					" %s %ld", op_names[i], model->done[i]);
-	ksft_print_msg("seed %u: %ld operations, %.1f a second\n",
-		       round->seed, sequential, sequential / seconds);
+	ksft_print_msg("seed %u: %ld operations, %.1f a second, slowest answer %.1f s\n",
+		       round->seed, sequential, sequential / seconds, slowest);
 	ksft_print_msg("compared: %ld pages, %ld ambiguous, %ld samples\n",
 		       model->counted, model->ambiguous, samples);
 	ksft_print_msg("done:%s\n", line);
@@ -1314,7 +1335,8 @@ static void test_round(const char *group, const void *arg)
 	double seconds;
 	int i, s;
 
-	alarm(round->nr < LONG_MAX ? 0 : 60 + round->seconds);
+	alarm(round->nr < LONG_MAX ? 0 : 2 * ANSWER_SECONDS + round->seconds);
+	slowest = 0;
 	ksft_print_msg("seed %u\n", round->seed);
 	model_init(round->seed, group);
 	memset(model->done, 0, sizeof(model->done));
