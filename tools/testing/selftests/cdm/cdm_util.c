@@ -275,6 +275,62 @@ char *cdm_group(const char *parent, const char *name)
 	return group;
 }
 
+int cdm_memfd(long pages)
+{
+	int fd = memfd_create("cdm", MFD_CLOEXEC);
+
+	if (fd >= 0 && ftruncate(fd, pages * cdm_psize)) {
+		close(fd);
+		return -1;
+	}
+	return fd;
+}
+
+const char *cdm_pool_path(int node, long kb, const char *file)
+{
+	static char path[256];
+
+	snprintf(path, sizeof(path),
+		 "/sys/devices/system/node/node%d/hugepages/hugepages-%ldkB/%s",
+		 node, kb, file);
+	return path;
+}
+
+/* How many there are then. */
+long cdm_set_pool(int node, long kb, long pages)
+{
+	file_write(cdm_pool_path(node, kb, "nr_hugepages"), "%ld", pages);
+	return file_long(cdm_pool_path(node, kb, "nr_hugepages"));
+}
+
+void cdm_check_root(long pages)
+{
+	CHECK_EQ(cdm_settle(cdm_root, cdm_node, pages), pages);
+	CHECK_EQ(cdm_audit(cdm_node, "unowned"), 0);
+	CHECK_EQ(cdm_audit(cdm_node, "stale"), 0);
+	CHECK_EQ(cdm_audit(cdm_node, "charged"), pages);
+}
+
+long cdm_ram_pages(const char *group)
+{
+	return cg_read_long(group, "memory.current") / cdm_psize;
+}
+
+/* RAM of @group has grown by @pages since it was @before. */
+void cdm_check_ram(const char *group, long before, long pages)
+{
+	long now = cdm_ram_pages(group);
+
+	CHECK_GE(now, before + pages - CDM_RAM_SLACK);
+	CHECK_LE(now, before + pages + CDM_RAM_SLACK);
+}
+
+void cdm_check_no_oom(const char *group)
+{
+	CHECK_EQ(cg_read_key_long(group, "memory.events", "oom "), 0);
+	CHECK_EQ(cg_read_key_long(group, "memory.events", "oom_kill "), 0);
+}
+
 /* Make the groups a and b, with the controller on. */
 void cdm_two_groups(const char *parent, char **a, char **b)
 {
@@ -652,6 +708,32 @@ struct request {
 	long a;
 	long b;
 };
+
+/* The buffer becomes @pages of a file from page @first on. */
+struct cdm_reply buf_map_fd(struct cdm_buf *buf, long first, long pages, int fd,
+			    int flags)
+{
+	buf->pages = pages;
+	buf->addr = mmap(NULL, pages * cdm_psize, PROT_READ | PROT_WRITE,
+			 flags, fd, first * cdm_psize);
+	return buf_errno(buf->addr == MAP_FAILED ? -1 : 0);
+}
+
+/* The same of a new file in memory, by no policy but the task's. */
+struct cdm_reply buf_map_memfd(struct cdm_buf *buf, long pages)
+{
+	buf->fd = cdm_memfd(pages);
+	if (buf->fd < 0)
+		return buf_errno(-1);
+	return buf_map_fd(buf, 0, pages, buf->fd, MAP_SHARED);
+}
+
+struct cdm_reply op_map_memfd(struct cdm_buf *buf, long pages, long node)
+{
+	struct cdm_reply reply = buf_map_memfd(buf, pages);
+
+	return reply.ret ? reply : op_bind(buf, node, 0);
+}
 
 struct cdm_reply op_map(struct cdm_buf *buf, long pages, long node)
 {
@@ -1152,6 +1234,15 @@ static int task_gone(struct cdm_task *task)
 	close_fd(&task->spare_up);
 	close_fd(&task->spare_down);
 	return WIFSIGNALED(status) ? -WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+void task_check_at(struct cdm_task *task, long pages, long dev, long ram)
+{
+	struct cdm_reply reply = task_call(task, op_count, 0, pages);
+
+	CHECK_EQ(reply.dev, dev);
+	CHECK_EQ(reply.ram, ram);
+	CHECK_EQ(reply.bad, 0);
 }
 
 int task_end(struct cdm_task *task)

@@ -34,6 +34,9 @@
 #ifndef MADV_COLLAPSE
 #define MADV_COLLAPSE	25
 #endif
+#ifndef MADV_SOFT_OFFLINE
+#define MADV_SOFT_OFFLINE	101
+#endif
 #ifndef ARRAY_SIZE
 #define ARRAY_SIZE(a)	(sizeof(a) / sizeof((a)[0]))
 #endif
@@ -120,6 +123,22 @@ void cdm_zswap(bool on);
 void cdm_drain(void);
 int cdm_unpoison(long frame);
 
+/* A new file in memory of @pages, or -1. */
+int cdm_memfd(long pages);
+
+/* A node's pool of huge pages of @kb each. */
+const char *cdm_pool_path(int node, long kb, const char *file);
+long cdm_set_pool(int node, long kb, long pages);
+
+/* The root's group has @pages of the device, and all is in order. */
+void cdm_check_root(long pages);
+
+/* RAM that counts in memory.current, which CPUs' stocks make inexact. */
+#define CDM_RAM_SLACK	256
+long cdm_ram_pages(const char *group);
+void cdm_check_ram(const char *group, long before, long pages);
+void cdm_check_no_oom(const char *group);
+
 /* System calls without a wrapper in libc. */
 long sys_mbind(void *addr, unsigned long len, int mode, int node,
 	       unsigned int flags);
@@ -172,6 +191,9 @@ void task_send(struct cdm_task *task, cdm_op op, long a, long b);
 struct cdm_reply task_reply(struct cdm_task *task);
 struct cdm_reply task_call(struct cdm_task *task, cdm_op op, long a, long b);
 int task_end(struct cdm_task *task);
+
+/* Of the first @pages of the worker's buffer so many are where, none is bad. */
+void task_check_at(struct cdm_task *task, long pages, long dev, long ram);
 int task_kill(struct cdm_task *task);
 
 /*
@@ -180,6 +202,7 @@ int task_kill(struct cdm_task *task);
  */
 struct cdm_reply op_map(struct cdm_buf *buf, long pages, long node);
 struct cdm_reply op_map_huge(struct cdm_buf *buf, long pages, long node);
+struct cdm_reply op_map_memfd(struct cdm_buf *buf, long pages, long node);
 struct cdm_reply op_touch(struct cdm_buf *buf, long first, long nr);
 struct cdm_reply op_verify(struct cdm_buf *buf, long first, long nr);
 struct cdm_reply op_count(struct cdm_buf *buf, long first, long nr);
@@ -204,6 +227,9 @@ struct cdm_reply buf_touch(const struct cdm_buf *buf, long first, long nr);
 struct cdm_reply buf_count(const struct cdm_buf *buf, long first, long nr);
 struct cdm_reply buf_errno(long ret);
 int buf_map(struct cdm_buf *buf, long pages, int node, bool huge);
+struct cdm_reply buf_map_fd(struct cdm_buf *buf, long first, long pages, int fd,
+			    int flags);
+struct cdm_reply buf_map_memfd(struct cdm_buf *buf, long pages);
 long addr_node(void *addr);
 
 #endif /* _SELFTESTS_CDM_UTIL_H */

@@ -7,8 +7,6 @@
 
 #include <linux/mempolicy.h>
 #include <sched.h>
-#include <stdio.h>
-#include <sys/mman.h>
 
 #include "cdm_util.h"
 

@@ -10,7 +10,6 @@
 #include <linux/mempolicy.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/ipc.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
@@ -25,18 +24,14 @@ static int shared_fd = -1;
 
 static void open_shared(long pages)
 {
-	shared_fd = memfd_create("shared", MFD_CLOEXEC);
+	shared_fd = cdm_memfd(pages);
 	CHECK_GE(shared_fd, 0);
-	CHECK_EQ(ftruncate(shared_fd, pages * cdm_psize), 0);
 }
 
 static struct cdm_reply op_map_shared(struct cdm_buf *buf, long pages, long b)
 {
 	(void)b;
-	buf->pages = pages;
-	buf->addr = mmap(NULL, pages * cdm_psize, PROT_READ | PROT_WRITE,
-			 MAP_SHARED, shared_fd, 0);
-	return buf_errno(buf->addr == MAP_FAILED ? -1 : 0);
+	return buf_map_fd(buf, 0, pages, shared_fd, MAP_SHARED);
 }
 
 /* Cut a hole, by the test, which pays nothing for it. */
@@ -106,10 +101,7 @@ static void test_shared_policy(const char *group)
 static struct cdm_reply op_map_private(struct cdm_buf *buf, long pages, long b)
 {
 	(void)b;
-	buf->pages = pages;
-	buf->addr = mmap(NULL, pages * cdm_psize, PROT_READ | PROT_WRITE,
-			 MAP_PRIVATE, shared_fd, 0);
-	return buf_errno(buf->addr == MAP_FAILED ? -1 : 0);
+	return buf_map_fd(buf, 0, pages, shared_fd, MAP_PRIVATE);
 }
 
 static void test_private(const char *group)

@@ -8,9 +8,6 @@
  * vm: --nodes big --append hugepagesz=1G --append hugepages=3
  */
 
-#include <linux/mempolicy.h>
-#include <stdio.h>
-#include <string.h>
 #include <sys/mman.h>
 
 #include "cdm_util.h"
@@ -20,51 +17,28 @@
 #endif
 
 #define GIB		(1024L * 1024 * 1024)
+#define POOL_KB		(GIB / 1024)
 #define ALL_POOLS	"/sys/kernel/mm/hugepages/hugepages-1048576kB/nr_hugepages"
-
-static const char *pool_path(int node, const char *file)
-{
-	static char path[256];
-
-	snprintf(path, sizeof(path),
-		 "/sys/devices/system/node/node%d/hugepages/hugepages-1048576kB/%s",
-		 node, file);
-	return path;
-}
-
-static long set_pool(int node, long pages)
-{
-	file_write(pool_path(node, "nr_hugepages"), "%ld", pages);
-	return file_long(pool_path(node, "nr_hugepages"));
-}
-
-static void check_root(long pages)
-{
-	CHECK_EQ(cdm_settle(cdm_root, cdm_node, pages), pages);
-	CHECK_EQ(cdm_audit(cdm_node, "unowned"), 0);
-	CHECK_EQ(cdm_audit(cdm_node, "stale"), 0);
-	CHECK_EQ(cdm_audit(cdm_node, "charged"), pages);
-}
 
 /* The command line has asked for more than RAM has, and the device has some. */
 static void test_boot(const char *group)
 {
 	(void)group;
-	CHECK_EQ(file_long(pool_path(cdm_node, "nr_hugepages")), 0);
+	CHECK_EQ(file_long(cdm_pool_path(cdm_node, POOL_KB, "nr_hugepages")), 0);
 	CHECK_GE(file_long(ALL_POOLS), 1);
 	CHECK_LT(file_long(ALL_POOLS), 3);
-	check_root(0);
+	cdm_check_root(0);
 	/* Nor are there more later, when the pool is to grow. */
 	CHECK_EQ(file_write(ALL_POOLS, "4"), 0);
-	CHECK_EQ(file_long(pool_path(cdm_node, "nr_hugepages")), 0);
-	check_root(0);
+	CHECK_EQ(file_long(cdm_pool_path(cdm_node, POOL_KB, "nr_hugepages")), 0);
+	cdm_check_root(0);
 	CHECK_EQ(file_write(ALL_POOLS, "0"), 0);
 	CHECK_EQ(file_long(ALL_POOLS), 0);
 }
 
 static struct cdm_reply op_set_pool(struct cdm_buf *buf, long node, long pages)
 {
-	struct cdm_reply reply = { .ret = set_pool(node, pages) };
+	struct cdm_reply reply = { .ret = cdm_set_pool(node, POOL_KB, pages) };
 
 	(void)buf;
 	return reply;
@@ -80,21 +54,21 @@ static void test_pool(const char *group)
 	int i;
 
 	cdm_two_groups(group, &a, &b);
-	check_root(0);
+	cdm_check_root(0);
 	task_start(&maker, b);
 	for (i = 0; i < 3; i++) {
 		CHECK_EQ(task_call(&maker, op_set_pool, cdm_node, 1).ret, 0);
-		check_root(0);
+		cdm_check_root(0);
 	}
 	task_start_on(&task, a, PAGES, cdm_node);
 	CHECK_EQ(task_call(&maker, op_set_pool, cdm_node, 2).ret, 0);
 	CHECK_EQ(cdm_pages(a, cdm_node), PAGES);
 	CHECK_EQ(cdm_pages(b, cdm_node), 0);
 	CHECK_EQ(task_call(&task, op_count, 0, PAGES).dev, PAGES);
-	check_root(PAGES);
+	cdm_check_root(PAGES);
 	task_end(&task);
 	task_end(&maker);
-	check_root(0);
+	cdm_check_root(0);
 }
 
 static struct cdm_reply op_map_gib(struct cdm_buf *buf, long pages, long node)
@@ -121,17 +95,17 @@ static void test_use(const char *group)
 	CHECK_EQ(task_call(&task, op_map_gib, 1, cdm_node).ret, 0);
 	CHECK_EQ(task_call(&task, op_touch, 0, 1).ram, 1);
 	CHECK_EQ(cdm_pages(group, cdm_node), 0);
-	check_root(0);
+	cdm_check_root(0);
 	task_end(&task);
 	CHECK_EQ(file_write(ALL_POOLS, "0"), 0);
 	CHECK_EQ(file_long(ALL_POOLS), 0);
-	check_root(0);
+	cdm_check_root(0);
 }
 
 int main(void)
 {
 	cdm_init(3);
-	if (!file_exists(pool_path(cdm_node, "nr_hugepages")))
+	if (!file_exists(cdm_pool_path(cdm_node, POOL_KB, "nr_hugepages")))
 		ksft_exit_skip("no pages of 1 GiB\n");
 	cdm_case("pages from the command line are in RAM", test_boot);
 	cdm_case("the device has no pool of them", test_pool);

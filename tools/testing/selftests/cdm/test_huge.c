@@ -5,11 +5,8 @@
  * copied and swapped. The charge is that of the base pages, always.
  */
 
-#include <linux/mempolicy.h>
 #include <sched.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -44,15 +41,6 @@ static struct cdm_reply op_huge_mapped(struct cdm_buf *buf, long a, long b)
 	return reply;
 }
 
-static void check_at(struct cdm_task *task, long pages, long dev, long ram)
-{
-	struct cdm_reply reply = task_call(task, op_count, 0, pages);
-
-	CHECK_EQ(reply.dev, dev);
-	CHECK_EQ(reply.ram, ram);
-	CHECK_EQ(reply.bad, 0);
-}
-
 static void start_huge(struct cdm_task *task, const char *group, long pages)
 {
 	task_start(task, group);
@@ -80,16 +68,16 @@ static void test_split(const char *group)
 	split(&task, pages);
 	CHECK_EQ(task_call(&task, op_huge_mapped, 0, 0).ret, 0);
 	CHECK_EQ(cdm_pages(group, cdm_node), pages);
-	check_at(&task, pages, pages, 0);
+	task_check_at(&task, pages, pages, 0);
 	for (i = 0; i < cdm_hpages; i += 3)
 		task_call(&task, op_discard, i, 1);
 	i = pages - (cdm_hpages + 2) / 3;
 	CHECK_EQ(cdm_settle(group, cdm_node, i), i);
-	check_at(&task, pages, i, 0);
+	task_check_at(&task, pages, i, 0);
 	/* The rest can be moved page by page. */
 	CHECK_EQ(task_call(&task, op_move, pages, cdm_ram).code, -ENOENT);
 	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
-	check_at(&task, pages, 0, i);
+	task_check_at(&task, pages, 0, i);
 	task_end(&task);
 }
 
@@ -189,14 +177,14 @@ static void test_small_sizes(const char *group)
 	CHECK_EQ(cdm_settle(group, cdm_node, quota - 5), quota - 5);
 	CHECK_EQ(task_call(&task, op_touch, 0, 5).dev, 5);
 	CHECK_EQ(cdm_pages(group, cdm_node), quota);
-	check_at(&task, pages, quota, 0);
+	task_check_at(&task, pages, quota, 0);
 
 	/* To RAM, and down to a limit. */
 	CHECK_EQ(task_call(&task, op_move, 64, cdm_ram).ok, 64);
 	CHECK_EQ(cdm_settle(group, cdm_node, quota - 64), quota - 64);
 	CHECK_EQ(cdm_limit(group, cdm_node, 0), 0);
 	CHECK_EQ(cdm_pages(group, cdm_node), 0);
-	check_at(&task, pages, 0, quota);
+	task_check_at(&task, pages, 0, quota);
 	task_end(&task);
 	set_sizes("never", "inherit");
 }
@@ -243,19 +231,19 @@ static void test_collapse_quota(const char *group)
 	/* Room for all of it but one page, under each policy: all stays. */
 	CHECK_EQ(cdm_limit(group, cdm_node, 2 * cdm_hpages - 1), 0);
 	CHECK_LT(task_call(&task, op_collapse, 0, cdm_hpages).ret, 0);
-	check_at(&task, cdm_hpages, cdm_hpages, 0);
+	task_check_at(&task, cdm_hpages, cdm_hpages, 0);
 	CHECK_EQ(cdm_pages(group, cdm_node), cdm_hpages);
 	CHECK_EQ(cdm_limit(group, cdm_node, cdm_hpages), 0);
 	CHECK_EQ(cdm_write(group, "cdm.policy", "fail"), 0);
 	CHECK_LT(task_call(&task, op_collapse, 0, cdm_hpages).ret, 0);
-	check_at(&task, cdm_hpages, cdm_hpages, 0);
+	task_check_at(&task, cdm_hpages, cdm_hpages, 0);
 	CHECK_EQ(cdm_pages(group, cdm_node), cdm_hpages);
 
 	CHECK_EQ(cdm_limit(group, cdm_node, 2 * cdm_hpages), 0);
 	CHECK_EQ(task_call(&task, op_collapse, 0, cdm_hpages).ret, 0);
 	CHECK_EQ(task_call(&task, op_huge_mapped, 0, 0).ret, cdm_hpages);
 	CHECK_EQ(cdm_settle(group, cdm_node, cdm_hpages), cdm_hpages);
-	check_at(&task, cdm_hpages, cdm_hpages, 0);
+	task_check_at(&task, cdm_hpages, cdm_hpages, 0);
 	task_end(&task);
 }
 
@@ -269,7 +257,7 @@ static void test_collapse_ram(const char *group)
 		 cdm_hpages);
 	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
 	task_call(&task, op_collapse, 0, cdm_hpages);
-	check_at(&task, cdm_hpages, 0, cdm_hpages);
+	task_check_at(&task, cdm_hpages, 0, cdm_hpages);
 	CHECK_EQ(cdm_pages(group, cdm_node), 0);
 	task_end(&task);
 }
@@ -299,7 +287,7 @@ static void test_collapse_other(const char *group)
 	CHECK_GE(cdm_value(a, "cdm.peak", cdm_node),
 		 2 * cdm_hpages * cdm_psize);
 	CHECK_EQ(cdm_value(b, "cdm.peak", cdm_node), 0);
-	check_at(&task, cdm_hpages, cdm_hpages, 0);
+	task_check_at(&task, cdm_hpages, cdm_hpages, 0);
 	task_end(&task);
 }
 
@@ -329,11 +317,11 @@ static void test_khugepaged(const char *group)
 		sched_yield();
 	CHECK_EQ(task_call(&fits, op_huge_mapped, 0, 0).ret, 2 * cdm_hpages);
 	CHECK_EQ(cdm_settle(a, cdm_node, 2 * cdm_hpages), 2 * cdm_hpages);
-	check_at(&fits, 2 * cdm_hpages, 2 * cdm_hpages, 0);
+	task_check_at(&fits, 2 * cdm_hpages, 2 * cdm_hpages, 0);
 	/* No room for a copy: base pages they stay, where they are. */
 	CHECK_EQ(task_call(&full, op_huge_mapped, 0, 0).ret, 0);
 	CHECK_EQ(cdm_pages(b, cdm_node), 2 * cdm_hpages);
-	check_at(&full, 2 * cdm_hpages, 2 * cdm_hpages, 0);
+	task_check_at(&full, 2 * cdm_hpages, 2 * cdm_hpages, 0);
 	task_end(&fits);
 	task_end(&full);
 	CHECK_EQ(file_write(KHUGEPAGED "scan_sleep_millisecs", "10000"), 0);
@@ -355,7 +343,7 @@ static void test_fork(const char *group)
 	CHECK_EQ(cdm_pages(b, cdm_node), 30);
 	task_end(&parent);
 	CHECK_EQ(cdm_settle(a, cdm_node, cdm_hpages), cdm_hpages);
-	check_at(&child, cdm_hpages, cdm_hpages, 0);
+	task_check_at(&child, cdm_hpages, cdm_hpages, 0);
 	task_end(&child);
 	CHECK_EQ(cdm_settle(a, cdm_node, 0), 0);
 	CHECK_EQ(cdm_settle(b, cdm_node, 0), 0);
@@ -385,7 +373,7 @@ static void test_mremap(const char *group)
 	start_huge(&task, group, cdm_hpages);
 	CHECK_EQ(task_call(&task, op_move_half, 0, 0).ret, 0);
 	CHECK_EQ(cdm_pages(group, cdm_node), cdm_hpages);
-	check_at(&task, cdm_hpages, cdm_hpages, 0);
+	task_check_at(&task, cdm_hpages, cdm_hpages, 0);
 	task_end(&task);
 }
 
@@ -399,8 +387,8 @@ static void test_swap(const char *group)
 	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
 	CHECK_EQ(task_call(&task, op_touch, 0, 2 * cdm_hpages).ok,
 		 2 * cdm_hpages);
-	check_at(&task, 2 * cdm_hpages, cdm_pages(group, cdm_node),
-		 2 * cdm_hpages - cdm_pages(group, cdm_node));
+	task_check_at(&task, 2 * cdm_hpages, cdm_pages(group, cdm_node),
+		      2 * cdm_hpages - cdm_pages(group, cdm_node));
 	task_end(&task);
 	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
 	cdm_zswap(false);

@@ -9,39 +9,18 @@
 
 #include <linux/mempolicy.h>
 #include <signal.h>
-#include <stdio.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include "cdm_util.h"
 
-#ifndef MADV_SOFT_OFFLINE
-#define MADV_SOFT_OFFLINE	101
-#endif
-
+/* The size of a huge page in sysfs. */
+#define POOL_KB		(cdm_hpages * cdm_psize / 1024)
 #define OVERCOMMIT	"/proc/sys/vm/nr_overcommit_hugepages"
-
-static const char *pool_path(int node, const char *file)
-{
-	static char path[256];
-
-	snprintf(path, sizeof(path),
-		 "/sys/devices/system/node/node%d/hugepages/hugepages-%ldkB/%s",
-		 node, cdm_hpages * cdm_psize / 1024, file);
-	return path;
-}
-
-/* Make @node's pool @pages large; returns how large it is then. */
-static long set_pool(int node, long pages)
-{
-	file_write(pool_path(node, "nr_hugepages"), "%ld", pages);
-	return file_long(pool_path(node, "nr_hugepages"));
-}
 
 static long free_pool(int node)
 {
-	return file_long(pool_path(node, "free_hugepages"));
+	return file_long(cdm_pool_path(node, POOL_KB, "free_hugepages"));
 }
 
 /* Base pages of @huge huge ones. */
@@ -52,7 +31,7 @@ static long base(long huge)
 
 static struct cdm_reply op_set_pool(struct cdm_buf *buf, long node, long pages)
 {
-	struct cdm_reply reply = { .ret = set_pool(node, pages) };
+	struct cdm_reply reply = { .ret = cdm_set_pool(node, POOL_KB, pages) };
 
 	(void)buf;
 	return reply;
@@ -104,14 +83,6 @@ static struct cdm_reply op_touch_huge(struct cdm_buf *buf, long first, long nr)
 	return sum;
 }
 
-static void check_root(long pages)
-{
-	CHECK_EQ(cdm_settle(cdm_root, cdm_node, pages), pages);
-	CHECK_EQ(cdm_audit(cdm_node, "unowned"), 0);
-	CHECK_EQ(cdm_audit(cdm_node, "stale"), 0);
-	CHECK_EQ(cdm_audit(cdm_node, "charged"), pages);
-}
-
 /* The pool is the root's, though a group made it that may have nothing. */
 static void test_pool(const char *group)
 {
@@ -121,13 +92,13 @@ static void test_pool(const char *group)
 	task_start(&task, group);
 	CHECK_EQ(task_call(&task, op_set_pool, cdm_node, 5).ret, 5);
 	CHECK_EQ(cdm_pages(group, cdm_node), 0);
-	check_root(base(5));
+	cdm_check_root(base(5));
 	CHECK_EQ(task_call(&task, op_set_pool, cdm_node, 2).ret, 2);
-	check_root(base(2));
+	cdm_check_root(base(2));
 	task_end(&task);
-	check_root(base(2));
-	CHECK_EQ(set_pool(cdm_node, 0), 0);
-	check_root(0);
+	cdm_check_root(base(2));
+	CHECK_EQ(cdm_set_pool(cdm_node, POOL_KB, 0), 0);
+	cdm_check_root(0);
 }
 
 /* A page is charged while it is in use, and is the root's again after that. */
@@ -137,7 +108,7 @@ static void test_use(const char *group)
 	char *a, *b;
 
 	cdm_two_groups(group, &a, &b);
-	CHECK_EQ(set_pool(cdm_node, 4), 4);
+	CHECK_EQ(cdm_set_pool(cdm_node, POOL_KB, 4), 4);
 	CHECK_EQ(cdm_limit(a, cdm_node, base(4)), 0);
 	task_start(&task, a);
 	CHECK_EQ(task_call(&task, op_map_pool, 4, cdm_node).ret, 0);
@@ -148,23 +119,23 @@ static void test_use(const char *group)
 	CHECK_EQ(cdm_pages(group, cdm_node), base(3));
 	CHECK_EQ(cdm_pages(b, cdm_node), 0);
 	CHECK_EQ(free_pool(cdm_node), 1);
-	check_root(base(4));
+	cdm_check_root(base(4));
 
 	CHECK_EQ(task_call(&task, op_discard, base(1), base(1)).ret, 0);
 	CHECK_EQ(cdm_settle(a, cdm_node, base(2)), base(2));
-	check_root(base(4));
+	cdm_check_root(base(4));
 	CHECK_EQ(task_call(&task, op_touch_huge, 1, 3).dev, 3);
 	CHECK_EQ(cdm_pages(a, cdm_node), base(4));
-	check_root(base(4));
+	cdm_check_root(base(4));
 
 	/* A pool that shrinks lets go of what is in use when it is free. */
-	set_pool(cdm_node, 1);
-	check_root(base(4));
+	cdm_set_pool(cdm_node, POOL_KB, 1);
+	cdm_check_root(base(4));
 	task_end(&task);
 	CHECK_EQ(cdm_settle(a, cdm_node, 0), 0);
-	check_root(base(1));
-	CHECK_EQ(set_pool(cdm_node, 0), 0);
-	check_root(0);
+	cdm_check_root(base(1));
+	CHECK_EQ(cdm_set_pool(cdm_node, POOL_KB, 0), 0);
+	cdm_check_root(0);
 }
 
 /* Under a task's policy, too, which must not be that of any other fault. */
@@ -187,8 +158,8 @@ static void test_policies(const char *group)
 	struct cdm_reply reply;
 	struct cdm_task task;
 
-	CHECK_EQ(set_pool(cdm_node, 3), 3);
-	CHECK_EQ(set_pool(cdm_ram, 2), 2);
+	CHECK_EQ(cdm_set_pool(cdm_node, POOL_KB, 3), 3);
+	CHECK_EQ(cdm_set_pool(cdm_ram, POOL_KB, 2), 2);
 	task_start(&task, group);
 	CHECK_EQ(task_call(&task, op_map_loose, 3, -1).ret, 0);
 	CHECK_EQ(task_call(&task, op_touch_bound, 3, cdm_node).dev, 3);
@@ -203,9 +174,9 @@ static void test_policies(const char *group)
 	CHECK_EQ(cdm_pages(group, cdm_node), 0);
 	CHECK_EQ(free_pool(cdm_node), 3);
 	task_end(&task);
-	CHECK_EQ(set_pool(cdm_ram, 0), 0);
-	CHECK_EQ(set_pool(cdm_node, 0), 0);
-	check_root(0);
+	CHECK_EQ(cdm_set_pool(cdm_ram, POOL_KB, 0), 0);
+	CHECK_EQ(cdm_set_pool(cdm_node, POOL_KB, 0), 0);
+	cdm_check_root(0);
 }
 
 /*
@@ -223,8 +194,8 @@ static void refuse(const char *group, const char *policy, long pool, long ram)
 
 	CHECK_EQ(cdm_write(group, "cdm.policy", "%s", policy), 0);
 	CHECK_EQ(cdm_limit(group, cdm_node, base(1) + base(1) / 2), 0);
-	CHECK_EQ(set_pool(cdm_node, 4), 4);
-	CHECK_EQ(set_pool(cdm_ram, pool), pool);
+	CHECK_EQ(cdm_set_pool(cdm_node, POOL_KB, 4), 4);
+	CHECK_EQ(cdm_set_pool(cdm_ram, POOL_KB, pool), pool);
 	task_start(&task, group);
 	CHECK_EQ(task_call(&task, op_map_loose, 4, cdm_node).ret, 0);
 	reply = task_call(&task, op_touch_huge, 0, 4);
@@ -234,12 +205,12 @@ static void refuse(const char *group, const char *policy, long pool, long ram)
 	CHECK_EQ(cdm_pages(group, cdm_node), base(1));
 	CHECK_EQ(free_pool(cdm_node), 3);
 	CHECK_GE(cdm_event(group, "cdm.events.local", cdm_node, "max"), 3);
-	check_root(base(4));
+	cdm_check_root(base(4));
 	task_end(&task);
 	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
-	CHECK_EQ(set_pool(cdm_ram, 0), 0);
-	CHECK_EQ(set_pool(cdm_node, 0), 0);
-	check_root(0);
+	CHECK_EQ(cdm_set_pool(cdm_ram, POOL_KB, 0), 0);
+	CHECK_EQ(cdm_set_pool(cdm_node, POOL_KB, 0), 0);
+	cdm_check_root(0);
 }
 
 static void test_refused(const char *group)
@@ -256,7 +227,7 @@ static void test_overcommit(const char *group)
 	struct cdm_task task;
 
 	CHECK_EQ(cdm_limit(group, cdm_node, base(1)), 0);
-	CHECK_EQ(set_pool(cdm_node, 1), 1);
+	CHECK_EQ(cdm_set_pool(cdm_node, POOL_KB, 1), 1);
 	CHECK_EQ(file_write(OVERCOMMIT, "4"), 0);
 	task_start(&task, group);
 	CHECK_EQ(task_call(&task, op_map_loose, 3, cdm_node).ret, 0);
@@ -264,11 +235,11 @@ static void test_overcommit(const char *group)
 	CHECK_EQ(reply.dev, 1);
 	CHECK_EQ(reply.ram, 2);
 	CHECK_EQ(cdm_pages(group, cdm_node), base(1));
-	check_root(base(1));
+	cdm_check_root(base(1));
 	task_end(&task);
 	CHECK_EQ(file_write(OVERCOMMIT, "0"), 0);
-	CHECK_EQ(set_pool(cdm_node, 0), 0);
-	check_root(0);
+	CHECK_EQ(cdm_set_pool(cdm_node, POOL_KB, 0), 0);
+	cdm_check_root(0);
 }
 
 /* Other pages of the group make room under its limit. */
@@ -279,7 +250,7 @@ static void test_reclaim(const char *group, const void *policy)
 
 	CHECK_EQ(cdm_write(group, "cdm.policy", "%s", (const char *)policy),
 		 0);
-	CHECK_EQ(set_pool(cdm_node, 4), 4);
+	CHECK_EQ(cdm_set_pool(cdm_node, POOL_KB, 4), 4);
 	CHECK_EQ(cdm_limit(group, cdm_node, base(4)), 0);
 	task_start_on(&cold, group, base(3), cdm_node);
 	CHECK_EQ(cdm_pages(group, cdm_node), base(3));
@@ -296,8 +267,8 @@ static void test_reclaim(const char *group, const void *policy)
 	task_end(&task);
 	task_end(&cold);
 	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
-	CHECK_EQ(set_pool(cdm_node, 0), 0);
-	check_root(0);
+	CHECK_EQ(cdm_set_pool(cdm_node, POOL_KB, 0), 0);
+	cdm_check_root(0);
 }
 
 /* A child's copy is the child's. */
@@ -307,7 +278,7 @@ static void test_fork(const char *group)
 	char *a, *b;
 
 	cdm_two_groups(group, &a, &b);
-	CHECK_EQ(set_pool(cdm_node, 4), 4);
+	CHECK_EQ(cdm_set_pool(cdm_node, POOL_KB, 4), 4);
 	task_start(&parent, a);
 	CHECK_EQ(task_call(&parent, op_map_loose, 2, cdm_node).ret, 0);
 	CHECK_EQ(task_call(&parent, op_touch_huge, 0, 2).dev, 2);
@@ -317,7 +288,7 @@ static void test_fork(const char *group)
 	CHECK_EQ(task_call(&child, op_touch_huge, 0, 1).dev, 1);
 	CHECK_EQ(cdm_pages(a, cdm_node), base(2));
 	CHECK_EQ(cdm_pages(b, cdm_node), base(1));
-	check_root(base(4));
+	cdm_check_root(base(4));
 	task_end(&parent);
 	/* The page that they shared is a's, and mapped by the child alone. */
 	CHECK_EQ(cdm_settle(a, cdm_node, base(1)), base(1));
@@ -325,9 +296,9 @@ static void test_fork(const char *group)
 	CHECK_EQ(cdm_pages(group, cdm_node), base(2));
 	task_end(&child);
 	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
-	check_root(base(4));
-	CHECK_EQ(set_pool(cdm_node, 0), 0);
-	check_root(0);
+	cdm_check_root(base(4));
+	CHECK_EQ(cdm_set_pool(cdm_node, POOL_KB, 0), 0);
+	cdm_check_root(0);
 }
 
 /* Shared: who touches a page first has it. */
@@ -337,7 +308,7 @@ static void test_shared(const char *group)
 	char *a, *b;
 
 	cdm_two_groups(group, &a, &b);
-	CHECK_EQ(set_pool(cdm_node, 3), 3);
+	CHECK_EQ(cdm_set_pool(cdm_node, POOL_KB, 3), 3);
 	task_start(&parent, a);
 	CHECK_EQ(task_call(&parent, op_map_shared, 3, cdm_node).ret, 0);
 	CHECK_EQ(task_call(&parent, op_touch_huge, 0, 1).dev, 1);
@@ -351,8 +322,8 @@ static void test_shared(const char *group)
 	CHECK_EQ(cdm_pages(b, cdm_node), base(2));
 	task_end(&parent);
 	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
-	CHECK_EQ(set_pool(cdm_node, 0), 0);
-	check_root(0);
+	CHECK_EQ(cdm_set_pool(cdm_node, POOL_KB, 0), 0);
+	cdm_check_root(0);
 }
 
 /* Moved to the device and back: by its owner's quota. */
@@ -378,8 +349,8 @@ static void test_move(const char *group)
 {
 	struct cdm_task task;
 
-	CHECK_EQ(set_pool(cdm_node, 3), 3);
-	CHECK_EQ(set_pool(cdm_ram, 3), 3);
+	CHECK_EQ(cdm_set_pool(cdm_node, POOL_KB, 3), 3);
+	CHECK_EQ(cdm_set_pool(cdm_ram, POOL_KB, 3), 3);
 	CHECK_EQ(cdm_limit(group, cdm_node, base(2)), 0);
 	task_start(&task, group);
 	CHECK_EQ(task_call(&task, op_map_pool, 3, cdm_ram).ret, 0);
@@ -390,9 +361,9 @@ static void test_move(const char *group)
 	CHECK_EQ(task_call(&task, op_move_huge, 3, cdm_ram).ok, 3);
 	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
 	task_end(&task);
-	CHECK_EQ(set_pool(cdm_ram, 0), 0);
-	CHECK_EQ(set_pool(cdm_node, 0), 0);
-	check_root(0);
+	CHECK_EQ(cdm_set_pool(cdm_ram, POOL_KB, 0), 0);
+	CHECK_EQ(cdm_set_pool(cdm_node, POOL_KB, 0), 0);
+	cdm_check_root(0);
 }
 
 /* Taken out of service: replaced by another of the pool, the owner's as well. */
@@ -412,7 +383,7 @@ static void test_soft_offline(const char *group)
 	struct cdm_task task;
 	long frame;
 
-	CHECK_EQ(set_pool(cdm_node, 3), 3);
+	CHECK_EQ(cdm_set_pool(cdm_node, POOL_KB, 3), 3);
 	task_start(&task, group);
 	CHECK_EQ(task_call(&task, op_map_loose, 2, cdm_node).ret, 0);
 	CHECK_EQ(task_call(&task, op_touch_huge, 0, 2).dev, 2);
@@ -423,12 +394,12 @@ static void test_soft_offline(const char *group)
 	CHECK_EQ(cdm_audit(cdm_node, "poisoned"), 1);
 	task_end(&task);
 	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
-	CHECK_EQ(set_pool(cdm_node, 0), 0);
-	check_root(0);
+	CHECK_EQ(cdm_set_pool(cdm_node, POOL_KB, 0), 0);
+	cdm_check_root(0);
 	CHECK_EQ(cdm_audit(cdm_node, "poisoned"), 1);
 	CHECK_EQ(cdm_unpoison(frame), 0);
 	CHECK_EQ(cdm_audit(cdm_node, "poisoned"), 0);
-	check_root(0);
+	cdm_check_root(0);
 }
 
 /* A page that fails in use: its user is told, and its charge ends. */
@@ -452,7 +423,7 @@ static void test_poison(const char *group)
 {
 	struct cdm_task task;
 
-	CHECK_EQ(set_pool(cdm_node, 2), 2);
+	CHECK_EQ(cdm_set_pool(cdm_node, POOL_KB, 2), 2);
 	task_start(&task, group);
 	CHECK_EQ(task_call(&task, op_map_loose, 2, cdm_node).ret, 0);
 	CHECK_EQ(task_call(&task, op_touch_huge, 0, 2).dev, 2);
@@ -460,16 +431,16 @@ static void test_poison(const char *group)
 	task_send(&task, op_poison, 0, 0);
 	CHECK_EQ(task_end(&task), -SIGBUS);
 	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
-	CHECK_EQ(set_pool(cdm_node, 0), 0);
+	CHECK_EQ(cdm_set_pool(cdm_node, POOL_KB, 0), 0);
 	/* All but the one bad page can be used again. */
-	check_root(0);
+	cdm_check_root(0);
 	CHECK_EQ(cdm_audit(cdm_node, "poisoned"), 1);
 }
 
 int main(void)
 {
 	cdm_init(12);
-	if (!file_exists(pool_path(cdm_node, "nr_hugepages")))
+	if (!file_exists(cdm_pool_path(cdm_node, POOL_KB, "nr_hugepages")))
 		ksft_exit_skip("no huge pages\n");
 	cdm_case("a pool is the root's", test_pool);
 	cdm_case("a page in use is its user's", test_use);

@@ -155,19 +155,10 @@ static struct cdm_reply op_write_cache(struct cdm_buf *buf, long pages, long b)
 
 static struct cdm_reply op_write_shmem(struct cdm_buf *buf, long pages, long b)
 {
-	struct cdm_reply reply;
+	struct cdm_reply reply = buf_map_memfd(buf, pages);
 
 	(void)b;
-	buf->fd = memfd_create("shmem", MFD_CLOEXEC);
-	buf->pages = pages;
-	if (buf->fd < 0 || ftruncate(buf->fd, pages * cdm_psize))
-		return buf_errno(-1);
-	buf->addr = mmap(NULL, pages * cdm_psize, PROT_READ | PROT_WRITE,
-			 MAP_SHARED, buf->fd, 0);
-	if (buf->addr == MAP_FAILED)
-		return buf_errno(-1);
-	reply = op_touch(buf, 0, pages);
-	return reply;
+	return reply.ret ? reply : op_touch(buf, 0, pages);
 }
 
 /*

@@ -5,13 +5,11 @@
  */
 
 #include <fcntl.h>
-#include <linux/mempolicy.h>
 #include <linux/userfaultfd.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -25,9 +23,8 @@ static int keep_fd = -1;
 
 static void keep_open(long pages)
 {
-	keep_fd = memfd_create("keep", MFD_CLOEXEC);
+	keep_fd = cdm_memfd(pages);
 	CHECK_GE(keep_fd, 0);
-	CHECK_EQ(ftruncate(keep_fd, pages * cdm_psize), 0);
 }
 
 /* Workers may have it open too, so closing it would not do. */
@@ -42,10 +39,7 @@ static void keep_close(void)
 static struct cdm_reply op_map_keep_ram(struct cdm_buf *buf, long first,
 					long pages)
 {
-	buf->pages = pages;
-	buf->addr = mmap(NULL, pages * cdm_psize, PROT_READ | PROT_WRITE,
-			 MAP_SHARED, keep_fd, first * cdm_psize);
-	return buf_errno(buf->addr == MAP_FAILED ? -1 : 0);
+	return buf_map_fd(buf, first, pages, keep_fd, MAP_SHARED);
 }
 
 /* The same, bound to the device. */
@@ -53,8 +47,7 @@ static struct cdm_reply op_map_keep(struct cdm_buf *buf, long first, long pages)
 {
 	if (op_map_keep_ram(buf, first, pages).ret)
 		return buf_errno(-1);
-	return buf_errno(sys_mbind(buf->addr, pages * cdm_psize,
-				   MPOL_BIND, cdm_node, 0));
+	return op_bind(buf, cdm_node, 0);
 }
 
 /* Leave pages of the file charged to @group and no task in it. */
@@ -419,15 +412,11 @@ static void test_collapse(const char *group)
 
 static struct cdm_reply op_hugetlb(struct cdm_buf *buf, long pages, long node)
 {
-	char path[128];
-	struct cdm_reply reply = { 0 };
+	struct cdm_reply reply = {
+		.ok = cdm_set_pool(node, cdm_hpages * cdm_psize / 1024, pages),
+	};
 
 	(void)buf;
-	snprintf(path, sizeof(path),
-		 "/sys/devices/system/node/node%ld/hugepages/hugepages-%ldkB/nr_hugepages",
-		 node, cdm_hpages * cdm_psize / 1024);
-	reply.ret = file_write(path, "%ld", pages);
-	reply.ok = file_long(path);
 	return reply;
 }
 

@@ -8,8 +8,6 @@
 
 #include <fcntl.h>
 #include <linux/mempolicy.h>
-#include <stdio.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -17,27 +15,6 @@
 
 /* Enough pages for what else a process needs, and what CPUs hold, to be small. */
 #define PAGES	4096
-#define SLACK	256
-
-static long ram_pages(const char *group)
-{
-	return cg_read_long(group, "memory.current") / cdm_psize;
-}
-
-/* RAM of @group has grown by @pages since it was @before. */
-static void check_ram(const char *group, long before, long pages)
-{
-	long now = ram_pages(group);
-
-	CHECK_GE(now, before + pages - SLACK);
-	CHECK_LE(now, before + pages + SLACK);
-}
-
-static void check_no_oom(const char *group)
-{
-	CHECK_EQ(cg_read_key_long(group, "memory.events", "oom "), 0);
-	CHECK_EQ(cg_read_key_long(group, "memory.events", "oom_kill "), 0);
-}
 
 static void set_max(const char *group, const char *file, long pages)
 {
@@ -52,19 +29,6 @@ static char *child_of(const char *group)
 {
 	CHECK_EQ(cdm_enable(group, "+memory +cdm"), 0);
 	return cdm_group(group, "child");
-}
-
-static struct cdm_reply op_map_file(struct cdm_buf *buf, long pages, long node)
-{
-	buf->fd = memfd_create("file", MFD_CLOEXEC);
-	buf->pages = pages;
-	if (buf->fd < 0 || ftruncate(buf->fd, pages * cdm_psize))
-		return buf_errno(-1);
-	buf->addr = mmap(NULL, pages * cdm_psize, PROT_READ | PROT_WRITE,
-			 MAP_SHARED, buf->fd, 0);
-	if (buf->addr == MAP_FAILED)
-		return buf_errno(-1);
-	return op_bind(buf, node, 0);
 }
 
 /* A limit above asks for pages of a child whose RAM is protected. */
@@ -99,25 +63,25 @@ static void test_uncounted(const char *group, const void *map)
 	set_max(child, "memory.max", PAGES / 2);
 	set_max(child, "memory.swap.max", 0);
 	task_start(&task, child);
-	before[0] = ram_pages(group);
-	before[1] = ram_pages(child);
+	before[0] = cdm_ram_pages(group);
+	before[1] = cdm_ram_pages(child);
 	CHECK_EQ(task_call(&task, (cdm_op)map, PAGES, cdm_node).ret, 0);
 	reply = task_call(&task, op_touch, 0, PAGES);
 	CHECK_EQ(reply.dev, PAGES);
 	CHECK_EQ(cdm_pages(child, cdm_node), PAGES);
-	check_ram(group, before[0], 0);
-	check_ram(child, before[1], 0);
+	cdm_check_ram(group, before[0], 0);
+	cdm_check_ram(child, before[1], 0);
 	/* It is on the group's lists, though, and in its statistics. */
-	CHECK_GE(cg_read_key_long(child, "memory.stat", map == op_map_file ?
+	CHECK_GE(cg_read_key_long(child, "memory.stat", map == op_map_memfd ?
 				  "shmem " : "anon "),
-		 (PAGES - SLACK) * cdm_psize);
+		 (PAGES - CDM_RAM_SLACK) * cdm_psize);
 	CHECK_EQ(cg_read_key_long(child, "memory.events", "max "), 0);
-	check_no_oom(child);
+	cdm_check_no_oom(child);
 	task_end(&task);
 	CHECK_EQ(cdm_settle(child, cdm_node, 0), 0);
 	/* Nor is anything taken off that was never added. */
-	CHECK_LE(ram_pages(child), SLACK);
-	CHECK_LE(ram_pages(group), SLACK);
+	CHECK_LE(cdm_ram_pages(child), CDM_RAM_SLACK);
+	CHECK_LE(cdm_ram_pages(group), CDM_RAM_SLACK);
 }
 
 static void test_file_cache(const char *group)
@@ -126,16 +90,16 @@ static void test_file_cache(const char *group)
 	long before;
 
 	task_start(&task, group);
-	before = ram_pages(group);
-	CHECK_EQ(task_call(&task, op_map_file, PAGES, cdm_node).ret, 0);
+	before = cdm_ram_pages(group);
+	CHECK_EQ(task_call(&task, op_map_memfd, PAGES, cdm_node).ret, 0);
 	CHECK_EQ(task_call(&task, op_touch, 0, PAGES).dev, PAGES);
-	check_ram(group, before, 0);
+	cdm_check_ram(group, before, 0);
 	/* The file's pages outlive the task; evicted, they count as RAM. */
 	CHECK_EQ(cdm_limit(group, cdm_node, 0), 0);
 	CHECK_EQ(cdm_pages(group, cdm_node), 0);
-	check_ram(group, before, PAGES);
+	cdm_check_ram(group, before, PAGES);
 	task_end(&task);
-	CHECK_LE(ram_pages(group), SLACK);
+	CHECK_LE(cdm_ram_pages(group), CDM_RAM_SLACK);
 }
 
 /* A group full of RAM that has much on the device reclaims its RAM. */
@@ -151,9 +115,9 @@ static void test_no_oom(const char *group)
 	reply = task_call(&ram, op_touch, 0, PAGES);
 	CHECK_EQ(reply.ok, PAGES);
 	CHECK_EQ(reply.dev, 0);
-	check_no_oom(group);
+	cdm_check_no_oom(group);
 	CHECK_GT(cg_read_key_long(group, "memory.events", "max "), 0);
-	CHECK_LE(ram_pages(group), PAGES / 2);
+	CHECK_LE(cdm_ram_pages(group), PAGES / 2);
 	CHECK_EQ(cdm_pages(group, cdm_node), 2 * PAGES);
 	CHECK_EQ(task_call(&device, op_count, 0, 2 * PAGES).dev, 2 * PAGES);
 	CHECK_EQ(task_end(&ram), 0);
@@ -170,35 +134,35 @@ static void test_move(const char *group, const void *map)
 
 	child = child_of(group);
 	task_start(&task, child);
-	before = ram_pages(child);
+	before = cdm_ram_pages(child);
 	CHECK_EQ(task_call(&task, (cdm_op)map, PAGES, -1).ret, 0);
 	CHECK_EQ(task_call(&task, op_touch, 0, PAGES).ram, PAGES);
-	check_ram(child, before, PAGES);
+	cdm_check_ram(child, before, PAGES);
 	CHECK_EQ(task_call(&task, op_bind, cdm_node, MPOL_MF_MOVE).ret, 0);
 	CHECK_EQ(cdm_pages(child, cdm_node), PAGES);
-	check_ram(child, before, 0);
+	cdm_check_ram(child, before, 0);
 	CHECK_EQ(cdm_event(child, "cdm.stat", cdm_node, "moved_in"), PAGES);
 	CHECK_EQ(cdm_event(group, "cdm.stat", cdm_node, "moved_in"), PAGES);
 	CHECK_EQ(cdm_event(child, "cdm.stat", cdm_node, "moved_out"), 0);
 
 	CHECK_EQ(task_call(&task, op_bind, cdm_ram, MPOL_MF_MOVE).ret, 0);
 	CHECK_EQ(cdm_settle(child, cdm_node, 0), 0);
-	check_ram(child, before, PAGES);
-	check_ram(group, before, PAGES);
+	cdm_check_ram(child, before, PAGES);
+	cdm_check_ram(group, before, PAGES);
 	CHECK_EQ(cdm_event(child, "cdm.stat", cdm_node, "moved_out"), PAGES);
 	CHECK_EQ(cdm_event(group, "cdm.stat", cdm_node, "moved_out"), PAGES);
 	CHECK_EQ(cdm_event(child, "cdm.stat", cdm_node, "demoted"), 0);
 	reply = task_call(&task, op_count, 0, PAGES);
 	CHECK_EQ(reply.bad, 0);
 	task_end(&task);
-	CHECK_LE(ram_pages(child), SLACK);
+	CHECK_LE(cdm_ram_pages(child), CDM_RAM_SLACK);
 }
 
 /* memory.max as it is now, and no swap: nothing more fits into RAM. */
 static void fill_ram(const char *group)
 {
 	set_max(group, "memory.swap.max", 0);
-	set_max(group, "memory.max", ram_pages(group));
+	set_max(group, "memory.max", cdm_ram_pages(group));
 }
 
 /* What went to RAM all the same was in stocks of CPUs, charged already. */
@@ -207,10 +171,10 @@ static void check_stayed(const char *group, struct cdm_task *task)
 	long dev = cdm_pages(group, cdm_node);
 	struct cdm_reply reply;
 
-	CHECK_GE(dev, PAGES - SLACK);
-	CHECK_LE(ram_pages(group) * cdm_psize,
+	CHECK_GE(dev, PAGES - CDM_RAM_SLACK);
+	CHECK_LE(cdm_ram_pages(group) * cdm_psize,
 		 cg_read_long(group, "memory.max"));
-	check_no_oom(group);
+	cdm_check_no_oom(group);
 	set_max(group, "memory.max", -1);
 	reply = task_call(task, op_count, 0, PAGES);
 	CHECK_EQ(reply.dev, dev);
@@ -275,10 +239,10 @@ static void test_move_swap(const char *group)
 	task_start_on(&task, group, PAGES, cdm_node);
 	set_max(group, "memory.max", PAGES / 2);
 	task_call(&task, op_move, PAGES, cdm_ram);
-	CHECK_LE(ram_pages(group), PAGES / 2);
+	CHECK_LE(cdm_ram_pages(group), PAGES / 2);
 	dev = cdm_pages(group, cdm_node);
 	CHECK_LT(dev, PAGES / 2);
-	check_no_oom(group);
+	cdm_check_no_oom(group);
 	set_max(group, "memory.max", -1);
 	CHECK_EQ(task_call(&task, op_verify, 0, PAGES).bad, 0);
 	task_end(&task);
@@ -302,7 +266,7 @@ static struct cdm_reply op_read_zeroes(struct cdm_buf *buf, long first, long nr)
 
 static void test_reclaim_fail(const char *group)
 {
-	const long quota = 1024, more = 2 * SLACK;
+	const long quota = 1024, more = 2 * CDM_RAM_SLACK;
 	struct cdm_task task;
 	long done;
 
@@ -322,12 +286,12 @@ static void test_reclaim_fail(const char *group)
 	 */
 	done = task_call(&task, op_read_zeroes, quota, more).ret;
 	CHECK_GE(done, 0);
-	CHECK_LE(done, SLACK);
+	CHECK_LE(done, CDM_RAM_SLACK);
 	CHECK_EQ(task_call(&task, op_read_zeroes, quota + done, 1).ret,
 		 -EFAULT);
 	CHECK_GE(cdm_event(group, "cdm.events", cdm_node, "fail"), 2);
 	CHECK_LE(cdm_pages(group, cdm_node), quota);
-	check_no_oom(group);
+	cdm_check_no_oom(group);
 	set_max(group, "memory.max", -1);
 	CHECK_EQ(task_call(&task, op_verify, 0, quota).bad, 0);
 	task_end(&task);
@@ -345,11 +309,11 @@ static void test_reclaim_ram(const char *group)
 	CHECK_EQ(cdm_limit(group, cdm_node, PAGES), 0);
 	CHECK_EQ(task_call(&task, op_touch, 0, PAGES).dev, PAGES);
 	/* Its RAM can be swapped out, so there is RAM for some at a time. */
-	set_max(group, "memory.max", ram_pages(group) + 2 * SLACK);
+	set_max(group, "memory.max", cdm_ram_pages(group) + 2 * CDM_RAM_SLACK);
 	reply = task_call(&task, op_touch, PAGES, more);
 	CHECK_EQ(reply.ok, more);
 	CHECK_LE(cdm_pages(group, cdm_node), PAGES);
-	check_no_oom(group);
+	cdm_check_no_oom(group);
 	set_max(group, "memory.max", -1);
 	CHECK_EQ(task_call(&task, op_verify, 0, PAGES + more).bad, 0);
 	task_end(&task);
@@ -368,13 +332,13 @@ static void test_offline_full(const char *group)
 	if (!CHECK_GE(other, 0))
 		return;
 	task_start_on(&task, group, PAGES, other);
-	before = ram_pages(group);
+	before = cdm_ram_pages(group);
 	fill_ram(group);
 	CHECK_EQ(cdm_hotplug("remove", NULL), 0);
-	check_ram(group, before, PAGES);
-	CHECK_GT(ram_pages(group) * cdm_psize,
+	cdm_check_ram(group, before, PAGES);
+	CHECK_GT(cdm_ram_pages(group) * cdm_psize,
 		 cg_read_long(group, "memory.max"));
-	check_no_oom(group);
+	cdm_check_no_oom(group);
 	set_max(group, "memory.max", -1);
 	reply = task_call(&task, op_count, 0, PAGES);
 	CHECK_EQ(reply.ram, PAGES);
@@ -390,7 +354,7 @@ static void test_swap(const char *group)
 
 	cdm_zswap(true);
 	task_start_on(&task, group, PAGES, cdm_node);
-	before = ram_pages(group);
+	before = cdm_ram_pages(group);
 	CHECK_EQ(task_call(&task, op_pageout, 0, PAGES).ret, 0);
 	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
 	CHECK_EQ(cg_read_long(group, "memory.swap.current"),
@@ -399,13 +363,13 @@ static void test_swap(const char *group)
 	CHECK_EQ(file_write("/proc/sys/vm/page-cluster", "0"), 0);
 	CHECK_EQ(task_call(&task, op_verify, 0, PAGES).bad, 0);
 	CHECK_EQ(cdm_settle(group, cdm_node, PAGES), PAGES);
-	check_ram(group, before, 0);
+	cdm_check_ram(group, before, 0);
 	CHECK_EQ(file_write("/proc/sys/vm/page-cluster", "3"), 0);
 	task_end(&task);
 	/* CPUs give slots back by the batch. */
 	CHECK_LE(cg_read_long(group, "memory.swap.current"),
-		 SLACK * cdm_psize);
-	CHECK_LE(ram_pages(group), SLACK);
+		 CDM_RAM_SLACK * cdm_psize);
+	CHECK_LE(cdm_ram_pages(group), CDM_RAM_SLACK);
 }
 
 /* A child's copies are no RAM of its group, nor is what it shares. */
@@ -419,16 +383,16 @@ static void test_fork(const char *group)
 	cdm_two_groups(group, &a, &b);
 	task_start_on(&parent, a, PAGES, cdm_node);
 	CHECK_EQ(task_fork_into(&parent, &child, b), 0);
-	before[0] = ram_pages(a);
-	before[1] = ram_pages(b);
+	before[0] = cdm_ram_pages(a);
+	before[1] = cdm_ram_pages(b);
 	CHECK_EQ(task_call(&child, op_touch, 0, PAGES).dev, PAGES);
-	check_ram(a, before[0], 0);
-	check_ram(b, before[1], 0);
+	cdm_check_ram(a, before[0], 0);
+	cdm_check_ram(b, before[1], 0);
 	CHECK_EQ(cdm_pages(b, cdm_node), PAGES);
 	task_end(&parent);
 	task_end(&child);
-	CHECK_LE(ram_pages(a), SLACK);
-	CHECK_LE(ram_pages(b), SLACK);
+	CHECK_LE(cdm_ram_pages(a), CDM_RAM_SLACK);
+	CHECK_LE(cdm_ram_pages(b), CDM_RAM_SLACK);
 }
 
 /* Of another's pages that are moved, those of their owner are counted. */
@@ -466,7 +430,7 @@ int main(void)
 	cdm_case_arg("huge pages do not count in memory.current",
 		     test_uncounted, op_map_huge);
 	cdm_case_arg("shared memory does not count in memory.current",
-		     test_uncounted, op_map_file);
+		     test_uncounted, op_map_memfd);
 	cdm_case("a file's pages count when they are evicted",
 		 test_file_cache);
 	cdm_case("a group full of RAM is not killed for device pages",

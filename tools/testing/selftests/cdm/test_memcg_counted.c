@@ -8,33 +8,10 @@
  */
 
 #include <linux/mempolicy.h>
-#include <stdio.h>
-#include <string.h>
-#include <sys/mman.h>
 
 #include "cdm_util.h"
 
 #define PAGES	4096
-#define SLACK	256
-
-static long counted_pages(const char *group)
-{
-	return cg_read_long(group, "memory.current") / cdm_psize;
-}
-
-static void check_counted(const char *group, long before, long pages)
-{
-	long now = counted_pages(group);
-
-	CHECK_GE(now, before + pages - SLACK);
-	CHECK_LE(now, before + pages + SLACK);
-}
-
-static void check_no_oom(const char *group)
-{
-	CHECK_EQ(cg_read_key_long(group, "memory.events", "oom "), 0);
-	CHECK_EQ(cg_read_key_long(group, "memory.events", "oom_kill "), 0);
-}
 
 static void test_counted(const char *group, const void *map)
 {
@@ -42,19 +19,19 @@ static void test_counted(const char *group, const void *map)
 	long before;
 
 	task_start(&task, group);
-	before = counted_pages(group);
+	before = cdm_ram_pages(group);
 	CHECK_EQ(task_call(&task, (cdm_op)map, PAGES, cdm_node).ret, 0);
 	CHECK_EQ(task_call(&task, op_touch, 0, PAGES).dev, PAGES);
-	check_counted(group, before, PAGES);
+	cdm_check_ram(group, before, PAGES);
 	/* Where a page is makes no difference. */
 	CHECK_EQ(task_call(&task, op_bind, cdm_ram, MPOL_MF_MOVE).ret, 0);
 	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
-	check_counted(group, before, PAGES);
+	cdm_check_ram(group, before, PAGES);
 	CHECK_EQ(task_call(&task, op_bind, cdm_node, MPOL_MF_MOVE).ret, 0);
-	check_counted(group, before, PAGES);
+	cdm_check_ram(group, before, PAGES);
 	task_end(&task);
 	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
-	CHECK_LE(counted_pages(group), SLACK);
+	CHECK_LE(cdm_ram_pages(group), CDM_RAM_SLACK);
 }
 
 static long demoted(void)
@@ -73,16 +50,16 @@ static void test_max(const char *group)
 	task_start(&task, group);
 	CHECK_EQ(task_call(&task, op_map, PAGES, cdm_node).ret, 0);
 	CHECK_EQ(task_call(&task, op_touch, 0, PAGES).ok, PAGES);
-	CHECK_LE(counted_pages(group), max);
+	CHECK_LE(cdm_ram_pages(group), max);
 	CHECK_LE(cdm_pages(group, cdm_node), max);
 	CHECK_GE(cg_read_long(group, "memory.swap.current"),
-		 (PAGES - max - SLACK) * cdm_psize);
+		 (PAGES - max - CDM_RAM_SLACK) * cdm_psize);
 	CHECK_EQ(demoted(), before);
 	CHECK_EQ(cdm_event(group, "cdm.stat", cdm_node, "demoted"), 0);
-	check_no_oom(group);
+	cdm_check_no_oom(group);
 	CHECK_EQ(task_call(&task, op_verify, 0, PAGES).bad, 0);
-	CHECK_LE(counted_pages(group), max);
-	check_no_oom(group);
+	CHECK_LE(cdm_ram_pages(group), max);
+	cdm_check_no_oom(group);
 	CHECK_EQ(task_end(&task), 0);
 }
 
@@ -94,15 +71,15 @@ static void test_reclaim(const char *group)
 	task_start_on(&task, group, PAGES, cdm_node);
 	CHECK_EQ(cdm_write(group, "memory.max", "%ld",
 			   PAGES / 2 * cdm_psize), 0);
-	CHECK_LE(counted_pages(group), PAGES / 2);
+	CHECK_LE(cdm_ram_pages(group), PAGES / 2);
 	CHECK_LE(cdm_pages(group, cdm_node), PAGES / 2);
-	check_no_oom(group);
+	cdm_check_no_oom(group);
 	CHECK_EQ(cdm_write(group, "memory.max", "max"), 0);
 	CHECK_EQ(task_call(&task, op_verify, 0, PAGES).bad, 0);
 
 	CHECK_EQ(cdm_write(group, "memory.reclaim", "%ld",
 			   PAGES / 4 * cdm_psize), 0);
-	CHECK_LE(counted_pages(group), PAGES - PAGES / 4 + SLACK);
+	CHECK_LE(cdm_ram_pages(group), PAGES - PAGES / 4 + CDM_RAM_SLACK);
 	CHECK_EQ(cdm_event(group, "cdm.stat", cdm_node, "demoted"), 0);
 	CHECK_EQ(task_call(&task, op_verify, 0, PAGES).bad, 0);
 	CHECK_EQ(task_end(&task), 0);
@@ -115,13 +92,13 @@ static void test_cdm_max(const char *group)
 	long before;
 
 	task_start(&task, group);
-	before = counted_pages(group);
+	before = cdm_ram_pages(group);
 	CHECK_EQ(task_call(&task, op_map, PAGES, cdm_node).ret, 0);
 	CHECK_EQ(task_call(&task, op_touch, 0, PAGES).dev, PAGES);
 	CHECK_EQ(cdm_limit(group, cdm_node, 0), 0);
 	CHECK_EQ(cdm_pages(group, cdm_node), 0);
 	CHECK_EQ(task_call(&task, op_count, 0, PAGES).ram, PAGES);
-	check_counted(group, before, PAGES);
+	cdm_check_ram(group, before, PAGES);
 	CHECK_EQ(cdm_event(group, "cdm.stat", cdm_node, "demoted"), PAGES);
 	task_end(&task);
 }

@@ -6,7 +6,6 @@
 
 #include <fcntl.h>
 #include <linux/mempolicy.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -72,15 +71,6 @@ static void check_moved(const struct moved *moved, long there, long elsewhere)
 	CHECK_EQ(moved->ret, elsewhere);
 }
 
-static void check_at(struct cdm_task *task, long pages, long dev)
-{
-	struct cdm_reply reply = task_call(task, op_count, 0, pages);
-
-	CHECK_EQ(reply.dev, dev);
-	CHECK_EQ(reply.ram, pages - dev);
-	CHECK_EQ(reply.bad, 0);
-}
-
 /* A process moves its own pages there and back. */
 static void test_move_own(const char *group)
 {
@@ -92,7 +82,7 @@ static void test_move_own(const char *group)
 	reply = task_call(&task, op_move, 200, cdm_node);
 	CHECK_EQ(reply.ret, 0);
 	CHECK_EQ(reply.ok, 200);
-	check_at(&task, 300, 200);
+	task_check_at(&task, 300, 200, 100);
 	CHECK_EQ(cdm_pages(group, cdm_node), 200);
 
 	/* Once more changes nothing. */
@@ -103,7 +93,7 @@ static void test_move_own(const char *group)
 	CHECK_EQ(reply.ret, 0);
 	CHECK_EQ(reply.ok, 150);
 	CHECK_EQ(cdm_settle(group, cdm_node, 50), 50);
-	check_at(&task, 300, 50);
+	task_check_at(&task, 300, 50, 250);
 	task_end(&task);
 }
 
@@ -121,18 +111,18 @@ static void test_move_limit(const char *group, const void *policy)
 	CHECK_EQ(reply.ok, 77);
 	CHECK_EQ(reply.bus, 123);
 	CHECK_EQ(reply.ret, 123);
-	check_at(&task, 200, 77);
+	task_check_at(&task, 200, 77, 123);
 	CHECK_EQ(cdm_pages(group, cdm_node), 77);
 	CHECK_GE(cdm_event(group, "cdm.events.local", cdm_node, "max"), 123);
 
 	/* Denied altogether: not one page. */
 	CHECK_EQ(cdm_limit(group, cdm_node, 0), 0);
-	check_at(&task, 200, 0);
+	task_check_at(&task, 200, 0, 200);
 	reply = task_call(&task, op_move, 200, cdm_node);
 	CHECK_EQ(reply.ok, 0);
 	CHECK_EQ(reply.bus, 200);
 	CHECK_EQ(reply.ret, 200);
-	check_at(&task, 200, 0);
+	task_check_at(&task, 200, 0, 200);
 	CHECK_EQ(cdm_pages(group, cdm_node), 0);
 	task_end(&task);
 }
@@ -153,7 +143,7 @@ static void test_move_other(const char *group)
 	check_moved(&moved, 60, 40);
 	CHECK_EQ(cdm_pages(a, cdm_node), 60);
 	CHECK_EQ(cdm_pages(b, cdm_node), 0);
-	check_at(&task, 100, 60);
+	task_check_at(&task, 100, 60, 40);
 
 	moved = move_pages_of(&task, 100, 1, cdm_ram, MPOL_MF_MOVE);
 	check_moved(&moved, 100, 0);
@@ -186,7 +176,8 @@ static void move_two_owners(const char *a, const char *b, long limit_a,
 	check_moved(&moved, limit_a + limit_b, 100 - limit_a - limit_b);
 	CHECK_EQ(cdm_pages(a, cdm_node), limit_a);
 	CHECK_EQ(cdm_pages(b, cdm_node), limit_b);
-	check_at(&child, 100, limit_a + limit_b);
+	task_check_at(&child, 100, limit_a + limit_b,
+		      100 - limit_a - limit_b);
 	task_end(&child);
 	task_end(&parent);
 	CHECK_EQ(cdm_settle(a, cdm_node, 0), 0);
@@ -210,11 +201,11 @@ static void test_mbind_move(const char *group)
 
 	task_start_on(&task, group, 120, -1);
 	CHECK_EQ(task_call(&task, op_bind, cdm_node, MPOL_MF_MOVE).ret, 0);
-	check_at(&task, 120, 120);
+	task_check_at(&task, 120, 120, 0);
 	CHECK_EQ(cdm_pages(group, cdm_node), 120);
 	CHECK_EQ(task_call(&task, op_bind, cdm_ram, MPOL_MF_MOVE).ret, 0);
 	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
-	check_at(&task, 120, 0);
+	task_check_at(&task, 120, 0, 120);
 	task_end(&task);
 }
 
@@ -225,13 +216,13 @@ static void test_mbind_move_limit(const char *group)
 	CHECK_EQ(cdm_limit(group, cdm_node, 33), 0);
 	task_start_on(&task, group, 120, -1);
 	task_call(&task, op_bind, cdm_node, MPOL_MF_MOVE);
-	check_at(&task, 120, 33);
+	task_check_at(&task, 120, 33, 87);
 	CHECK_EQ(cdm_pages(group, cdm_node), 33);
 
 	/* With MPOL_MF_STRICT the caller is told. */
 	CHECK_LT(task_call(&task, op_bind, cdm_node,
 			   MPOL_MF_MOVE | MPOL_MF_STRICT).ret, 0);
-	check_at(&task, 120, 33);
+	task_check_at(&task, 120, 33, 87);
 	CHECK_EQ(cdm_pages(group, cdm_node), 33);
 	task_end(&task);
 }
@@ -242,10 +233,7 @@ static int shared_fd = -1;
 static struct cdm_reply op_map_shared(struct cdm_buf *buf, long pages, long b)
 {
 	(void)b;
-	buf->pages = pages;
-	buf->addr = mmap(NULL, pages * cdm_psize, PROT_READ | PROT_WRITE,
-			 MAP_SHARED, shared_fd, 0);
-	return buf_errno(buf->addr == MAP_FAILED ? -1 : 0);
+	return buf_map_fd(buf, 0, pages, shared_fd, MAP_SHARED);
 }
 
 static struct cdm_reply op_read_in(struct cdm_buf *buf, long first, long nr)
@@ -260,9 +248,8 @@ static struct cdm_reply op_read_in(struct cdm_buf *buf, long first, long nr)
 
 static void open_shared(long pages)
 {
-	shared_fd = memfd_create("cdm", MFD_CLOEXEC);
+	shared_fd = cdm_memfd(pages);
 	CHECK_GE(shared_fd, 0);
-	CHECK_EQ(ftruncate(shared_fd, pages * cdm_psize), 0);
 }
 
 /* mbind(MPOL_MF_MOVE_ALL) by a neighbour that maps the owner's pages. */
@@ -282,11 +269,11 @@ static void test_mbind_move_all(const char *group)
 	CHECK_EQ(task_call(&mover, op_read_in, 0, 100).ret > 0, true);
 
 	task_call(&mover, op_bind, cdm_node, MPOL_MF_MOVE_ALL);
-	check_at(&owner, 100, 44);
+	task_check_at(&owner, 100, 44, 56);
 	CHECK_EQ(cdm_pages(a, cdm_node), 44);
 	CHECK_EQ(cdm_pages(b, cdm_node), 0);
 	task_call(&mover, op_bind, cdm_ram, MPOL_MF_MOVE_ALL);
-	check_at(&owner, 100, 0);
+	task_check_at(&owner, 100, 0, 100);
 	CHECK_EQ(cdm_settle(a, cdm_node, 0), 0);
 	task_end(&owner);
 	task_end(&mover);
@@ -318,15 +305,15 @@ static void test_migrate_pages(const char *group)
 
 	CHECK_EQ(sys_migrate_pages(task.pid, dev, ram), 0);
 	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
-	check_at(&task, 300, 0);
+	task_check_at(&task, 300, 0, 300);
 
 	/* Without a limit all of it goes. */
 	CHECK_EQ(cdm_limit(group, cdm_node, -1), 0);
 	CHECK_GE(sys_migrate_pages(task.pid, ram, dev), 0);
-	check_at(&task, 300, 300);
+	task_check_at(&task, 300, 300, 0);
 	CHECK_GE(cdm_pages(group, cdm_node), 300);
 	CHECK_EQ(sys_migrate_pages(task.pid, dev, ram), 0);
-	check_at(&task, 300, 0);
+	task_check_at(&task, 300, 0, 300);
 	task_end(&task);
 }
 
@@ -348,12 +335,12 @@ static void test_move_huge(const char *group)
 	start_huge_in_ram(&task, group, pages);
 	moved = move_pages_of(&task, 3, cdm_hpages, cdm_node, MPOL_MF_MOVE);
 	check_moved(&moved, 3, 0);
-	check_at(&task, pages, pages);
+	task_check_at(&task, pages, pages, 0);
 	CHECK_EQ(cdm_pages(group, cdm_node), pages);
 	moved = move_pages_of(&task, 3, cdm_hpages, cdm_ram, MPOL_MF_MOVE);
 	check_moved(&moved, 3, 0);
 	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
-	check_at(&task, pages, 0);
+	task_check_at(&task, pages, 0, pages);
 
 	CHECK_EQ(cdm_limit(group, cdm_node, 2 * cdm_hpages - 1), 0);
 	moved = move_pages_of(&task, 3, cdm_hpages, cdm_node, MPOL_MF_MOVE);
@@ -363,7 +350,7 @@ static void test_move_huge(const char *group)
 	dev = cdm_pages(group, cdm_node);
 	CHECK_LE(dev, 2 * cdm_hpages - 1);
 	CHECK_GE(dev, cdm_hpages);
-	check_at(&task, pages, dev);
+	task_check_at(&task, pages, dev, pages - dev);
 	task_end(&task);
 }
 

@@ -6,10 +6,7 @@
  * nothing.
  */
 
-#include <fcntl.h>
 #include <linux/io_uring.h>
-#include <linux/mempolicy.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -17,15 +14,6 @@
 #include <unistd.h>
 
 #include "cdm_util.h"
-
-static void check_at(struct cdm_task *task, long pages, long dev)
-{
-	struct cdm_reply reply = task_call(task, op_count, 0, pages);
-
-	CHECK_EQ(reply.dev, dev);
-	CHECK_EQ(reply.ram, pages - dev);
-	CHECK_EQ(reply.bad, 0);
-}
 
 /* Pinned pages leave, stay away while they are pinned, and may come back. */
 static void test_pin(const char *group)
@@ -35,7 +23,7 @@ static void test_pin(const char *group)
 
 	task_start_on(&task, group, 200, cdm_node);
 	CHECK_EQ(task_call(&task, op_longterm, 40, 60).ret, 0);
-	check_at(&task, 200, 140);
+	task_check_at(&task, 200, 140, 60);
 	CHECK_EQ(cdm_settle(group, cdm_node, 140), 140);
 
 	/* No room is kept for them, and no way leads back. */
@@ -43,12 +31,12 @@ static void test_pin(const char *group)
 	CHECK_EQ(reply.ok, 0);
 	CHECK_EQ(reply.bus, 60);
 	CHECK_EQ(cdm_settle(group, cdm_node, 140), 140);
-	check_at(&task, 200, 140);
+	task_check_at(&task, 200, 140, 60);
 
 	CHECK_EQ(task_call(&task, op_longterm_end, 0, 0).ret, 0);
 	CHECK_EQ(task_call(&task, op_move_part, 40, 60).ok, 60);
 	CHECK_EQ(cdm_settle(group, cdm_node, 200), 200);
-	check_at(&task, 200, 200);
+	task_check_at(&task, 200, 200, 0);
 	task_end(&task);
 }
 
@@ -79,23 +67,10 @@ static void test_pin_huge(const char *group)
 	CHECK_EQ(task_call(&task, op_touch, 0, pages).dev, pages);
 	CHECK_EQ(cdm_pages(group, cdm_node), pages);
 	CHECK_EQ(task_call(&task, op_longterm, 7, 3).ret, 0);
-	check_at(&task, pages, cdm_hpages);
+	task_check_at(&task, pages, cdm_hpages, pages - cdm_hpages);
 	CHECK_EQ(cdm_settle(group, cdm_node, cdm_hpages), cdm_hpages);
 	CHECK_EQ(task_call(&task, op_longterm_end, 0, 0).ret, 0);
 	task_end(&task);
-}
-
-static struct cdm_reply op_map_file(struct cdm_buf *buf, long pages, long node)
-{
-	buf->fd = memfd_create("pinned", MFD_CLOEXEC);
-	buf->pages = pages;
-	if (buf->fd < 0 || ftruncate(buf->fd, pages * cdm_psize))
-		return buf_errno(-1);
-	buf->addr = mmap(NULL, pages * cdm_psize, PROT_READ | PROT_WRITE,
-			 MAP_SHARED, buf->fd, 0);
-	if (buf->addr == MAP_FAILED)
-		return buf_errno(-1);
-	return op_bind(buf, node, 0);
 }
 
 static void test_pin_file(const char *group)
@@ -103,11 +78,11 @@ static void test_pin_file(const char *group)
 	struct cdm_task task;
 
 	task_start(&task, group);
-	CHECK_EQ(task_call(&task, op_map_file, 100, cdm_node).ret, 0);
+	CHECK_EQ(task_call(&task, op_map_memfd, 100, cdm_node).ret, 0);
 	CHECK_EQ(task_call(&task, op_touch, 0, 100).dev, 100);
 	CHECK_EQ(cdm_pages(group, cdm_node), 100);
 	CHECK_EQ(task_call(&task, op_longterm, 30, 20).ret, 0);
-	check_at(&task, 100, 80);
+	task_check_at(&task, 100, 80, 20);
 	CHECK_EQ(cdm_settle(group, cdm_node, 80), 80);
 	CHECK_EQ(task_call(&task, op_longterm_end, 0, 0).ret, 0);
 	task_end(&task);
@@ -129,8 +104,8 @@ static void test_pin_fork(const char *group)
 	CHECK_EQ(task_fork_into(&parent, &child, b), 0);
 	CHECK_EQ(cdm_pages(a, cdm_node), 100);
 	CHECK_EQ(cdm_pages(b, cdm_node), 0);
-	check_at(&child, 100, 100);
-	check_at(&parent, 100, 70);
+	task_check_at(&child, 100, 100, 0);
+	task_check_at(&parent, 100, 70, 30);
 
 	/* Copies on write are the child's to pay, and those of fork() not. */
 	CHECK_EQ(task_call(&child, op_touch, 20, 30).dev, 30);
@@ -150,7 +125,7 @@ static void test_short_pin(const char *group)
 
 	task_start_on(&task, group, 100, cdm_node);
 	CHECK_EQ(task_call(&task, op_pin, 0, 100).ret, 100);
-	check_at(&task, 100, 100);
+	task_check_at(&task, 100, 100, 0);
 	CHECK_EQ(cdm_pages(group, cdm_node), 100);
 	/* The pipe keeps what is no longer mapped, and its charge. */
 	CHECK_EQ(task_call(&task, op_discard, 0, 40).ret, 0);
@@ -200,7 +175,7 @@ static void test_fixed_buffers(const char *group)
 	CHECK_EQ(task_call(&task, op_fixed_buffer, 60, 40).ret, 0);
 	CHECK_EQ(cdm_settle(group, cdm_node, 60), 60);
 	CHECK_EQ(task_call(&task, op_touch, 80, 20).ram, 20);
-	check_at(&task, 100, 60);
+	task_check_at(&task, 100, 60, 40);
 	CHECK_EQ(task_call(&task, op_fixed_end, 0, 0).ret, 0);
 	CHECK_EQ(cdm_pages(group, cdm_node), 60);
 	task_end(&task);

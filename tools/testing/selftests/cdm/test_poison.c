@@ -8,12 +8,8 @@
  * vm: --allow memory.corruption
  */
 
-#include <fcntl.h>
-#include <linux/mempolicy.h>
 #include <signal.h>
 #include <stdatomic.h>
-#include <stdio.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -21,9 +17,6 @@
 
 #ifndef MADV_HWPOISON
 #define MADV_HWPOISON	100
-#endif
-#ifndef MADV_SOFT_OFFLINE
-#define MADV_SOFT_OFFLINE	101
 #endif
 
 static atomic_int signalled;
@@ -84,13 +77,14 @@ static void restore(long frame, long free)
 	CHECK_EQ(cdm_audit(cdm_node, "free"), free);
 }
 
-static void check_at(struct cdm_task *task, long pages, long dev)
+/* The last user of what is not lost goes, and the lost page comes back. */
+static void finish(struct cdm_task *task, const char *group, long frame,
+		   long free)
 {
-	struct cdm_reply reply = task_call(task, op_count, 0, pages);
-
-	CHECK_EQ(reply.dev, dev);
-	CHECK_EQ(reply.ram, 0);
-	CHECK_EQ(reply.bad, 0);
+	task_end(task);
+	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
+	check_poisoned(1);
+	restore(frame, free);
 }
 
 static void test_base(const char *group)
@@ -109,7 +103,7 @@ static void test_base(const char *group)
 	CHECK_EQ(reply.code, BUS_MCEERR_AR);
 	CHECK_EQ(cdm_settle(group, cdm_node, 49), 49);
 	check_poisoned(1);
-	check_at(&task, 50, 49);
+	task_check_at(&task, 50, 49, 0);
 
 	/* The page is gone for good; its room in the quota is not. */
 	reply = task_call(&task, op_touch, 7, 1);
@@ -118,11 +112,7 @@ static void test_base(const char *group)
 	CHECK_EQ(task_call(&task, op_discard, 7, 1).ret, 0);
 	CHECK_EQ(task_call(&task, op_touch, 7, 1).dev, 1);
 	CHECK_EQ(cdm_pages(group, cdm_node), 50);
-	check_poisoned(1);
-	task_end(&task);
-	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
-	check_poisoned(1);
-	restore(frame, free);
+	finish(&task, group, frame, free);
 }
 
 /* Of a huge page one base page is lost, and the others are kept. */
@@ -139,11 +129,9 @@ static void test_tail(const char *group)
 	CHECK_GT(frame, 0);
 	CHECK_EQ(cdm_settle(group, cdm_node, cdm_hpages - 1), cdm_hpages - 1);
 	check_poisoned(1);
-	check_at(&task, cdm_hpages, cdm_hpages - 1);
+	task_check_at(&task, cdm_hpages, cdm_hpages - 1, 0);
 	CHECK_EQ(task_call(&task, op_touch, 100, 1).bus, 1);
-	task_end(&task);
-	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
-	restore(frame, free);
+	finish(&task, group, frame, free);
 }
 
 /* Of two who share it each is told; the owner's charge ends, once. */
@@ -171,19 +159,6 @@ static void test_shared(const char *group)
 }
 
 /* Pages of a file: what the file keeps of a lost page goes with the file. */
-static struct cdm_reply op_map_file(struct cdm_buf *buf, long pages, long node)
-{
-	buf->fd = memfd_create("poisoned", MFD_CLOEXEC);
-	buf->pages = pages;
-	if (buf->fd < 0 || ftruncate(buf->fd, pages * cdm_psize))
-		return buf_errno(-1);
-	buf->addr = mmap(NULL, pages * cdm_psize, PROT_READ | PROT_WRITE,
-			 MAP_SHARED, buf->fd, 0);
-	if (buf->addr == MAP_FAILED)
-		return buf_errno(-1);
-	return op_bind(buf, node, 0);
-}
-
 static void test_file(const char *group)
 {
 	long free = cdm_audit(cdm_node, "free");
@@ -191,17 +166,15 @@ static void test_file(const char *group)
 	long frame;
 
 	task_start(&task, group);
-	CHECK_EQ(task_call(&task, op_map_file, 40, cdm_node).ret, 0);
+	CHECK_EQ(task_call(&task, op_map_memfd, 40, cdm_node).ret, 0);
 	CHECK_EQ(task_call(&task, op_touch, 0, 40).dev, 40);
 	frame = task_call(&task, op_poison, 11, 0).ret;
 	CHECK_GT(frame, 0);
 	CHECK_EQ(cdm_settle(group, cdm_node, 39), 39);
 	check_poisoned(1);
 	CHECK_EQ(task_call(&task, op_touch, 11, 1).bus, 1);
-	check_at(&task, 40, 39);
-	task_end(&task);
-	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
-	restore(frame, free);
+	task_check_at(&task, 40, 39, 0);
+	finish(&task, group, frame, free);
 }
 
 /* A page that is free, and one that its group has just freed. */
@@ -220,9 +193,7 @@ static void test_free(const char *group)
 	CHECK_EQ(cdm_pages(group, cdm_node), 19);
 	check_poisoned(1);
 	CHECK_EQ(cdm_audit(cdm_node, "free"), free - 20);
-	task_end(&task);
-	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
-	restore(frame, free);
+	finish(&task, group, frame, free);
 }
 
 /* Taken out of service a page is replaced, on its node, whatever the quota. */
@@ -242,7 +213,7 @@ static void test_soft_base(const char *group)
 		CHECK_EQ(cdm_settle(group, cdm_node, 50), 50);
 		check_poisoned(i + 1);
 	}
-	check_at(&task, 50, 50);
+	task_check_at(&task, 50, 50, 0);
 	CHECK_EQ(cdm_event(group, "cdm.events", cdm_node, "max"), 0);
 	task_end(&task);
 	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
@@ -265,10 +236,8 @@ static void test_soft_tail(const char *group)
 	CHECK_GT(frame, 0);
 	CHECK_EQ(cdm_settle(group, cdm_node, cdm_hpages), cdm_hpages);
 	check_poisoned(1);
-	check_at(&task, cdm_hpages, cdm_hpages);
-	task_end(&task);
-	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
-	restore(frame, free);
+	task_check_at(&task, cdm_hpages, cdm_hpages, 0);
+	finish(&task, group, frame, free);
 }
 
 static void test_soft_file(const char *group)
@@ -278,16 +247,14 @@ static void test_soft_file(const char *group)
 	long frame;
 
 	task_start(&task, group);
-	CHECK_EQ(task_call(&task, op_map_file, 40, cdm_node).ret, 0);
+	CHECK_EQ(task_call(&task, op_map_memfd, 40, cdm_node).ret, 0);
 	CHECK_EQ(task_call(&task, op_touch, 0, 40).dev, 40);
 	frame = task_call(&task, op_soft_offline, 20, 0).ret;
 	CHECK_GT(frame, 0);
 	CHECK_EQ(cdm_settle(group, cdm_node, 40), 40);
 	check_poisoned(1);
-	check_at(&task, 40, 40);
-	task_end(&task);
-	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
-	restore(frame, free);
+	task_check_at(&task, 40, 40, 0);
+	finish(&task, group, frame, free);
 }
 
 /* Poisoned in one group, put in service again, and had by another. */

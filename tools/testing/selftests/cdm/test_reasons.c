@@ -17,10 +17,6 @@
 
 #include "cdm_util.h"
 
-#ifndef MADV_SOFT_OFFLINE
-#define MADV_SOFT_OFFLINE	101
-#endif
-
 #define TRACING		"/sys/kernel/tracing/"
 #define EVENT		TRACING "events/migrate/mm_migrate_pages/"
 
@@ -149,11 +145,7 @@ static void test_compaction(const char *group)
 
 static void check_at(struct cdm_task *task, const char *group, long dev)
 {
-	struct cdm_reply reply = task_call(task, op_count, 0, PAGES);
-
-	CHECK_EQ(reply.dev, dev);
-	CHECK_EQ(reply.dev + reply.ram, PAGES);
-	CHECK_EQ(reply.bad, 0);
+	task_check_at(task, PAGES, dev, PAGES - dev);
 	CHECK_EQ(cdm_settle(group, cdm_node, dev), dev);
 }
 

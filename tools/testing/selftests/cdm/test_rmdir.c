@@ -10,7 +10,6 @@
 
 #include <fcntl.h>
 #include <linux/falloc.h>
-#include <linux/mempolicy.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,9 +26,8 @@ static int keep_fd = -1;
 
 static void keep_open(long pages)
 {
-	keep_fd = memfd_create("keep", MFD_CLOEXEC);
+	keep_fd = cdm_memfd(pages);
 	CHECK_GE(keep_fd, 0);
-	CHECK_EQ(ftruncate(keep_fd, pages * cdm_psize), 0);
 }
 
 static void keep_close(void)
@@ -40,13 +38,10 @@ static void keep_close(void)
 
 static struct cdm_reply op_map_keep(struct cdm_buf *buf, long pages, long b)
 {
+	struct cdm_reply reply = buf_map_fd(buf, 0, pages, keep_fd, MAP_SHARED);
+
 	(void)b;
-	buf->pages = pages;
-	buf->addr = mmap(NULL, pages * cdm_psize, PROT_READ | PROT_WRITE,
-			 MAP_SHARED, keep_fd, 0);
-	if (buf->addr == MAP_FAILED)
-		return buf_errno(-1);
-	return op_bind(buf, cdm_node, 0);
+	return reply.ret ? reply : op_bind(buf, cdm_node, 0);
 }
 
 static void leave_charged(const char *group, long pages)

@@ -6,8 +6,6 @@
  * when it is over. The seed is printed, and can be given as an argument.
  */
 
-#include <fcntl.h>
-#include <linux/mempolicy.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -171,6 +169,11 @@ static void test_churn(const char *group)
 		CHECK_EQ(reply.bad, 0);
 		task_end(&tasks[i]);
 	}
+	/*
+	 * A page that was being written to swap when its process ended stays
+	 * in the swap cache until somebody wants the memory.
+	 */
+	CHECK_EQ(cdm_limit(top, cdm_node, 0), 0);
 	for (i = 0; i < GROUPS; i++)
 		CHECK_EQ(cdm_settle(groups[i], cdm_node, 0), 0);
 }

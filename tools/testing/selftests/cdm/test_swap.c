@@ -5,8 +5,6 @@
  * the swap area goes everything returns to RAM.
  */
 
-#include <linux/mempolicy.h>
-#include <fcntl.h>
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
@@ -63,11 +61,7 @@ static void swap_out(struct cdm_task *task, const char *group, long pages)
 static void check_at(struct cdm_task *task, const char *group, long pages,
 		     long dev)
 {
-	struct cdm_reply reply = task_call(task, op_count, 0, pages);
-
-	CHECK_EQ(reply.dev, dev);
-	CHECK_EQ(reply.ram, pages - dev);
-	CHECK_EQ(reply.bad, 0);
+	task_check_at(task, pages, dev, pages - dev);
 	CHECK_EQ(cdm_settle(group, cdm_node, dev), dev);
 }
 
@@ -241,19 +235,6 @@ static void test_will_need(const char *group)
 	set_read_ahead(true);
 }
 
-static struct cdm_reply op_map_file(struct cdm_buf *buf, long pages, long node)
-{
-	buf->fd = memfd_create("swapped", MFD_CLOEXEC);
-	buf->pages = pages;
-	if (buf->fd < 0 || ftruncate(buf->fd, pages * cdm_psize))
-		return buf_errno(-1);
-	buf->addr = mmap(NULL, pages * cdm_psize, PROT_READ | PROT_WRITE,
-			 MAP_SHARED, buf->fd, 0);
-	if (buf->addr == MAP_FAILED)
-		return buf_errno(-1);
-	return op_bind(buf, node, 0);
-}
-
 /* The swap area goes: to RAM, whatever the policies say, and nobody fails. */
 static void test_swapoff(const char *group)
 {
@@ -265,7 +246,7 @@ static void test_swapoff(const char *group)
 	CHECK_EQ(cdm_write(b, "cdm.policy", "fail"), 0);
 	task_start_on(&anon, a, 150, cdm_node);
 	task_start(&file, b);
-	CHECK_EQ(task_call(&file, op_map_file, 150, cdm_node).ret, 0);
+	CHECK_EQ(task_call(&file, op_map_memfd, 150, cdm_node).ret, 0);
 	CHECK_EQ(task_call(&file, op_touch, 0, 150).dev, 150);
 	swap_out(&anon, a, 150);
 	swap_out(&file, b, 150);
@@ -295,7 +276,7 @@ static void test_shared_memory(const char *group)
 	set_read_ahead(false);
 	two_groups(group, &a, &b);
 	task_start(&first, a);
-	CHECK_EQ(task_call(&first, op_map_file, 100, cdm_node).ret, 0);
+	CHECK_EQ(task_call(&first, op_map_memfd, 100, cdm_node).ret, 0);
 	CHECK_EQ(task_call(&first, op_touch, 0, 100).dev, 100);
 	CHECK_EQ(cdm_pages(a, cdm_node), 100);
 	swap_out(&first, a, 100);
