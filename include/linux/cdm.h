@@ -33,7 +33,8 @@ struct sysinfo;
  * @mm:		address space that the work is done for, or NULL
  * @ram:	nobody asked for device memory: use RAM, whatever policy says
  * @collapse:	a huge page that base pages may do without: never worth RAM
- * @refused:	set by the allocator: the payer had no room on the node
+ * @refused:	set by the allocator: the payer had no room on the node; by migration,
+ *		in the scope around it: there was no room for a copy
  * @outer:	scope that this one hides until it ends
  *
  * Lives on the stack between cdm_scope_begin() and cdm_scope_end() and is only
@@ -88,6 +89,7 @@ bool __cdm_uncounted(void);
 bool __cdm_memcg_migrate(struct folio *old, struct folio *new);
 void __cdm_hugetlb_prepare(struct vm_area_struct *vma, unsigned long addr, unsigned int order);
 void __cdm_hugetlb_to_pool(struct folio *folio);
+unsigned long __cdm_shrink_node(struct pglist_data *pgdat, int priority);
 
 /*
  * The door in: does this request name a CDM node? Zonelists keep every other
@@ -238,12 +240,6 @@ static inline bool cdm_uncounted(const struct folio *folio)
 	return cdm_folio(folio) && __cdm_uncounted();
 }
 
-/* Pages of a node that memory.min and memory.low, which protect RAM, know nothing of. */
-static inline bool cdm_unprotected(const struct pglist_data *pgdat)
-{
-	return cdm_node(pgdat->node_id) && __cdm_uncounted();
-}
-
 /* mem_cgroup_migrate(): done here if one of the folios counts as RAM and the other does not. */
 static inline bool cdm_memcg_migrate(struct folio *old, struct folio *new)
 {
@@ -266,6 +262,19 @@ static inline void cdm_hugetlb_to_pool(struct folio *folio)
 {
 	if (cdm_folio(folio))
 		__cdm_hugetlb_to_pool(folio);
+}
+
+/*
+ * shrink_node(): on a CDM node cdm.low says who keeps what, and pages leave for
+ * RAM. Reclaim that is told not to demote swaps for a memory limit: leave that.
+ */
+static inline bool cdm_shrink_node(struct pglist_data *pgdat, int priority, bool no_demotion,
+				   unsigned long *nr_reclaimed)
+{
+	if (no_demotion || !cdm_node(pgdat->node_id))
+		return false;
+	*nr_reclaimed += __cdm_shrink_node(pgdat, priority);
+	return true;
 }
 
 /* Pages to count as RAM of @count that appeared at or left @page. */
@@ -292,22 +301,25 @@ void cdm_numa_init(struct numa_meminfo *mi);
 int cdm_node_register(int nid);
 
 /**
- * mem_cgroup_demote_node - demote pages of a group from one node to RAM
- * @root: the group; those below it are included
+ * mem_cgroup_demote_node - demote pages of one group from one node to RAM
+ * @memcg: the group; those below it are not included
  * @pgdat: the node
  * @nr_pages: pages wanted
+ * @priority: looks at this power of two's part of the group's pages
+ * @force: takes recently used pages as well
  * @gfp: flags of who waits
  *
- * Harder with each round, until it has the pages. Pages that cannot go to RAM
- * stay. memory.low does not apply: the pages remain charged to the group.
+ * Pages that cannot go to RAM stay. memory.min and memory.low do not apply: they
+ * protect RAM.
  *
  * In mm/vmscan.c, for mm/cdm/ alone.
  *
- * Context: process context, not in reclaim; sleeps.
- * Return: pages demoted; may be more than wanted.
+ * Context: process context, in reclaim (current->reclaim_state is set); sleeps.
+ * Return: pages demoted; more than wanted by less than a batch of the lists (64
+ * pages) or a huge page.
  */
-unsigned long mem_cgroup_demote_node(struct mem_cgroup *root, struct pglist_data *pgdat,
-				     unsigned long nr_pages, gfp_t gfp);
+unsigned long mem_cgroup_demote_node(struct mem_cgroup *memcg, struct pglist_data *pgdat,
+				     unsigned long nr_pages, int priority, bool force, gfp_t gfp);
 
 #else /* !CONFIG_CGROUP_CDM */
 
@@ -383,11 +395,6 @@ static inline bool cdm_uncounted(const struct folio *folio)
 	return false;
 }
 
-static inline bool cdm_unprotected(const struct pglist_data *pgdat)
-{
-	return false;
-}
-
 static inline bool cdm_memcg_migrate(struct folio *old, struct folio *new)
 {
 	return false;
@@ -396,6 +403,12 @@ static inline bool cdm_memcg_migrate(struct folio *old, struct folio *new)
 static inline void cdm_hugetlb_prepare(struct vm_area_struct *vma, unsigned long addr,
 				       unsigned int order)
 {
+}
+
+static inline bool cdm_shrink_node(struct pglist_data *pgdat, int priority, bool no_demotion,
+				   unsigned long *nr_reclaimed)
+{
+	return false;
 }
 
 static inline void cdm_hugetlb_to_pool(struct folio *folio)

@@ -21,6 +21,12 @@ struct mm_struct;
 /* Id of the root group's owner, the first that is made. */
 #define CDM_ROOT_ID	1
 
+/*
+ * Pages that reclaim takes at a time from the lists of one group, if it is not a
+ * huge page; and at least for one request, so that the next ones find room.
+ */
+#define CDM_RECLAIM_BATCH	64
+
 /* No limit, in pages. */
 #define CDM_MAX		ULONG_MAX
 
@@ -42,6 +48,12 @@ enum cdm_policy {
 	CDM_NR_POLICIES,
 };
 
+/* Does the policy make room, at the cost of colder pages? */
+static inline bool cdm_policy_reclaims(enum cdm_policy policy)
+{
+	return policy == CDM_RECLAIM || policy == CDM_RECLAIM_FAIL;
+}
+
 /**
  * enum cdm_event - lines of cdm.events
  * @CDM_EV_MAX: the limit of this group refused a charge
@@ -49,6 +61,7 @@ enum cdm_policy {
  * @CDM_EV_FALLBACK: a request of this group went to RAM, or its page stayed there
  * @CDM_EV_FAIL: a request of this group failed
  * @CDM_EV_RECLAIM: pages were demoted to make room for a request of this group
+ * @CDM_EV_LOW: pages of this group were demoted although cdm.low protects them
  */
 enum cdm_event {
 	CDM_EV_MAX,
@@ -56,6 +69,7 @@ enum cdm_event {
 	CDM_EV_FALLBACK,
 	CDM_EV_FAIL,
 	CDM_EV_RECLAIM,
+	CDM_EV_LOW,
 	/* private: */
 	CDM_NR_EVENTS,
 };
@@ -66,14 +80,32 @@ enum cdm_event {
  * @CDM_STAT_MOVED_OUT: from the node, for none of the reasons below
  * @CDM_STAT_DEMOTED: from the node to RAM, by reclaim
  * @CDM_STAT_PINNED_OUT: from the node to RAM, to be pinned for long
+ * @CDM_STAT_DEMOTED_ANON: part of @CDM_STAT_DEMOTED: private memory
+ * @CDM_STAT_DEMOTED_FILE: part of @CDM_STAT_DEMOTED: page cache
+ * @CDM_STAT_DEMOTED_SHMEM: part of @CDM_STAT_DEMOTED: shared memory and tmpfs
  */
 enum cdm_stat {
 	CDM_STAT_MOVED_IN,
 	CDM_STAT_MOVED_OUT,
 	CDM_STAT_DEMOTED,
 	CDM_STAT_PINNED_OUT,
+	CDM_STAT_DEMOTED_ANON,
+	CDM_STAT_DEMOTED_FILE,
+	CDM_STAT_DEMOTED_SHMEM,
 	/* private: */
 	CDM_NR_STATS,
+};
+
+/**
+ * enum cdm_limit - values that a group has for each node
+ * @CDM_LIMIT_MAX: cdm.max
+ * @CDM_LIMIT_LOW: cdm.low
+ */
+enum cdm_limit {
+	CDM_LIMIT_MAX,
+	CDM_LIMIT_LOW,
+	/* private: */
+	CDM_NR_LIMITS,
 };
 
 /**
@@ -82,31 +114,55 @@ enum cdm_stat {
  * @usage:	pages charged to the group and those below it, those that wait in
  *		per-CPU stocks included
  * @max:	limit on @usage, or CDM_MAX
+ * @low:	@usage up to this is protected, as far as the ancestors' is
+ * @low_usage:	part of @usage that @low claims: the lesser of both
+ * @children_low: sum of the children's @low_usage
+ * @below:	scratch of cdm_effective_low(): the next counter on the way down
  * @peak:	high-water mark of @usage: above that of the true usage by no more
  *		than what the stocks hold
  * @fd_peak:	the same since the last reset through some open file
  * @own:	part of @usage that is charged to this very group
  * @dead:	the group was removed: @usage has moved to the parent, only @own counts
- * @has_line:	@max was set for this node, else by "default"; under cdm_mutex
+ * @futile:	jiffies; reclaim from the group and those below it has found nothing,
+ *		and need not be tried before; no lock
+ * @has_line:	by &enum cdm_limit: was set for this node, else by "default"; under
+ *		cdm_mutex
  * @events:	of the group and those below it
  * @events_local: of the group alone
  * @stat:	pages of the group and those below it, by &enum cdm_stat
  *
- * All but @has_line and the constant @parent are under the node's lock; readers
+ * All but @futile, @has_line and the constant @parent are under the node's lock; readers
  * that only show a number take no lock.
  */
 struct cdm_counter {
 	struct cdm_counter *parent;
 	unsigned long usage;
 	unsigned long max;
+	unsigned long low;
+	unsigned long low_usage;
+	unsigned long children_low;
+	struct cdm_counter *below;
 	unsigned long peak;
 	unsigned long fd_peak;
 	unsigned long own;
 	bool dead;
-	bool has_line;
+	bool has_line[CDM_NR_LIMITS];
+	unsigned long futile;
 	unsigned long events[CDM_NR_EVENTS];
 	unsigned long events_local[CDM_NR_EVENTS];
 	unsigned long stat[CDM_NR_STATS];
+};
+
+/**
+ * struct cdm_share - what reclaim may take from a group
+ * @pages:	so many, of the group and those below it
+ * @own:	pages of the group itself
+ * @low:	protection is why there are none
+ */
+struct cdm_share {
+	unsigned long pages;
+	unsigned long own;
+	bool low;
 };
 
 struct cdm_group;
@@ -147,6 +203,11 @@ void cdm_uncharge(u16 id, unsigned int idx, unsigned int nr);
 void cdm_drain(unsigned int idx);
 void cdm_drain_all(void);
 unsigned long cdm_headroom(struct cdm_owner *owner, unsigned int idx);
+void cdm_get_share(struct cdm_owner *owner, const struct cdm_owner *root, unsigned int idx,
+		   struct cdm_share *share);
+bool cdm_entitled(struct cdm_owner *owner, const struct cdm_owner *root, unsigned int idx,
+		  unsigned int nr);
+bool cdm_has_low(unsigned int idx);
 unsigned long cdm_excess(struct cdm_owner *owner, unsigned int idx);
 unsigned long cdm_usage(struct cdm_owner *owner, unsigned int idx);
 
@@ -154,6 +215,7 @@ struct cdm_owner *cdm_owner_of_mm(struct mm_struct *mm);
 struct cdm_owner *cdm_owner_of_current(void);
 struct cdm_owner *cdm_owner_of_css(struct cgroup_subsys_state *css);
 struct cdm_owner *cdm_owner_by_id(u16 id);
+struct cdm_owner *cdm_owner_root(void);
 struct cdm_owner *cdm_owner_get(struct cdm_owner *owner);
 void cdm_owner_put(struct cdm_owner *owner);
 enum cdm_policy cdm_effective_policy(const struct cdm_owner *owner);
@@ -163,7 +225,8 @@ void cdm_stat_add(u16 id, unsigned int idx, enum cdm_stat item, unsigned long nr
 
 #if IS_ENABLED(CONFIG_KUNIT)
 int cdm_parse_size(const char *str, unsigned long *pages);
-void cdm_set_max(struct cdm_owner *owner, unsigned int idx, unsigned long max);
+void cdm_set_limit(struct cdm_owner *owner, unsigned int idx, enum cdm_limit which,
+		   unsigned long pages);
 #endif
 
 /* mm/cdm/node.c */
@@ -173,5 +236,7 @@ unsigned long cdm_node_capacity(unsigned int idx);
 
 /* mm/cdm/reclaim.c */
 void cdm_reclaim_excess(struct cdm_owner *owner, unsigned int idx);
+unsigned long cdm_reclaim_proactive(struct cdm_owner *owner, unsigned int idx,
+				    unsigned long nr_pages);
 
 #endif /* _LINUX_CDM_CGROUP_H */

@@ -39,6 +39,7 @@
 #include <linux/idr.h>
 #include <linux/kstrtox.h>
 #include <linux/limits.h>
+#include <linux/math64.h>
 #include <linux/mutex.h>
 #include <linux/percpu.h>
 #include <linux/rcupdate.h>
@@ -57,7 +58,8 @@
  * struct cdm_group - the cdm part of a cgroup
  * @css:	base
  * @owner:	who its pages are charged to; constant
- * @default_max: limit, in pages, on nodes without a line of their own; cdm_mutex
+ * @default_limit: by &enum cdm_limit: pages on nodes without a line of their own;
+ *		cdm_mutex
  * @list:	in cdm_groups, parents before children; cdm_mutex
  * @watchers:	open files that have reset cdm.peak; cdm_mutex
  * @events_file: cdm.events, to notify
@@ -66,7 +68,7 @@
 struct cdm_group {
 	struct cgroup_subsys_state css;
 	struct cdm_owner *owner;
-	unsigned long default_max;
+	unsigned long default_limit[CDM_NR_LIMITS];
 	struct list_head list;
 	struct list_head watchers;
 	struct cgroup_file events_file;
@@ -91,9 +93,11 @@ struct cdm_peak_watcher {
  * @lock:	protects every struct cdm_counter of the node
  * @stocked:	CPUs whose stock may hold pages of the node; a bit is set by its
  *		CPU before it keeps pages, and cleared by it when it has none
+ * @lows:	groups with protection on the node; under @lock, read anywhere
  */
 struct cdm_count {
 	raw_spinlock_t lock;
+	unsigned int lows;
 	struct cpumask stocked;
 } ____cacheline_aligned_in_smp;
 
@@ -151,6 +155,17 @@ static struct cdm_group *css_cdm(struct cgroup_subsys_state *css)
 struct cdm_owner *cdm_owner_by_id(u16 id)
 {
 	return idr_find(&cdm_owners, id);
+}
+
+/**
+ * cdm_owner_root - the owner that every other is below
+ *
+ * Context: any; it does not go away.
+ * Return: the root group's.
+ */
+struct cdm_owner *cdm_owner_root(void)
+{
+	return cdm_root->owner;
 }
 
 /**
@@ -337,6 +352,16 @@ static unsigned long cdm_room(struct cdm_counter *c, unsigned long nr, struct cd
 	return room;
 }
 
+/* Usage or low of @c have changed. Node's lock held. */
+static void cdm_update_low(struct cdm_counter *c)
+{
+	unsigned long low_usage = min(c->usage, c->low);
+
+	if (c->parent)
+		c->parent->children_low += low_usage - c->low_usage;
+	c->low_usage = low_usage;
+}
+
 static void cdm_add(struct cdm_owner *owner, unsigned int idx, unsigned long nr)
 {
 	struct cdm_counter *c = owner->counter[idx];
@@ -353,6 +378,8 @@ static void cdm_add(struct cdm_owner *owner, unsigned int idx, unsigned long nr)
 			WRITE_ONCE(c->peak, usage);
 		if (usage > c->fd_peak)
 			WRITE_ONCE(c->fd_peak, usage);
+		if (unlikely(c->low))
+			cdm_update_low(c);
 	}
 }
 
@@ -376,9 +403,13 @@ static void cdm_sub(struct cdm_owner *owner, unsigned int idx, unsigned long nr,
 	}
 	c->own -= nr;
 	last = !c->own;
-	for (; c; c = c->parent)
-		if (!c->dead)
-			WRITE_ONCE(c->usage, c->usage - nr);
+	for (; c; c = c->parent) {
+		if (c->dead)
+			continue;
+		WRITE_ONCE(c->usage, c->usage - nr);
+		if (unlikely(c->low))
+			cdm_update_low(c);
+	}
 	raw_spin_unlock_irqrestore(&cdm_count[idx].lock, flags);
 
 	if (last)
@@ -636,6 +667,130 @@ unsigned long cdm_headroom(struct cdm_owner *owner, unsigned int idx)
 	return room;
 }
 
+/*
+ * Protection
+ *
+ * As memory.low's: a group's pages are protected up to cdm.low, as far as its
+ * ancestors' protection reaches. Where siblings claim more than the parent has,
+ * each gets its part by what it uses; with the mount option memory_recursiveprot
+ * what they leave goes to all of them, by what they use beyond their claims.
+ *
+ * Worked out when it is asked for, from the counters as they are at that
+ * moment: O(depth) under the node's lock, as a charge. What the stocks hold
+ * counts as used, so drain them before if some tens of pages matter.
+ */
+
+/* The part of its parent's protection @elow that @c has, with @nr pages more in it. */
+static unsigned long cdm_low_share(const struct cdm_counter *c, unsigned long elow,
+				   unsigned long nr)
+{
+	unsigned long usage = c->usage + nr;
+	unsigned long claim = min(usage, c->low);
+	unsigned long claims = c->parent->children_low - c->low_usage + claim;
+	unsigned long parent_usage = c->parent->usage + nr;
+
+	if (claims > elow)
+		return mul_u64_u64_div_u64(claim, elow, claims);
+	if (!(cgrp_dfl_root.flags & CGRP_ROOT_MEMORY_RECURSIVE_PROT))
+		return claim;
+	if (elow > claims && parent_usage > claims && usage > claim)
+		claim += mul_u64_u64_div_u64(elow - claims, usage - claim, parent_usage - claims);
+	return claim;
+}
+
+/*
+ * Protection of @c where @root's subtree is reclaimed, if it had @nr pages more.
+ * Node's lock held.
+ */
+static unsigned long cdm_effective_low(struct cdm_counter *c, const struct cdm_counter *root,
+				       unsigned long nr)
+{
+	struct cdm_counter *pos = c;
+	unsigned long elow;
+
+	if (c == root || !c->parent)
+		return 0;
+	for (; pos->parent != root; pos = pos->parent) {
+		if (!pos->parent->parent)
+			break;
+		pos->parent->below = pos;
+	}
+	for (elow = pos->low; pos != c; elow = cdm_low_share(pos, elow, nr))
+		pos = pos->below;
+	return elow;
+}
+
+/**
+ * cdm_get_share - what may reclaim take from a group?
+ * @owner: the group's
+ * @root: owner of the group whose subtree is reclaimed
+ * @idx: index of the node
+ * @share: where to put it
+ *
+ * Reclaim takes up to CDM_RECLAIM_BATCH pages at a time, or a huge page. So a
+ * group is left alone while it has less than that above its protection.
+ *
+ * Context: RCU read side or a reference; any context otherwise.
+ */
+void cdm_get_share(struct cdm_owner *owner, const struct cdm_owner *root, unsigned int idx,
+		   struct cdm_share *share)
+{
+	unsigned long flags, elow;
+	struct cdm_counter *c;
+
+	raw_spin_lock_irqsave(&cdm_count[idx].lock, flags);
+	c = cdm_live_owner(owner, idx)->counter[idx];
+	share->pages = c->usage;
+	share->own = c->own;
+	elow = cdm_count[idx].lows ? cdm_effective_low(c, root->counter[idx], 0) : 0;
+	raw_spin_unlock_irqrestore(&cdm_count[idx].lock, flags);
+
+	elow = elow ? elow + CDM_RECLAIM_BATCH - 1 : 0;
+	share->low = share->pages && share->pages <= elow;
+	share->pages -= min(share->pages, elow);
+}
+
+/**
+ * cdm_entitled - would pages that a group wants be protected?
+ * @owner: the group's
+ * @root: owner of the group whose subtree would be reclaimed for them
+ * @idx: index of the node
+ * @nr: pages
+ *
+ * Then others give way for them, whatever the group's policy.
+ *
+ * Context: RCU read side or a reference; waits for other CPUs, as cdm_drain().
+ * Return: true if so.
+ */
+bool cdm_entitled(struct cdm_owner *owner, const struct cdm_owner *root, unsigned int idx,
+		  unsigned int nr)
+{
+	struct cdm_counter *c;
+	unsigned long flags;
+	bool ret;
+
+	if (!cdm_has_low(idx))
+		return false;
+	cdm_drain(idx);
+	raw_spin_lock_irqsave(&cdm_count[idx].lock, flags);
+	c = cdm_live_owner(owner, idx)->counter[idx];
+	ret = cdm_effective_low(c, root->counter[idx], nr) >= c->usage + nr;
+	raw_spin_unlock_irqrestore(&cdm_count[idx].lock, flags);
+	return ret;
+}
+
+/**
+ * cdm_has_low - is any group protected on a node?
+ * @idx: index of the node
+ *
+ * Context: any.
+ * Return: true if so.
+ */
+bool cdm_has_low(unsigned int idx)
+{
+	return READ_ONCE(cdm_count[idx].lows);
+}
+
 /**
  * cdm_excess - pages by which usage is over the group's own limit
  * @owner: with a reference
@@ -767,6 +922,23 @@ void cdm_stat_add(u16 id, unsigned int idx, enum cdm_stat item, unsigned long nr
 	rcu_read_unlock();
 }
 
+VISIBLE_IF_KUNIT void cdm_set_limit(struct cdm_owner *owner, unsigned int idx,
+				    enum cdm_limit which, unsigned long pages)
+{
+	struct cdm_counter *c = owner->counter[idx];
+	unsigned long flags;
+
+	raw_spin_lock_irqsave(&cdm_count[idx].lock, flags);
+	if (which == CDM_LIMIT_MAX) {
+		WRITE_ONCE(c->max, pages);
+	} else {
+		WRITE_ONCE(cdm_count[idx].lows, cdm_count[idx].lows + !!pages - !!c->low);
+		WRITE_ONCE(c->low, pages);
+		cdm_update_low(c);
+	}
+	raw_spin_unlock_irqrestore(&cdm_count[idx].lock, flags);
+}
+
 /* cdm_mutex held: the caller adds groups or nodes. */
 static int cdm_add_counter(struct cdm_group *group, unsigned int idx)
 {
@@ -780,9 +952,11 @@ static int cdm_add_counter(struct cdm_group *group, unsigned int idx)
 	if (!c)
 		return -ENOMEM;
 	c->parent = owner->parent ? owner->parent->counter[idx] : NULL;
-	c->max = group->default_max;
+	c->max = group->default_limit[CDM_LIMIT_MAX];
+	c->futile = jiffies;
 	/* Pairs with smp_load_acquire() in cdm_live_owner(). */
 	smp_store_release(&owner->counter[idx], c);
+	cdm_set_limit(owner, idx, CDM_LIMIT_LOW, group->default_limit[CDM_LIMIT_LOW]);
 	return 0;
 }
 
@@ -873,35 +1047,39 @@ static int cdm_capacity_show(struct seq_file *sf, void *v)
 	return 0;
 }
 
-static int cdm_max_show(struct seq_file *sf, void *v)
+/* cdm.max and cdm.low: the file's private member says which. */
+static int cdm_limit_show(struct seq_file *sf, void *v)
 {
 	struct cdm_group *group = css_cdm(seq_css(sf));
+	enum cdm_limit which = seq_cft(sf)->private;
 	int nid = NUMA_NO_NODE;
 	unsigned int idx;
 
 	mutex_lock(&cdm_mutex);
 	seq_puts(sf, "default ");
-	cdm_show_size(sf, group->default_max);
+	cdm_show_size(sf, group->default_limit[which]);
 	while (cdm_next_shown(&idx, &nid)) {
+		struct cdm_counter *c = group->owner->counter[idx];
+
 		seq_printf(sf, "node%d ", nid);
-		cdm_show_size(sf, group->owner->counter[idx]->max);
+		cdm_show_size(sf, which == CDM_LIMIT_MAX ? c->max : c->low);
 	}
 	mutex_unlock(&cdm_mutex);
 	return 0;
 }
 
 /**
- * struct cdm_limits - a parsed write to cdm.max
+ * struct cdm_limits - a parsed write to cdm.max, cdm.low or cdm.reclaim
  * @has_default: there was a "default" line
- * @default_max: its value in pages
+ * @default_pages: its value
  * @what:	by node index: LINE_*
- * @max:	by node index: limit in pages
+ * @pages:	by node index: the value
  */
 struct cdm_limits {
 	bool has_default;
-	unsigned long default_max;
+	unsigned long default_pages;
 	enum { LINE_NONE, LINE_SET, LINE_DROP } what[CDM_MAX_NODES];
-	unsigned long max[CDM_MAX_NODES];
+	unsigned long pages[CDM_MAX_NODES];
 };
 
 /**
@@ -993,44 +1171,54 @@ static int cdm_parse_line(char *line, struct cdm_limits *limits)
 		if (drop)
 			return -EINVAL;
 		limits->has_default = true;
-		limits->default_max = pages;
+		limits->default_pages = pages;
 		return 0;
 	}
 	idx = cdm_parse_node(key);
 	if (idx < 0)
 		return idx;
 	limits->what[idx] = drop ? LINE_DROP : LINE_SET;
-	limits->max[idx] = pages;
+	limits->pages[idx] = pages;
 	return 0;
 }
 
-VISIBLE_IF_KUNIT void cdm_set_max(struct cdm_owner *owner, unsigned int idx, unsigned long max)
+/* A buffer of lines; the result is to be freed. */
+static struct cdm_limits *cdm_parse(char *buf)
 {
-	unsigned long flags;
+	struct cdm_limits *limits;
+	char *line;
+	int ret = 0;
 
-	raw_spin_lock_irqsave(&cdm_count[idx].lock, flags);
-	WRITE_ONCE(owner->counter[idx]->max, max);
-	raw_spin_unlock_irqrestore(&cdm_count[idx].lock, flags);
+	limits = kzalloc(sizeof(*limits), GFP_KERNEL);
+	if (!limits)
+		return ERR_PTR(-ENOMEM);
+	while (!ret && (line = strsep(&buf, "\n")))
+		ret = cdm_parse_line(line, limits);
+	if (!ret)
+		return limits;
+	kfree(limits);
+	return ERR_PTR(ret);
 }
 
-static void cdm_apply_limits(struct cdm_group *group, const struct cdm_limits *limits)
+static void cdm_apply_limits(struct cdm_group *group, enum cdm_limit which,
+			     const struct cdm_limits *limits)
 {
 	unsigned int idx;
 
 	mutex_lock(&cdm_mutex);
 	if (limits->has_default)
-		group->default_max = limits->default_max;
+		group->default_limit[which] = limits->default_pages;
 	for (idx = 0; idx < CDM_MAX_NODES; idx++) {
 		struct cdm_counter *c = group->owner->counter[idx];
 
 		if (!c)
 			continue;
 		if (limits->what[idx] != LINE_NONE)
-			c->has_line = limits->what[idx] == LINE_SET;
+			c->has_line[which] = limits->what[idx] == LINE_SET;
 		if (limits->what[idx] == LINE_SET)
-			cdm_set_max(group->owner, idx, limits->max[idx]);
-		else if (!c->has_line)
-			cdm_set_max(group->owner, idx, group->default_max);
+			cdm_set_limit(group->owner, idx, which, limits->pages[idx]);
+		else if (!c->has_line[which])
+			cdm_set_limit(group->owner, idx, which, group->default_limit[which]);
 	}
 	mutex_unlock(&cdm_mutex);
 }
@@ -1038,21 +1226,13 @@ static void cdm_apply_limits(struct cdm_group *group, const struct cdm_limits *l
 static ssize_t cdm_max_write(struct kernfs_open_file *of, char *buf, size_t nbytes, loff_t off)
 {
 	struct cdm_group *group = css_cdm(of_css(of));
-	struct cdm_limits *limits;
+	struct cdm_limits *limits = cdm_parse(buf);
 	unsigned int idx;
-	char *line;
-	int ret = 0;
 
-	limits = kzalloc(sizeof(*limits), GFP_KERNEL);
-	if (!limits)
-		return -ENOMEM;
-	while (!ret && (line = strsep(&buf, "\n")))
-		ret = cdm_parse_line(line, limits);
-	if (!ret)
-		cdm_apply_limits(group, limits);
+	if (IS_ERR(limits))
+		return PTR_ERR(limits);
+	cdm_apply_limits(group, CDM_LIMIT_MAX, limits);
 	kfree(limits);
-	if (ret)
-		return ret;
 
 	/* The limit holds from now on; what is over it is moved out if it can be. */
 	for (idx = 0; idx < READ_ONCE(cdm_nr_nodes); idx++) {
@@ -1063,6 +1243,39 @@ static ssize_t cdm_max_write(struct kernfs_open_file *of, char *buf, size_t nbyt
 			cdm_reclaim_excess(group->owner, idx);
 	}
 	return nbytes;
+}
+
+static ssize_t cdm_low_write(struct kernfs_open_file *of, char *buf, size_t nbytes, loff_t off)
+{
+	struct cdm_limits *limits = cdm_parse(buf);
+
+	if (IS_ERR(limits))
+		return PTR_ERR(limits);
+	cdm_apply_limits(css_cdm(of_css(of)), CDM_LIMIT_LOW, limits);
+	kfree(limits);
+	return nbytes;
+}
+
+static ssize_t cdm_reclaim_write(struct kernfs_open_file *of, char *buf, size_t nbytes, loff_t off)
+{
+	struct cdm_group *group = css_cdm(of_css(of));
+	struct cdm_limits *limits = cdm_parse(buf);
+	ssize_t ret = nbytes;
+	unsigned int idx;
+
+	if (IS_ERR(limits))
+		return PTR_ERR(limits);
+	if (limits->has_default)
+		ret = -EINVAL;
+	for (idx = 0; idx < CDM_MAX_NODES; idx++)
+		if (limits->what[idx] == LINE_DROP || limits->pages[idx] == CDM_MAX)
+			ret = -EINVAL;
+	for (idx = 0; idx < CDM_MAX_NODES && ret > 0; idx++)
+		if (cdm_reclaim_proactive(group->owner, idx, limits->pages[idx]) <
+		    limits->pages[idx])
+			ret = signal_pending(current) ? -EINTR : -EAGAIN;
+	kfree(limits);
+	return ret;
 }
 
 static const char * const cdm_policy_names[CDM_NR_POLICIES] = {
@@ -1101,6 +1314,7 @@ static void cdm_show_events(struct seq_file *sf, bool local)
 		[CDM_EV_FALLBACK]	= "fallback",
 		[CDM_EV_FAIL]		= "fail",
 		[CDM_EV_RECLAIM]	= "reclaim",
+		[CDM_EV_LOW]		= "low",
 	};
 	struct cdm_group *group = css_cdm(seq_css(sf));
 	int nid = NUMA_NO_NODE, ev;
@@ -1136,6 +1350,9 @@ static int cdm_stat_show(struct seq_file *sf, void *v)
 		[CDM_STAT_MOVED_OUT]	= "moved_out",
 		[CDM_STAT_DEMOTED]	= "demoted",
 		[CDM_STAT_PINNED_OUT]	= "pinned_out",
+		[CDM_STAT_DEMOTED_ANON]	= "demoted_anon",
+		[CDM_STAT_DEMOTED_FILE]	= "demoted_file",
+		[CDM_STAT_DEMOTED_SHMEM] = "demoted_shmem",
 	};
 	struct cdm_group *group = css_cdm(seq_css(sf));
 	int nid = NUMA_NO_NODE, item;
@@ -1250,8 +1467,21 @@ static struct cftype cdm_files[] = {
 	{
 		.name = "max",
 		.flags = CFTYPE_NOT_ON_ROOT,
-		.seq_show = cdm_max_show,
+		.private = CDM_LIMIT_MAX,
+		.seq_show = cdm_limit_show,
 		.write = cdm_max_write,
+	},
+	{
+		.name = "low",
+		.flags = CFTYPE_NOT_ON_ROOT,
+		.private = CDM_LIMIT_LOW,
+		.seq_show = cdm_limit_show,
+		.write = cdm_low_write,
+	},
+	{
+		.name = "reclaim",
+		.flags = CFTYPE_NS_DELEGATABLE,
+		.write = cdm_reclaim_write,
 	},
 	{
 		.name = "policy",
@@ -1321,7 +1551,7 @@ static struct cgroup_subsys_state *cdm_css_alloc(struct cgroup_subsys_state *par
 	group = kzalloc(sizeof(*group), GFP_KERNEL);
 	if (!group)
 		return ERR_PTR(-ENOMEM);
-	group->default_max = CDM_MAX;
+	group->default_limit[CDM_LIMIT_MAX] = CDM_MAX;
 	INIT_LIST_HEAD(&group->watchers);
 
 	mutex_lock(&cdm_mutex);
@@ -1372,6 +1602,7 @@ static void cdm_css_offline(struct cgroup_subsys_state *css)
 		WRITE_ONCE(c->dead, true);
 		WRITE_ONCE(c->usage, 0);
 		raw_spin_unlock_irq(&cdm_count[idx].lock);
+		cdm_set_limit(owner, idx, CDM_LIMIT_LOW, 0);
 		/*
 		 * A CPU that saw the group alive kept its pages with interrupts
 		 * off, so the drain that interrupts it comes later and finds them.

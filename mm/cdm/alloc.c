@@ -18,6 +18,9 @@
  *   reclaim,fail            demote, CDM again, nothing
  *   fail                    nothing
  *
+ * A group that cdm.low still promises pages to has others demoted for it first,
+ * under every policy.
+ *
  * Two kinds of requests get nothing under every policy when CDM has no room:
  * those with __GFP_THISNODE, as they always did, and the copy of a folio that
  * is being migrated, which stays where it is. A request for a large folio that
@@ -37,9 +40,6 @@
 
 #define CREATE_TRACE_POINTS
 #include <trace/events/cdm.h>
-
-/* Rounds of demotion for one request, while each frees something. */
-#define CDM_RECLAIM_ROUNDS	16
 
 bool cdm_node_allowed(int nid)
 {
@@ -167,13 +167,29 @@ void cdm_refused(struct cdm_request *rq, int nid, struct cdm_owner *limit)
 		rq->limit = cdm_owner_get(limit);
 }
 
+/* Other CPUs' stocks are taken into account if that may be waited for. */
+static u16 cdm_charge_owner(struct cdm_owner *payer, unsigned int idx, unsigned long nr,
+			    gfp_t gfp, struct cdm_owner **limit)
+{
+	u16 id;
+
+	if (cdm_should_fail_charge()) {
+		*limit = payer;
+		return 0;
+	}
+	id = cdm_try_charge(payer, idx, nr, limit);
+	if (unlikely(!id) && gfpflags_allow_blocking(gfp)) {
+		cdm_drain(idx);
+		id = cdm_try_charge(payer, idx, nr, limit);
+	}
+	return id;
+}
+
 /**
  * cdm_charge - charge a request
  * @rq: the request; takes note of a refusal
  * @nid: node to charge for
  * @policy: where to put the payer's policy
- *
- * Other CPUs' stocks are taken into account if that may be waited for.
  *
  * Return: id of the owner that was charged, 0 for none.
  */
@@ -185,17 +201,7 @@ u16 cdm_charge(struct cdm_request *rq, int nid, enum cdm_policy *policy)
 
 	rcu_read_lock();
 	payer = cdm_payer(rq->scope);
-	if (cdm_should_fail_charge()) {
-		id = 0;
-		limit = payer;
-		goto refused;
-	}
-	id = cdm_try_charge(payer, idx, 1U << rq->order, &limit);
-	if (unlikely(!id) && gfpflags_allow_blocking(rq->gfp)) {
-		cdm_drain(idx);
-		id = cdm_try_charge(payer, idx, 1U << rq->order, &limit);
-	}
-refused:
+	id = cdm_charge_owner(payer, idx, 1U << rq->order, rq->gfp, &limit);
 	if (unlikely(!id)) {
 		cdm_refused(rq, nid, limit);
 		cdm_event(limit, idx, CDM_EV_MAX);
@@ -224,7 +230,7 @@ static struct page *cdm_alloc_node(struct cdm_request *rq, int nid)
 	id = cdm_charge(rq, nid, &policy);
 	if (!id)
 		return NULL;
-	page = cdm_take_page(rq, nid, policy == CDM_RECLAIM || policy == CDM_RECLAIM_FAIL);
+	page = cdm_take_page(rq, nid, cdm_policy_reclaims(policy));
 	if (likely(page)) {
 		cdm_set_owner(page, rq->order, id);
 		if (in_task())
@@ -262,24 +268,48 @@ static bool cdm_base_page_fits(const struct cdm_request *rq)
 	       zone_watermark_ok(zone, 0, min_wmark_pages(zone), ZONE_MOVABLE, 0);
 }
 
-static struct page *cdm_reclaim_and_retry(struct cdm_request *rq)
+/* A large folio that may fail: its caller asks for base pages next. */
+static bool cdm_may_split(const struct cdm_request *rq)
 {
-	struct cdm_owner *target = rq->limit ? rq->limit : rq->payer;
+	return rq->order && (rq->gfp & __GFP_NOWARN);
+}
+
+static struct page *cdm_reclaim_and_retry(struct cdm_request *rq, struct cdm_owner *root,
+					  enum cdm_reclaim_reason reason, bool last_resort)
+{
 	unsigned int idx = cdm_node_idx(rq->tried);
 	struct page *page = NULL;
-	int round;
+	bool others;
+	/* More room does not help if it is in pieces. */
+	int rounds = cdm_may_split(rq) ? 1 : CDM_RECLAIM_ROUNDS;
 
-	if (!cdm_may_reclaim(rq->gfp))
-		return NULL;
 	cdm_event(rq->payer, idx, CDM_EV_RECLAIM);
-	for (round = 0; !page && round < CDM_RECLAIM_ROUNDS; round++) {
-		if (!cdm_reclaim(target, idx, 1UL << rq->order, rq->gfp))
+	while (!page && rounds--) {
+		if (!cdm_reclaim(root, idx, 1UL << rq->order, rq->gfp, reason, last_resort,
+				 &others) && !others)
 			break;
 		page = cdm_alloc_node(rq, rq->tried);
 		if (fatal_signal_pending(current))
 			break;
 	}
 	return page;
+}
+
+/* Demotion on behalf of the payer: because its policy, or its cdm.low, says so. */
+static struct page *cdm_make_way(struct cdm_request *rq, enum cdm_policy policy)
+{
+	struct cdm_owner *root = rq->limit ? rq->limit : cdm_owner_root();
+	enum cdm_reclaim_reason reason = rq->limit ? CDM_FOR_LIMIT : CDM_FOR_DEPLETED;
+
+	if (!cdm_may_reclaim(rq->gfp))
+		return NULL;
+	if (!cdm_policy_reclaims(policy)) {
+		if (!cdm_entitled(rq->payer, root, cdm_node_idx(rq->tried), 1U << rq->order))
+			return NULL;
+		reason = CDM_FOR_LOW;
+	}
+	return cdm_reclaim_and_retry(rq, root, reason,
+				     policy == CDM_RECLAIM_FAIL && !cdm_may_split(rq));
 }
 
 static struct page *cdm_fail(struct cdm_request *rq)
@@ -314,14 +344,12 @@ static struct page *cdm_apply_policy(struct cdm_request *rq)
 	struct page *page;
 
 	trace_cdm_policy(rq->tried, rq->payer->id, policy, rq->order, !rq->limit);
-	if (rq->order && (rq->gfp & __GFP_NOWARN) && !stays && cdm_base_page_fits(rq))
+	if (cdm_may_split(rq) && !stays && cdm_base_page_fits(rq))
 		return NULL;
 
-	if (policy == CDM_RECLAIM || policy == CDM_RECLAIM_FAIL) {
-		page = cdm_reclaim_and_retry(rq);
-		if (page)
-			return page;
-	}
+	page = cdm_make_way(rq, policy);
+	if (page)
+		return page;
 
 	if (!(rq->gfp & __GFP_NOFAIL)) {
 		if (stays) {
@@ -329,9 +357,8 @@ static struct page *cdm_apply_policy(struct cdm_request *rq)
 			cdm_event(rq->payer, idx, fails ? CDM_EV_FAIL : CDM_EV_FALLBACK);
 			return NULL;
 		}
-		/* A large folio that may fail: its caller asks for base pages next. */
 		if (fails)
-			return rq->order && (rq->gfp & __GFP_NOWARN) ? NULL : cdm_fail(rq);
+			return cdm_may_split(rq) ? NULL : cdm_fail(rq);
 		if (rq->gfp & __GFP_THISNODE)
 			return NULL;
 	}
@@ -408,11 +435,7 @@ int __cdm_alloc_contig(unsigned long start_pfn, unsigned long end_pfn, gfp_t gfp
 
 	rcu_read_lock();
 	payer = cdm_payer(cdm_current_scope());
-	id = cdm_try_charge(payer, idx, nr, &limit);
-	if (!id) {
-		cdm_drain(idx);
-		id = cdm_try_charge(payer, idx, nr, &limit);
-	}
+	id = cdm_charge_owner(payer, idx, nr, gfp, &limit);
 	if (!id) {
 		cdm_event(limit, idx, CDM_EV_MAX);
 		cdm_event(payer, idx, CDM_EV_FAIL);

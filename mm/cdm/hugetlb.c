@@ -21,9 +21,6 @@
 
 #include "internal.h"
 
-/* Rounds of demotion for one page, while each frees something. */
-#define CDM_HUGETLB_ROUNDS	16
-
 /* @folio is charged to @id from now on. Does not fail, takes no reference. */
 static void cdm_hugetlb_give(struct folio *folio, u16 id)
 {
@@ -170,21 +167,23 @@ struct folio *cdm_dequeue_hugetlb(struct hstate *h, gfp_t gfp, int nid, nodemask
 	return folio;
 }
 
-/* Demote until @nr pages fit under the limits of @payer, if its policy says so. */
+/*
+ * Demote until @nr pages fit under the limits of @payer, if its policy or its
+ * cdm.low says so.
+ */
 static void cdm_make_room(struct cdm_owner *payer, unsigned int idx, unsigned int nr)
 {
 	enum cdm_policy policy = cdm_effective_policy(payer);
 	struct cdm_owner *limit;
+	unsigned long got;
+	bool reclaims, others = false;
 	int round;
-	bool got;
 	u16 id;
 
 	if (cdm_headroom(payer, idx) >= nr)
 		return;
 	cdm_drain(idx);
-	if (policy != CDM_RECLAIM && policy != CDM_RECLAIM_FAIL)
-		return;
-	for (round = 0; round < CDM_HUGETLB_ROUNDS && !fatal_signal_pending(current); round++) {
+	for (round = 0; round < CDM_RECLAIM_ROUNDS && !fatal_signal_pending(current); round++) {
 		rcu_read_lock();
 		id = cdm_try_charge(payer, idx, nr, &limit);
 		if (!id)
@@ -194,11 +193,17 @@ static void cdm_make_room(struct cdm_owner *payer, unsigned int idx, unsigned in
 			cdm_uncharge(id, idx, nr);
 			return;
 		}
-		if (!round)
-			cdm_event(payer, idx, CDM_EV_RECLAIM);
-		got = cdm_reclaim(limit, idx, nr, GFP_KERNEL);
+		reclaims = cdm_policy_reclaims(policy);
+		got = 0;
+		if (reclaims || cdm_entitled(payer, limit, idx, nr)) {
+			if (!round)
+				cdm_event(payer, idx, CDM_EV_RECLAIM);
+			got = cdm_reclaim(limit, idx, nr, GFP_KERNEL,
+					  reclaims ? CDM_FOR_LIMIT : CDM_FOR_LOW,
+					  policy == CDM_RECLAIM_FAIL, &others);
+		}
 		cdm_owner_put(limit);
-		if (!got)
+		if (!got && !others)
 			return;
 		cdm_drain(idx);
 	}

@@ -30,8 +30,31 @@ int cdm_nearest_ram(int nid);
 struct zone *cdm_zone(int nid);
 
 /* reclaim.c */
-unsigned long cdm_reclaim(struct cdm_owner *owner, unsigned int idx, unsigned long nr_pages,
-			  gfp_t gfp);
+
+/* Rounds of demotion for one request, while each frees something. */
+#define CDM_RECLAIM_ROUNDS	16
+
+/**
+ * enum cdm_reclaim_reason - why pages are demoted
+ * @CDM_FOR_LIMIT: a limit refused a request
+ * @CDM_FOR_DEPLETED: the node had no page for one
+ * @CDM_FOR_LOW: either, and only cdm.low entitles the group that asks
+ * @CDM_FOR_EXCESS: cdm.max was lowered below usage
+ * @CDM_FOR_PROACTIVE: a write to cdm.reclaim
+ * @CDM_FOR_KSWAPD: the node's watermark
+ */
+enum cdm_reclaim_reason {
+	CDM_FOR_LIMIT,
+	CDM_FOR_DEPLETED,
+	CDM_FOR_LOW,
+	CDM_FOR_EXCESS,
+	CDM_FOR_PROACTIVE,
+	CDM_FOR_KSWAPD,
+};
+
+unsigned long cdm_reclaim(struct cdm_owner *root, unsigned int idx, unsigned long nr_pages,
+			  gfp_t gfp, enum cdm_reclaim_reason reason, bool last_resort,
+			  bool *others);
 bool cdm_may_reclaim(gfp_t gfp);
 
 /* migrate.c */

@@ -60,7 +60,7 @@ nodemask_t *cdm_memcg_nodes(void)
 {
 	static nodemask_t none;
 
-	return cdm_enabled() && cdm_counted ? &cdm_nodes : &none;
+	return cdm_counted ? &cdm_nodes : &none;
 }
 
 /* Charge @folio to @memcg, which the caller knows not to go away. */

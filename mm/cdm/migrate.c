@@ -76,6 +76,12 @@ struct folio *__cdm_get_new_folio(new_folio_t get_new_folio, struct folio *src,
 		dst = NULL;
 		scope.refused = true;
 	}
+	/*
+	 * Reclaim wants to know that there is no room for what it demotes. A large
+	 * folio is split when it gets no copy.
+	 */
+	if (!dst && current->cdm_scope && !folio_test_large(src))
+		current->cdm_scope->refused = true;
 	/* For __cdm_migrate_error(), which runs next in this task. */
 	current->cdm_refused = !dst && scope.refused;
 	return dst;

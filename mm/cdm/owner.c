@@ -277,6 +277,14 @@ static enum cdm_stat cdm_leave_reason(void)
 	return current->reclaim_state ? CDM_STAT_DEMOTED : CDM_STAT_MOVED_OUT;
 }
 
+/* What kind of memory does a demoted folio hold? Not hugetlb's. */
+static enum cdm_stat cdm_demoted_kind(const struct folio *folio)
+{
+	if (folio_test_anon(folio))
+		return CDM_STAT_DEMOTED_ANON;
+	return folio_test_swapbacked(folio) ? CDM_STAT_DEMOTED_SHMEM : CDM_STAT_DEMOTED_FILE;
+}
+
 /* folio_migrate_flags(): see cdm_migrate_owner(). Both folios are locked. */
 void __cdm_migrate_owner(struct folio *dst, struct folio *src)
 {
@@ -284,8 +292,13 @@ void __cdm_migrate_owner(struct folio *dst, struct folio *src)
 		cdm_move_entries(dst, src);
 		return;
 	}
-	if (cdm_folio(src))
-		cdm_count_folio(src, cdm_leave_reason());
+	if (cdm_folio(src)) {
+		enum cdm_stat reason = cdm_leave_reason();
+
+		cdm_count_folio(src, reason);
+		if (reason == CDM_STAT_DEMOTED)
+			cdm_count_folio(src, cdm_demoted_kind(src));
+	}
 	if (cdm_folio(dst))
 		cdm_count_folio(dst, CDM_STAT_MOVED_IN);
 }

@@ -1,28 +1,101 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Making room on a CDM node: demotion of a group's colder pages to RAM
+ * Making room on a CDM node: demotion of colder pages to RAM
+ *
+ *   who asks                  whose pages                    breaks cdm.low
+ *   ------------------------  -----------------------------  --------------
+ *   a request over a limit    of the limit's group and those  policy
+ *                             below it                        reclaim,fail
+ *   a request on a depleted   anybody's on the node           policy
+ *   node                                                      reclaim,fail
+ *   a lower cdm.max,          of the group and those below    yes
+ *   cdm.reclaim               it
+ *   kswapd                    anybody's on the node           no
  *
  * Pages leave for RAM only; nothing is swapped or written out for a quota, so
- * with no room in RAM this fails and the policy's next step is taken. The LRU
- * lists of the memory controller say what is cold. It exists for every group
- * that has cdm, which depends on it.
+ * with no room in RAM, or in the owner's memory.max, this fails and the policy's
+ * next step is taken. The LRU lists of the memory controller say what is cold.
+ * It exists for every group that has cdm, which depends on it.
+ *
+ * A request takes a batch at a time, from one group after the other: the next
+ * request goes on where this one ended. Only what is not protected is taken
+ * while there is any; a group's protection is broken in the last resort, for
+ * who has no other way out.
  */
+#include <linux/atomic.h>
 #include <linux/cdm.h>
+#include <linux/jiffies.h>
+#include <linux/log2.h>
 #include <linux/memcontrol.h>
 #include <linux/mm.h>
 #include <linux/mmzone.h>
+#include <linux/psi.h>
+#include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
+#include <linux/sched/sysctl.h>
 #include <linux/swap.h>
+#include <linux/vmstat.h>
 
 #include <trace/events/cdm.h>
 
 #include "internal.h"
 
-/* At least this much at a time, so that the next requests find room. */
-#define CDM_RECLAIM_BATCH	SWAP_CLUSTER_MAX
+/*
+ * Passes over the groups for one call. The first two look at a batch of each
+ * group's pages, those after that at eight times as many each, and soon at all.
+ * Then it may take a few until pages that are all in use have got old.
+ */
+#define CDM_RECLAIM_PASSES	12
+#define CDM_PASS_SHIFT		3
+
+/* From this one on recently used pages are taken as well. */
+#define CDM_FORCE_PASS		4
+
+/* Reclaim that found nothing is not tried again for so long, if RAM will do. */
+#define CDM_FUTILE		(HZ / 10)
+
+/* Ticks that a request waits for pages that others are just moving. */
+#define CDM_WAIT_TICKS		10
 
 /* Rounds of eviction below a lowered cdm.max that may achieve nothing. */
 #define CDM_EXCESS_RETRIES	16
+
+/**
+ * struct cdm_walk - one reclaim from a subtree
+ * @root:	owner of the subtree's group
+ * @memcg:	its group of the memory controller
+ * @pgdat:	the node
+ * @idx:	its index
+ * @gfp:	flags of who waits
+ * @wanted:	pages
+ * @got:	pages demoted
+ * @low:	take protected pages
+ * @protected:	set if there were protected pages
+ * @last_resort: who asks has no other way out
+ * @no_room:	set if RAM or a memory.max had no room for a page
+ * @before:	cdm_demoted at the start
+ */
+struct cdm_walk {
+	struct cdm_owner *root;
+	struct mem_cgroup *memcg;
+	pg_data_t *pgdat;
+	unsigned int idx;
+	gfp_t gfp;
+	unsigned long wanted;
+	unsigned long got;
+	bool last_resort;
+	bool low;
+	bool protected;
+	bool no_room;
+	long before;
+};
+
+/*
+ * By node index: who is just taking pages, and how many were demoted since boot.
+ * Isolated pages are in no list, and MGLRU counts them nowhere.
+ */
+static atomic_t cdm_busy[CDM_MAX_NODES];
+static atomic_long_t cdm_demoted[CDM_MAX_NODES];
 
 /**
  * cdm_may_reclaim - may this request wait for demotion?
@@ -36,41 +109,199 @@ bool cdm_may_reclaim(gfp_t gfp)
 	return gfpflags_allow_blocking(gfp) && !(current->flags & PF_MEMALLOC);
 }
 
+/* What part of a group's @pages does a pass look at? See mem_cgroup_demote_node(). */
+static int cdm_priority(unsigned long pages, int pass)
+{
+	int first = ilog2(max(pages / CDM_RECLAIM_BATCH, 1));
+
+	return max(min(first, DEF_PRIORITY - 1) - CDM_PASS_SHIFT * max(pass - 1, 0), 0);
+}
+
+/* Demote some of what @memcg itself has. The caller holds a reference. */
+static void cdm_walk_group(struct cdm_walk *walk, struct mem_cgroup *memcg, int pass)
+{
+	struct cdm_share share;
+	struct cdm_scope scope;
+	struct cdm_owner *owner;
+	unsigned long got;
+
+	/* One that is being made has no pages, and no place in the LRU's lists. */
+	if (!mem_cgroup_online(memcg) && !css_is_dying(&memcg->css))
+		return;
+	rcu_read_lock();
+	owner = cdm_owner_get(cdm_owner_of_css(cgroup_e_css(memcg->css.cgroup,
+							    &cdm_cgrp_subsys)));
+	rcu_read_unlock();
+	cdm_get_share(owner, walk->root, walk->idx, &share);
+	if (share.low) {
+		walk->protected = true;
+		if (walk->low)
+			share.pages = CDM_RECLAIM_BATCH;
+	}
+	if (share.pages) {
+		/* __cdm_get_new_folio() notes here that RAM had no room. */
+		cdm_scope_begin(&scope, NULL, NULL);
+		scope.ram = true;
+		atomic_inc(&cdm_busy[walk->idx]);
+		got = mem_cgroup_demote_node(memcg, walk->pgdat,
+					     min(share.pages, walk->wanted - walk->got),
+					     cdm_priority(share.own, pass),
+					     pass >= CDM_FORCE_PASS, walk->gfp);
+		atomic_long_add(got, &cdm_demoted[walk->idx]);
+		atomic_dec(&cdm_busy[walk->idx]);
+		cdm_scope_end(&scope);
+		walk->got += got;
+		if (scope.refused)
+			walk->no_room = true;
+		if (share.low && got)
+			cdm_event(owner, walk->idx, CDM_EV_LOW);
+	}
+	cdm_owner_put(owner);
+	cond_resched();
+}
+
+/*
+ * Once over the groups. Requests share a position, so that all groups get their
+ * turn; but that leaves out those before it.
+ */
+static void cdm_walk_once(struct cdm_walk *walk, bool shared, int pass)
+{
+	struct mem_cgroup_reclaim_cookie cookie = { .pgdat = walk->pgdat };
+	struct mem_cgroup *memcg = NULL;
+
+	while (walk->got < walk->wanted && !fatal_signal_pending(current)) {
+		memcg = mem_cgroup_iter(walk->memcg, memcg, shared ? &cookie : NULL);
+		if (!memcg)
+			return;
+		cdm_walk_group(walk, memcg, pass);
+	}
+	mem_cgroup_iter_break(walk->memcg, memcg);
+}
+
+static void cdm_walk(struct cdm_walk *walk)
+{
+	int pass;
+
+	for (pass = 0; pass < CDM_RECLAIM_PASSES && walk->got < walk->wanted; pass++) {
+		/* The shared position twice: once to the end, once from the start. */
+		cdm_walk_once(walk, pass < 2, pass);
+		/* To look harder only helps if what was found could leave. */
+		if (fatal_signal_pending(current) || (walk->no_room && !walk->got))
+			break;
+	}
+}
+
+/* In reclaim, as far as the rest of the kernel is concerned. */
+static void cdm_walk_direct(struct cdm_walk *walk)
+{
+	struct reclaim_state state = { };
+	unsigned int noreclaim;
+
+	fs_reclaim_acquire(walk->gfp);
+	noreclaim = memalloc_noreclaim_save();
+	current->reclaim_state = &state;
+	cdm_walk(walk);
+	current->reclaim_state = NULL;
+	memalloc_noreclaim_restore(noreclaim);
+	fs_reclaim_release(walk->gfp);
+}
+
+/* Have others demoted pages meanwhile? Then there may be room. */
+static bool cdm_others_did(const struct cdm_walk *walk)
+{
+	return atomic_long_read(&cdm_demoted[walk->idx]) - walk->before > walk->got;
+}
+
+/* All ways to find something that is not protected. */
+static void cdm_walk_patiently(struct cdm_walk *walk)
+{
+	int ticks = CDM_WAIT_TICKS;
+
+	/* Pages on their way to the lists are not found there. */
+	lru_add_drain();
+	cdm_walk_direct(walk);
+	if (!walk->got && !walk->no_room) {
+		lru_add_drain_all();
+		cdm_walk_direct(walk);
+	}
+	/* kswapd may be making room in RAM, too. */
+	while (!walk->got && !cdm_others_did(walk) && !fatal_signal_pending(current) && ticks-- &&
+	       (atomic_read(&cdm_busy[walk->idx]) || (walk->no_room && walk->last_resort))) {
+		walk->no_room = false;
+		schedule_timeout_killable(1);
+		cdm_walk_direct(walk);
+	}
+}
+
+/* What is protected counts what the stocks hold: have nothing there. */
+static void cdm_settle_low(unsigned int idx)
+{
+	if (cdm_has_low(idx))
+		cdm_drain(idx);
+}
+
 /**
  * cdm_reclaim - demote pages of a group and those below it
- * @owner: the group, with a reference
+ * @root: the group's owner, with a reference
  * @idx: index of the node
  * @nr_pages: pages wanted
  * @gfp: flags of the request
+ * @reason: why
+ * @last_resort: break cdm.low rather than find nothing
+ * @others: set if others may have made room meanwhile
  *
- * Context: process context, sleeps.
+ * Where RAM will do instead, a subtree that had nothing to give is not asked
+ * again for a tenth of a second: pages that are pinned, or cannot leave because
+ * RAM is full, would all be looked at for each request.
+ *
+ * Context: process context, not in reclaim; sleeps.
  * Return: pages demoted.
  */
-unsigned long cdm_reclaim(struct cdm_owner *owner, unsigned int idx, unsigned long nr_pages,
-			  gfp_t gfp)
+unsigned long cdm_reclaim(struct cdm_owner *root, unsigned int idx, unsigned long nr_pages,
+			  gfp_t gfp, enum cdm_reclaim_reason reason, bool last_resort,
+			  bool *others)
 {
-	pg_data_t *pgdat = NODE_DATA(cdm_idx_node(idx));
+	struct cdm_counter *c = root->counter[idx];
+	int nid = cdm_idx_node(idx);
+	struct cdm_walk walk = {
+		.root = root,
+		.pgdat = NODE_DATA(nid),
+		.idx = idx,
+		.gfp = gfp,
+		.wanted = max(nr_pages, CDM_RECLAIM_BATCH),
+		.last_resort = last_resort,
+		.before = atomic_long_read(&cdm_demoted[idx]),
+	};
 	struct cgroup_subsys_state *css;
-	struct mem_cgroup *memcg;
-	unsigned long wanted, got;
+	unsigned long pflags;
 
+	*others = false;
+	if (!last_resort && time_before(jiffies, READ_ONCE(c->futile)))
+		return 0;
 	/* Without its group the owner has no lists of its own any more. */
-	css = cdm_owner_memcg(owner);
+	css = cdm_owner_memcg(root);
 	if (!css)
 		return 0;
-	memcg = mem_cgroup_from_css(css);
-	wanted = max(nr_pages, CDM_RECLAIM_BATCH);
-	/* Pages on their way to the lists are not found there. */
-	lru_add_drain();
-	got = mem_cgroup_demote_node(memcg, pgdat, wanted, gfp);
-	if (!got) {
-		/* All of them may wait on other CPUs, or be isolated by kswapd. */
-		lru_add_drain_all();
-		got = mem_cgroup_demote_node(memcg, pgdat, wanted, gfp);
+	walk.memcg = mem_cgroup_from_css(css);
+
+	trace_cdm_reclaim_begin(nid, root->id, reason, walk.wanted);
+	psi_memstall_enter(&pflags);
+	cdm_settle_low(idx);
+	cdm_walk_patiently(&walk);
+	if (!walk.got && !walk.no_room && walk.protected && last_resort) {
+		walk.low = true;
+		cdm_walk_direct(&walk);
 	}
-	trace_cdm_reclaim(cdm_idx_node(idx), owner->id, wanted, got);
+	psi_memstall_leave(&pflags);
+	trace_cdm_reclaim_end(nid, root->id, reason, walk.got);
+
+	*others = cdm_others_did(&walk);
+	if (walk.got)
+		walk.pgdat->kswapd_failures = 0;
+	else if (!*others)
+		WRITE_ONCE(c->futile, jiffies + CDM_FUTILE);
 	css_put(css);
-	return got;
+	return walk.got;
 }
 
 /**
@@ -78,19 +309,76 @@ unsigned long cdm_reclaim(struct cdm_owner *owner, unsigned int idx, unsigned lo
  * @owner: the group, with a reference
  * @idx: index of the node
  *
- * In small steps, so that it ends at the limit or little below: reclaim may
- * take up to 64 pages or one large folio more than a step asks for. Gives up
- * when nothing moves any more, or on a signal.
+ * In small steps, so that it ends at the limit or little below: less than a
+ * batch or one large folio. Gives up when nothing moves any more, or on a signal.
  *
  * Context: process context, sleeps.
  */
 void cdm_reclaim_excess(struct cdm_owner *owner, unsigned int idx)
 {
 	int retries = CDM_EXCESS_RETRIES;
+	bool others;
 
 	while (cdm_excess(owner, idx) && !signal_pending(current)) {
-		if (!cdm_reclaim(owner, idx, CDM_RECLAIM_BATCH, GFP_KERNEL) && !retries--)
+		if (!cdm_reclaim(owner, idx, 1, GFP_KERNEL, CDM_FOR_EXCESS, true, &others) &&
+		    !retries--)
 			break;
 		cond_resched();
 	}
+}
+
+/**
+ * cdm_reclaim_proactive - demote pages because somebody asked for it
+ * @owner: the group, with a reference
+ * @idx: index of the node
+ * @nr_pages: pages
+ *
+ * Context: process context, sleeps.
+ * Return: pages demoted: less than @nr_pages if there are no more, or on a signal.
+ */
+unsigned long cdm_reclaim_proactive(struct cdm_owner *owner, unsigned int idx,
+				    unsigned long nr_pages)
+{
+	unsigned long done = 0, got;
+	bool others;
+
+	while (done < nr_pages && !signal_pending(current)) {
+		got = cdm_reclaim(owner, idx, min(nr_pages - done, CDM_RECLAIM_BATCH),
+				  GFP_KERNEL, CDM_FOR_PROACTIVE, true, &others);
+		if (!got && !others)
+			break;
+		done += got;
+		cond_resched();
+	}
+	return done;
+}
+
+/* kswapd: one pass, up to the watermark that it has to reach and no further. */
+unsigned long __cdm_shrink_node(struct pglist_data *pgdat, int priority)
+{
+	struct zone *zone = cdm_zone(pgdat->node_id);
+	unsigned long free = zone_page_state(zone, NR_FREE_PAGES);
+	unsigned long mark = sysctl_numa_balancing_mode & NUMA_BALANCING_MEMORY_TIERING ?
+			     promo_wmark_pages(zone) : high_wmark_pages(zone);
+	struct cdm_owner *root = cdm_owner_root();
+	struct cdm_walk walk = {
+		.root = root,
+		.memcg = root_mem_cgroup,
+		.pgdat = pgdat,
+		.idx = cdm_node_idx(pgdat->node_id),
+		.gfp = GFP_KERNEL,
+		.wanted = mark > free ? mark - free : 0,
+	};
+
+	/* It is woken for large folios, too, for which compaction is to care. */
+	if (walk.wanted) {
+		trace_cdm_reclaim_begin(pgdat->node_id, root->id, CDM_FOR_KSWAPD, walk.wanted);
+		cdm_settle_low(walk.idx);
+		lru_add_drain();
+		cdm_walk_once(&walk, false, DEF_PRIORITY - priority);
+		trace_cdm_reclaim_end(pgdat->node_id, root->id, CDM_FOR_KSWAPD, walk.got);
+	}
+	if (walk.got || !walk.wanted)
+		pgdat->kswapd_failures = 0;
+	return walk.got;
 }

@@ -60,28 +60,44 @@ TRACE_EVENT(cdm_policy,
 		  __entry->order, __entry->depleted ? "depleted" : "limit")
 );
 
-TRACE_EVENT(cdm_reclaim,
+DECLARE_EVENT_CLASS(cdm_reclaim_class,
 
-	TP_PROTO(int nid, u16 target, unsigned long wanted, unsigned long got),
+	TP_PROTO(int nid, u16 target, int reason, unsigned long pages),
 
-	TP_ARGS(nid, target, wanted, got),
+	TP_ARGS(nid, target, reason, pages),
 
 	TP_STRUCT__entry(
 		__field(int, nid)
 		__field(u16, target)
-		__field(unsigned long, wanted)
-		__field(unsigned long, got)
+		__field(int, reason)
+		__field(unsigned long, pages)
 	),
 
 	TP_fast_assign(
 		__entry->nid = nid;
 		__entry->target = target;
-		__entry->wanted = wanted;
-		__entry->got = got;
+		__entry->reason = reason;
+		__entry->pages = pages;
 	),
 
-	TP_printk("node=%d target=%u wanted=%lu got=%lu",
-		  __entry->nid, __entry->target, __entry->wanted, __entry->got)
+	TP_printk("node=%d target=%u reason=%s pages=%lu",
+		  __entry->nid, __entry->target,
+		  __print_symbolic(__entry->reason, { 0, "limit" }, { 1, "depleted" },
+				   { 2, "low" }, { 3, "excess" }, { 4, "proactive" },
+				   { 5, "kswapd" }),
+		  __entry->pages)
+);
+
+/* Pages that are wanted. */
+DEFINE_EVENT(cdm_reclaim_class, cdm_reclaim_begin,
+	TP_PROTO(int nid, u16 target, int reason, unsigned long pages),
+	TP_ARGS(nid, target, reason, pages)
+);
+
+/* Pages that were demoted. */
+DEFINE_EVENT(cdm_reclaim_class, cdm_reclaim_end,
+	TP_PROTO(int nid, u16 target, int reason, unsigned long pages),
+	TP_ARGS(nid, target, reason, pages)
 );
 
 #endif /* _TRACE_CDM_H */

@@ -150,7 +150,7 @@ static void limit_is_exact(struct kunit *test)
 	u16 id;
 
 	for (i = 0; i < ARRAY_SIZE(limits); i++) {
-		cdm_set_max(owner, IDX, limits[i]);
+		cdm_set_limit(owner, IDX, CDM_LIMIT_MAX, limits[i]);
 		for (n = 0; charge(css, 1, &limit); n++)
 			;
 		KUNIT_EXPECT_EQ(test, n, limits[i]);
@@ -178,8 +178,8 @@ static void lowest_limit(struct kunit *test)
 	struct cgroup_subsys_state *b = make_group(test, a);
 	struct cdm_owner *limit = NULL;
 
-	cdm_set_max(cdm_owner_of_css(a), IDX, 10);
-	cdm_set_max(cdm_owner_of_css(b), IDX, 20);
+	cdm_set_limit(cdm_owner_of_css(a), IDX, CDM_LIMIT_MAX, 10);
+	cdm_set_limit(cdm_owner_of_css(b), IDX, CDM_LIMIT_MAX, 20);
 	KUNIT_EXPECT_EQ(test, charge(b, 15, &limit), 0);
 	KUNIT_EXPECT_PTR_EQ(test, limit, cdm_owner_of_css(a));
 	KUNIT_EXPECT_EQ(test, charge(b, 25, &limit), 0);
@@ -252,7 +252,7 @@ static void new_node(struct kunit *test)
 	id = charge(b, 7, &limit);
 	KUNIT_EXPECT_EQ(test, cdm_usage(owner, LATE_IDX), 0);
 	KUNIT_ASSERT_EQ(test, cdm_cgroup_add_node(LATE_IDX, NUMA_NO_NODE), 0);
-	cdm_set_max(cdm_owner_of_css(a), LATE_IDX, 3);
+	cdm_set_limit(cdm_owner_of_css(a), LATE_IDX, CDM_LIMIT_MAX, 3);
 	rcu_read_lock();
 	KUNIT_EXPECT_EQ(test, cdm_try_charge(owner, LATE_IDX, 4, &limit), 0);
 	late = cdm_try_charge(owner, LATE_IDX, 3, &limit);
@@ -477,7 +477,7 @@ static void model_step(struct kunit *test, struct model *m)
 	case 1 ... 7:
 		m->max[group] = prandom_u32_state(&m->rnd) % 4 ?
 				prandom_u32_state(&m->rnd) % 3000 : CDM_MAX;
-		cdm_set_max(owner, IDX, m->max[group]);
+		cdm_set_limit(owner, IDX, CDM_LIMIT_MAX, m->max[group]);
 		/* As a write to cdm.max does when usage is over. */
 		cdm_drain(IDX);
 		break;
@@ -571,7 +571,7 @@ static void id_batch(struct kunit *test, struct cgroup_subsys_state **css, u16 *
 		css[i] = make_group(test, root_css());
 		/* No more than asked for, but for some: that spares a drain each. */
 		if ((i + batch) % 16)
-			cdm_set_max(cdm_owner_of_css(css[i]), IDX, 1 + i % 512);
+			cdm_set_limit(cdm_owner_of_css(css[i]), IDX, CDM_LIMIT_MAX, 1 + i % 512);
 		ids[i] = charge(css[i], 1 + i % 512, &limit);
 		KUNIT_ASSERT_EQ(test, ids[i], cdm_owner_of_css(css[i])->id);
 	}
@@ -652,9 +652,9 @@ static void contiguous(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, cdm_usage(root, idx), before);
 
 	cdm_drain(idx);
-	cdm_set_max(root, idx, before + nr - 1);
+	cdm_set_limit(root, idx, CDM_LIMIT_MAX, before + nr - 1);
 	KUNIT_EXPECT_NULL(test, alloc_contig_pages(nr, gfp, nid, NULL));
-	cdm_set_max(root, idx, CDM_MAX);
+	cdm_set_limit(root, idx, CDM_LIMIT_MAX, CDM_MAX);
 	KUNIT_EXPECT_EQ(test, cdm_usage(root, idx), before);
 }
 
