@@ -207,7 +207,6 @@ void cdm_get_share(struct cdm_owner *owner, const struct cdm_owner *root, unsign
 		   struct cdm_share *share);
 bool cdm_entitled(struct cdm_owner *owner, const struct cdm_owner *root, unsigned int idx,
 		  unsigned int nr);
-bool cdm_has_low(unsigned int idx);
 unsigned long cdm_excess(struct cdm_owner *owner, unsigned int idx);
 unsigned long cdm_usage(struct cdm_owner *owner, unsigned int idx);
 

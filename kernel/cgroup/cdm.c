@@ -667,6 +667,27 @@ unsigned long cdm_headroom(struct cdm_owner *owner, unsigned int idx)
 	return room;
 }
 
+/* Pages of @owner and those below it that wait in stocks. RCU read side. */
+static unsigned long cdm_stocked(const struct cdm_owner *owner, unsigned int idx)
+{
+	unsigned long nr = 0;
+	int cpu, i;
+
+	for_each_cpu(cpu, &cdm_count[idx].stocked) {
+		for (i = 0; i < CDM_STOCK_SLOTS; i++) {
+			u64 val = READ_ONCE(per_cpu(cdm_stock, cpu).slot[i]);
+			struct cdm_owner *holder;
+
+			if (!SLOT_NR(val) || SLOT_IDX(val) != idx)
+				continue;
+			holder = cdm_owner_by_id(SLOT_ID(val));
+			if (holder && cdm_owner_below(holder, owner))
+				nr += SLOT_NR(val);
+		}
+	}
+	return nr;
+}
+
 /*
  * Protection
  *
@@ -676,8 +697,9 @@ unsigned long cdm_headroom(struct cdm_owner *owner, unsigned int idx)
  * what they leave goes to all of them, by what they use beyond their claims.
  *
  * Worked out when it is asked for, from the counters as they are at that
- * moment: O(depth) under the node's lock, as a charge. What the stocks hold
- * counts as used, so drain them before if some tens of pages matter.
+ * moment: O(depth) under the node's lock, as a charge. What the stocks hold of
+ * the group itself does not count as used; what they hold of its relatives does,
+ * which moves shares by no more than that.
  */
 
 /* The part of its parent's protection @elow that @c has, with @nr pages more in it. */
@@ -738,12 +760,17 @@ void cdm_get_share(struct cdm_owner *owner, const struct cdm_owner *root, unsign
 	unsigned long flags, elow;
 	struct cdm_counter *c;
 
+	rcu_read_lock();
 	raw_spin_lock_irqsave(&cdm_count[idx].lock, flags);
-	c = cdm_live_owner(owner, idx)->counter[idx];
+	owner = cdm_live_owner(owner, idx);
+	c = owner->counter[idx];
 	share->pages = c->usage;
 	share->own = c->own;
 	elow = cdm_count[idx].lows ? cdm_effective_low(c, root->counter[idx], 0) : 0;
+	if (elow)
+		share->pages -= min(share->pages, cdm_stocked(owner, idx));
 	raw_spin_unlock_irqrestore(&cdm_count[idx].lock, flags);
+	rcu_read_unlock();
 
 	elow = elow ? elow + CDM_RECLAIM_BATCH - 1 : 0;
 	share->low = share->pages && share->pages <= elow;
@@ -759,36 +786,28 @@ void cdm_get_share(struct cdm_owner *owner, const struct cdm_owner *root, unsign
  *
  * Then others give way for them, whatever the group's policy.
  *
- * Context: RCU read side or a reference; waits for other CPUs, as cdm_drain().
+ * Context: RCU read side or a reference; any context otherwise.
  * Return: true if so.
  */
 bool cdm_entitled(struct cdm_owner *owner, const struct cdm_owner *root, unsigned int idx,
 		  unsigned int nr)
 {
+	unsigned long flags, elow, usage;
 	struct cdm_counter *c;
-	unsigned long flags;
-	bool ret;
 
-	if (!cdm_has_low(idx))
+	if (!READ_ONCE(cdm_count[idx].lows))
 		return false;
-	cdm_drain(idx);
+	rcu_read_lock();
 	raw_spin_lock_irqsave(&cdm_count[idx].lock, flags);
-	c = cdm_live_owner(owner, idx)->counter[idx];
-	ret = cdm_effective_low(c, root->counter[idx], nr) >= c->usage + nr;
+	owner = cdm_live_owner(owner, idx);
+	c = owner->counter[idx];
+	elow = cdm_effective_low(c, root->counter[idx], nr);
+	usage = c->usage + nr;
+	if (elow)
+		usage -= min(c->usage, cdm_stocked(owner, idx));
 	raw_spin_unlock_irqrestore(&cdm_count[idx].lock, flags);
-	return ret;
-}
-
-/**
- * cdm_has_low - is any group protected on a node?
- * @idx: index of the node
- *
- * Context: any.
- * Return: true if so.
- */
-bool cdm_has_low(unsigned int idx)
-{
-	return READ_ONCE(cdm_count[idx].lows);
+	rcu_read_unlock();
+	return elow >= usage;
 }
 
 /**
@@ -811,27 +830,6 @@ unsigned long cdm_excess(struct cdm_owner *owner, unsigned int idx)
 	usage = READ_ONCE(c->usage);
 	max = READ_ONCE(c->max);
 	return usage > max ? usage - max : 0;
-}
-
-/* Pages of @owner and those below it that wait in stocks. RCU read side. */
-static unsigned long cdm_stocked(const struct cdm_owner *owner, unsigned int idx)
-{
-	unsigned long nr = 0;
-	int cpu, i;
-
-	for_each_cpu(cpu, &cdm_count[idx].stocked) {
-		for (i = 0; i < CDM_STOCK_SLOTS; i++) {
-			u64 val = READ_ONCE(per_cpu(cdm_stock, cpu).slot[i]);
-			struct cdm_owner *holder;
-
-			if (!SLOT_NR(val) || SLOT_IDX(val) != idx)
-				continue;
-			holder = cdm_owner_by_id(SLOT_ID(val));
-			if (holder && cdm_owner_below(holder, owner))
-				nr += SLOT_NR(val);
-		}
-	}
-	return nr;
 }
 
 /**
@@ -936,6 +934,9 @@ VISIBLE_IF_KUNIT void cdm_set_limit(struct cdm_owner *owner, unsigned int idx,
 		WRITE_ONCE(c->low, pages);
 		cdm_update_low(c);
 	}
+	/* What was in vain may not be any more. */
+	for (; c; c = c->parent)
+		WRITE_ONCE(c->futile, jiffies);
 	raw_spin_unlock_irqrestore(&cdm_count[idx].lock, flags);
 }
 

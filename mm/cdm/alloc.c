@@ -30,6 +30,7 @@
 #include <linux/cdm.h>
 #include <linux/cpuset.h>
 #include <linux/gfp.h>
+#include <linux/jiffies.h>
 #include <linux/log2.h>
 #include <linux/mm.h>
 #include <linux/mmzone.h>
@@ -132,6 +133,28 @@ static bool cdm_pcp_has(struct zone *zone, unsigned long nr)
 	return count >= nr;
 }
 
+/*
+ * By node index: jiffies. Pages are demoted to make room on the node, and until
+ * then what is below its high watermark is left to those who asked for that.
+ * Otherwise a group that takes what it finds would have others' and its own pages
+ * demoted for ever by taking what was freed for somebody else.
+ */
+static unsigned long cdm_reserved[CDM_MAX_NODES];
+
+#define CDM_RESERVE_TIME	HZ
+
+/* May @owner have pages that are free? It is charged for all but @nr of them. */
+static bool cdm_may_take(struct cdm_owner *owner, int nid, unsigned int order, unsigned int nr)
+{
+	unsigned int idx = cdm_node_idx(nid);
+	struct zone *zone = cdm_zone(nid);
+
+	return likely(!time_before(jiffies, READ_ONCE(cdm_reserved[idx]))) ||
+	       zone_watermark_ok(zone, order, high_wmark_pages(zone), ZONE_MOVABLE, 0) ||
+	       cdm_policy_reclaims(cdm_effective_policy(owner)) ||
+	       cdm_entitled(owner, cdm_owner_root(), idx, nr);
+}
+
 static struct page *cdm_take_page(const struct cdm_request *rq, int nid, bool wake_kswapd)
 {
 	gfp_t gfp = rq->gfp & ~(__GFP_DIRECT_RECLAIM | __GFP_NOFAIL);
@@ -218,6 +241,7 @@ static struct page *cdm_alloc_node(struct cdm_request *rq, int nid)
 	unsigned int idx = cdm_node_idx(nid);
 	enum cdm_policy policy;
 	struct page *page;
+	bool take;
 	u16 id;
 
 	if (cdm_same_node(rq, nid)) {
@@ -230,7 +254,10 @@ static struct page *cdm_alloc_node(struct cdm_request *rq, int nid)
 	id = cdm_charge(rq, nid, &policy);
 	if (!id)
 		return NULL;
-	page = cdm_take_page(rq, nid, cdm_policy_reclaims(policy));
+	rcu_read_lock();
+	take = cdm_may_take(cdm_owner_by_id(id), nid, rq->order, 0);
+	rcu_read_unlock();
+	page = take ? cdm_take_page(rq, nid, cdm_policy_reclaims(policy)) : NULL;
 	if (likely(page)) {
 		cdm_set_owner(page, rq->order, id);
 		if (in_task())
@@ -265,7 +292,8 @@ static bool cdm_base_page_fits(const struct cdm_request *rq)
 	struct zone *zone = cdm_zone(rq->tried);
 
 	return cdm_headroom(rq->payer, cdm_node_idx(rq->tried)) &&
-	       zone_watermark_ok(zone, 0, min_wmark_pages(zone), ZONE_MOVABLE, 0);
+	       zone_watermark_ok(zone, 0, min_wmark_pages(zone), ZONE_MOVABLE, 0) &&
+	       cdm_may_take(rq->payer, rq->tried, 0, 1);
 }
 
 /* A large folio that may fail: its caller asks for base pages next. */
@@ -284,6 +312,8 @@ static struct page *cdm_reclaim_and_retry(struct cdm_request *rq, struct cdm_own
 	int rounds = cdm_may_split(rq) ? 1 : CDM_RECLAIM_ROUNDS;
 
 	cdm_event(rq->payer, idx, CDM_EV_RECLAIM);
+	if (!rq->limit)
+		WRITE_ONCE(cdm_reserved[idx], jiffies + CDM_RESERVE_TIME);
 	while (!page && rounds--) {
 		if (!cdm_reclaim(root, idx, 1UL << rq->order, rq->gfp, reason, last_resort,
 				 &others) && !others)
@@ -295,16 +325,28 @@ static struct page *cdm_reclaim_and_retry(struct cdm_request *rq, struct cdm_own
 	return page;
 }
 
+/* Whose pages have to make way for a request that was refused? */
+static struct cdm_owner *cdm_way_root(const struct cdm_request *rq)
+{
+	return rq->limit ? rq->limit : cdm_owner_root();
+}
+
+/* Does cdm.low promise the payer @nr pages that it does not have? */
+static bool cdm_promised(const struct cdm_request *rq, unsigned int nr)
+{
+	return cdm_entitled(rq->payer, cdm_way_root(rq), cdm_node_idx(rq->tried), nr);
+}
+
 /* Demotion on behalf of the payer: because its policy, or its cdm.low, says so. */
 static struct page *cdm_make_way(struct cdm_request *rq, enum cdm_policy policy)
 {
-	struct cdm_owner *root = rq->limit ? rq->limit : cdm_owner_root();
+	struct cdm_owner *root = cdm_way_root(rq);
 	enum cdm_reclaim_reason reason = rq->limit ? CDM_FOR_LIMIT : CDM_FOR_DEPLETED;
 
 	if (!cdm_may_reclaim(rq->gfp))
 		return NULL;
 	if (!cdm_policy_reclaims(policy)) {
-		if (!cdm_entitled(rq->payer, root, cdm_node_idx(rq->tried), 1U << rq->order))
+		if (!cdm_promised(rq, 1U << rq->order))
 			return NULL;
 		reason = CDM_FOR_LOW;
 	}
@@ -350,6 +392,9 @@ static struct page *cdm_apply_policy(struct cdm_request *rq)
 	page = cdm_make_way(rq, policy);
 	if (page)
 		return page;
+	/* What was freed may do for base pages, or more may be for those. */
+	if (cdm_may_split(rq) && !stays && (cdm_base_page_fits(rq) || cdm_promised(rq, 1)))
+		return NULL;
 
 	if (!(rq->gfp & __GFP_NOFAIL)) {
 		if (stays) {

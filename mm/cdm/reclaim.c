@@ -51,7 +51,11 @@
 /* From this one on recently used pages are taken as well. */
 #define CDM_FORCE_PASS		4
 
-/* Reclaim that found nothing is not tried again for so long, if RAM will do. */
+/*
+ * Reclaim that looked at so many pages in vain is not tried again for so long, if
+ * RAM will do.
+ */
+#define CDM_VAIN_PAGES		8192
 #define CDM_FUTILE		(HZ / 10)
 
 /* Ticks that a request waits for pages that others are just moving. */
@@ -69,6 +73,7 @@
  * @gfp:	flags of who waits
  * @wanted:	pages
  * @got:	pages demoted
+ * @vain:	pages that were looked at and stayed, about
  * @low:	take protected pages
  * @protected:	set if there were protected pages
  * @last_resort: who asks has no other way out
@@ -83,6 +88,7 @@ struct cdm_walk {
 	gfp_t gfp;
 	unsigned long wanted;
 	unsigned long got;
+	unsigned long vain;
 	bool last_resort;
 	bool low;
 	bool protected;
@@ -124,6 +130,7 @@ static void cdm_walk_group(struct cdm_walk *walk, struct mem_cgroup *memcg, int 
 	struct cdm_scope scope;
 	struct cdm_owner *owner;
 	unsigned long got;
+	int priority;
 
 	/* One that is being made has no pages, and no place in the LRU's lists. */
 	if (!mem_cgroup_online(memcg) && !css_is_dying(&memcg->css))
@@ -142,17 +149,19 @@ static void cdm_walk_group(struct cdm_walk *walk, struct mem_cgroup *memcg, int 
 		/* __cdm_get_new_folio() notes here that RAM had no room. */
 		cdm_scope_begin(&scope, NULL, NULL);
 		scope.ram = true;
+		priority = cdm_priority(share.own, pass);
 		atomic_inc(&cdm_busy[walk->idx]);
 		got = mem_cgroup_demote_node(memcg, walk->pgdat,
 					     min(share.pages, walk->wanted - walk->got),
-					     cdm_priority(share.own, pass),
-					     pass >= CDM_FORCE_PASS, walk->gfp);
+					     priority, pass >= CDM_FORCE_PASS, walk->gfp);
 		atomic_long_add(got, &cdm_demoted[walk->idx]);
 		atomic_dec(&cdm_busy[walk->idx]);
 		cdm_scope_end(&scope);
 		walk->got += got;
 		if (scope.refused)
 			walk->no_room = true;
+		else if (!got)
+			walk->vain += share.own >> priority;
 		if (share.low && got)
 			cdm_event(owner, walk->idx, CDM_EV_LOW);
 	}
@@ -233,13 +242,6 @@ static void cdm_walk_patiently(struct cdm_walk *walk)
 	}
 }
 
-/* What is protected counts what the stocks hold: have nothing there. */
-static void cdm_settle_low(unsigned int idx)
-{
-	if (cdm_has_low(idx))
-		cdm_drain(idx);
-}
-
 /**
  * cdm_reclaim - demote pages of a group and those below it
  * @root: the group's owner, with a reference
@@ -250,9 +252,9 @@ static void cdm_settle_low(unsigned int idx)
  * @last_resort: break cdm.low rather than find nothing
  * @others: set if others may have made room meanwhile
  *
- * Where RAM will do instead, a subtree that had nothing to give is not asked
- * again for a tenth of a second: pages that are pinned, or cannot leave because
- * RAM is full, would all be looked at for each request.
+ * Where RAM will do instead, a subtree with thousands of pages none of which can
+ * leave, because they are pinned for example, is not asked again for a tenth of
+ * a second: all of them would be looked at for each request.
  *
  * Context: process context, not in reclaim; sleeps.
  * Return: pages demoted.
@@ -286,7 +288,6 @@ unsigned long cdm_reclaim(struct cdm_owner *root, unsigned int idx, unsigned lon
 
 	trace_cdm_reclaim_begin(nid, root->id, reason, walk.wanted);
 	psi_memstall_enter(&pflags);
-	cdm_settle_low(idx);
 	cdm_walk_patiently(&walk);
 	if (!walk.got && !walk.no_room && walk.protected && last_resort) {
 		walk.low = true;
@@ -298,7 +299,7 @@ unsigned long cdm_reclaim(struct cdm_owner *root, unsigned int idx, unsigned lon
 	*others = cdm_others_did(&walk);
 	if (walk.got)
 		walk.pgdat->kswapd_failures = 0;
-	else if (!*others)
+	else if (!*others && !fatal_signal_pending(current) && walk.vain > CDM_VAIN_PAGES)
 		WRITE_ONCE(c->futile, jiffies + CDM_FUTILE);
 	css_put(css);
 	return walk.got;
@@ -373,7 +374,6 @@ unsigned long __cdm_shrink_node(struct pglist_data *pgdat, int priority)
 	/* It is woken for large folios, too, for which compaction is to care. */
 	if (walk.wanted) {
 		trace_cdm_reclaim_begin(pgdat->node_id, root->id, CDM_FOR_KSWAPD, walk.wanted);
-		cdm_settle_low(walk.idx);
 		lru_add_drain();
 		cdm_walk_once(&walk, false, DEF_PRIORITY - priority);
 		trace_cdm_reclaim_end(pgdat->node_id, root->id, CDM_FOR_KSWAPD, walk.got);
