@@ -34,7 +34,8 @@ struct sysinfo;
  * @ram:	nobody asked for device memory: use RAM, whatever policy says
  * @collapse:	a huge page that base pages may do without: never worth RAM
  * @refused:	set by the allocator: the payer had no room on the node; by migration,
- *		in the scope around it: there was no room for a copy
+ *		in the scope around it: RAM had no room for a copy
+ * @full:	set by migration in the scope around it: memory.max had none
  * @outer:	scope that this one hides until it ends
  *
  * Lives on the stack between cdm_scope_begin() and cdm_scope_end() and is only
@@ -46,6 +47,7 @@ struct cdm_scope {
 	bool ram;
 	bool collapse;
 	bool refused;
+	bool full;
 	struct cdm_scope *outer;
 };
 

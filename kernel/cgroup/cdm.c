@@ -772,7 +772,8 @@ void cdm_get_share(struct cdm_owner *owner, const struct cdm_owner *root, unsign
 	raw_spin_unlock_irqrestore(&cdm_count[idx].lock, flags);
 	rcu_read_unlock();
 
-	elow = elow ? elow + CDM_RECLAIM_BATCH - 1 : 0;
+	elow = min(elow, share->pages);
+	elow += elow ? CDM_RECLAIM_BATCH - 1 : 0;
 	share->low = share->pages && share->pages <= elow;
 	share->pages -= min(share->pages, elow);
 }

@@ -36,6 +36,7 @@
 #include <linux/mmzone.h>
 #include <linux/rcupdate.h>
 #include <linux/sched/mm.h>
+#include <linux/vmstat.h>
 
 #include "internal.h"
 
@@ -134,25 +135,29 @@ static bool cdm_pcp_has(struct zone *zone, unsigned long nr)
 }
 
 /*
- * By node index: jiffies. Pages are demoted to make room on the node, and until
- * then what is below its high watermark is left to those who asked for that.
- * Otherwise a group that takes what it finds would have others' and its own pages
- * demoted for ever by taking what was freed for somebody else.
+ * By node index: jiffies. Until then what is below the node's high watermark is
+ * left to those whose requests have pages demoted. Otherwise a group that takes
+ * what it finds would have others' and its own pages demoted for ever by taking
+ * what was freed for somebody else.
  */
 static unsigned long cdm_reserved[CDM_MAX_NODES];
 
 #define CDM_RESERVE_TIME	HZ
 
-/* May @owner have pages that are free? It is charged for all but @nr of them. */
+/* May @owner have 1 << @order pages that are free? All but @nr are charged already. */
 static bool cdm_may_take(struct cdm_owner *owner, int nid, unsigned int order, unsigned int nr)
 {
 	unsigned int idx = cdm_node_idx(nid);
 	struct zone *zone = cdm_zone(nid);
 
-	return likely(!time_before(jiffies, READ_ONCE(cdm_reserved[idx]))) ||
-	       zone_watermark_ok(zone, order, high_wmark_pages(zone), ZONE_MOVABLE, 0) ||
-	       cdm_policy_reclaims(cdm_effective_policy(owner)) ||
-	       cdm_entitled(owner, cdm_owner_root(), idx, nr);
+	if (likely(zone_page_state(zone, NR_FREE_PAGES) > high_wmark_pages(zone) + (1UL << order)))
+		return true;
+	if (cdm_policy_reclaims(cdm_effective_policy(owner)) ||
+	    cdm_entitled(owner, cdm_owner_root(), idx, nr)) {
+		WRITE_ONCE(cdm_reserved[idx], jiffies + CDM_RESERVE_TIME);
+		return true;
+	}
+	return !time_before(jiffies, READ_ONCE(cdm_reserved[idx]));
 }
 
 static struct page *cdm_take_page(const struct cdm_request *rq, int nid, bool wake_kswapd)
@@ -312,8 +317,6 @@ static struct page *cdm_reclaim_and_retry(struct cdm_request *rq, struct cdm_own
 	int rounds = cdm_may_split(rq) ? 1 : CDM_RECLAIM_ROUNDS;
 
 	cdm_event(rq->payer, idx, CDM_EV_RECLAIM);
-	if (!rq->limit)
-		WRITE_ONCE(cdm_reserved[idx], jiffies + CDM_RESERVE_TIME);
 	while (!page && rounds--) {
 		if (!cdm_reclaim(root, idx, 1UL << rq->order, rq->gfp, reason, last_resort,
 				 &others) && !others)

@@ -14,6 +14,7 @@ bool cdm_owner_table_covers(unsigned int idx, unsigned long pfn);
 
 /* memcg.c */
 int cdm_memcg_charge_copy(struct folio *dst, struct folio *src, int reason);
+bool cdm_memcg_full(struct mem_cgroup *memcg);
 
 /* audit.c */
 #ifdef CONFIG_CGROUP_CDM_DEBUG

@@ -118,6 +118,25 @@ int cdm_memcg_charge_copy(struct folio *dst, struct folio *src, int reason)
 	return cdm_memcg_charge(dst, memcg, gfp);
 }
 
+/**
+ * cdm_memcg_full - does a memory.max leave no room for pages from a CDM node?
+ * @memcg: the group that has them
+ *
+ * What CPUs keep in their stocks of charges is not seen: some tens of pages.
+ *
+ * Context: any; the caller has a reference.
+ * Return: true if so.
+ */
+bool cdm_memcg_full(struct mem_cgroup *memcg)
+{
+	if (!__cdm_uncounted())
+		return false;
+	for (; memcg; memcg = parent_mem_cgroup(memcg))
+		if (page_counter_read(&memcg->memory) >= READ_ONCE(memcg->memory.max))
+			return true;
+	return false;
+}
+
 /*
  * mem_cgroup_migrate(): see above. Cannot fail; the flags matter only for a copy
  * that bypassed cdm_get_new_folio().

@@ -63,6 +63,7 @@ struct folio *__cdm_get_new_folio(new_folio_t get_new_folio, struct folio *src,
 {
 	struct cdm_scope scope;
 	struct folio *dst;
+	bool full = false;
 
 	/* A pool page is charged where other CPUs cannot be waited for. */
 	if (folio_test_hugetlb(src))
@@ -75,13 +76,16 @@ struct folio *__cdm_get_new_folio(new_folio_t get_new_folio, struct folio *src,
 		folio_put(dst);
 		dst = NULL;
 		scope.refused = true;
+		full = true;
 	}
 	/*
 	 * Reclaim wants to know that there is no room for what it demotes. A large
 	 * folio is split when it gets no copy.
 	 */
-	if (!dst && current->cdm_scope && !folio_test_large(src))
-		current->cdm_scope->refused = true;
+	if (!dst && current->cdm_scope && !folio_test_large(src)) {
+		current->cdm_scope->full |= full;
+		current->cdm_scope->refused |= !full;
+	}
 	/* For __cdm_migrate_error(), which runs next in this task. */
 	current->cdm_refused = !dst && scope.refused;
 	return dst;

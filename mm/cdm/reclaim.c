@@ -58,7 +58,7 @@
 #define CDM_VAIN_PAGES		8192
 #define CDM_FUTILE		(HZ / 10)
 
-/* Ticks that a request waits for pages that others are just moving. */
+/* Ticks that a request waits for pages that others are moving, or for RAM. */
 #define CDM_WAIT_TICKS		10
 
 /* Rounds of eviction below a lowered cdm.max that may achieve nothing. */
@@ -77,7 +77,8 @@
  * @low:	take protected pages
  * @protected:	set if there were protected pages
  * @last_resort: who asks has no other way out
- * @no_room:	set if RAM or a memory.max had no room for a page
+ * @no_room:	set if RAM had no room for a page
+ * @full:	a group whose memory.max had none; only to be compared
  * @before:	cdm_demoted at the start
  */
 struct cdm_walk {
@@ -93,6 +94,7 @@ struct cdm_walk {
 	bool low;
 	bool protected;
 	bool no_room;
+	struct mem_cgroup *full;
 	long before;
 };
 
@@ -140,13 +142,15 @@ static void cdm_walk_group(struct cdm_walk *walk, struct mem_cgroup *memcg, int 
 							    &cdm_cgrp_subsys)));
 	rcu_read_unlock();
 	cdm_get_share(owner, walk->root, walk->idx, &share);
+	if (walk->full == memcg || cdm_memcg_full(memcg))
+		share = (struct cdm_share){ };
 	if (share.low) {
 		walk->protected = true;
 		if (walk->low)
 			share.pages = CDM_RECLAIM_BATCH;
 	}
 	if (share.pages) {
-		/* __cdm_get_new_folio() notes here that RAM had no room. */
+		/* __cdm_get_new_folio() notes here that a page had nowhere to go. */
 		cdm_scope_begin(&scope, NULL, NULL);
 		scope.ram = true;
 		priority = cdm_priority(share.own, pass);
@@ -160,6 +164,8 @@ static void cdm_walk_group(struct cdm_walk *walk, struct mem_cgroup *memcg, int 
 		walk->got += got;
 		if (scope.refused)
 			walk->no_room = true;
+		else if (scope.full)
+			walk->full = memcg;
 		else if (!got)
 			walk->vain += share.own >> priority;
 		if (share.low && got)

@@ -285,6 +285,8 @@ static void test_reclaim_fail(const char *group)
 	 * failed access would take RAM, so it is a system call that fails.
 	 */
 	done = task_call(&task, op_read_zeroes, quota, more).ret;
+	if (done == -EFAULT)
+		done = 0;
 	CHECK_GE(done, 0);
 	CHECK_LE(done, CDM_RAM_SLACK);
 	CHECK_EQ(task_call(&task, op_read_zeroes, quota + done, 1).ret,
