@@ -14,8 +14,11 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/swap.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
@@ -27,6 +30,7 @@
 #define HAS_COHERENT_MEMORY	"/sys/devices/system/node/has_coherent_memory"
 #define THP_SIZE	"/sys/kernel/mm/transparent_hugepage/hpage_pmd_size"
 #define AUDIT		"/sys/kernel/debug/cdm/audit"
+#define LRU_GEN		"/sys/kernel/mm/lru_gen/enabled"
 
 /*
  * No case takes this long; one that does hangs in the kernel. Times are those
@@ -42,6 +46,7 @@ int cdm_ram;
 long cdm_psize;
 long cdm_hpages;
 int cdm_slow;
+int cdm_keep_fd = -1;
 
 /* Failed checks of the running case, shared with its workers. */
 static atomic_int *failures;
@@ -54,7 +59,8 @@ static char *paths[64];
 static size_t nr_paths;
 
 static char case_group[PATH_MAX + 16];
-static const char *case_name;
+static char case_name[256];
+static const char *lru_name = "";
 static long root_before[CDM_MAX_NODES];
 static int kmsg = -1;
 
@@ -257,6 +263,62 @@ int cdm_hotplug(const char *what, const char *how)
 	return WEXITSTATUS(status);
 }
 
+/* The tests use a node of memory that is plugged in, rather than the first. */
+void cdm_use_plugged(void)
+{
+	if (cdm_other_node() < 0 && cdm_hotplug("add", "movable"))
+		ksft_exit_skip("no memory can be plugged\n");
+	cdm_node = cdm_other_node();
+	if (cdm_node < 0)
+		ksft_exit_fail_msg("no node for the memory plugged\n");
+}
+
+/* One of the marks in /proc/zoneinfo, in pages, of the node that tests use. */
+long cdm_zone_mark(const char *mark)
+{
+	static char buf[1 << 17];
+	char key[64], *pos;
+
+	if (file_read("/proc/zoneinfo", buf, sizeof(buf)))
+		return CDM_NONE;
+	snprintf(key, sizeof(key), "Node %d, zone  Movable", cdm_node);
+	pos = strstr(buf, key);
+	snprintf(key, sizeof(key), " %s ", mark);
+	pos = pos ? strstr(pos, "\n  pages free") : NULL;
+	pos = pos ? strstr(pos, key) : NULL;
+	return pos ? strtol(pos + strlen(key), NULL, 10) : CDM_NONE;
+}
+
+/*
+ * Pages of the node that tests use that nobody has. Those in CPUs' lists are not
+ * in its MemFree.
+ */
+long cdm_free(void)
+{
+	return cdm_zone_mark("managed") - cdm_pages(cdm_root, cdm_node);
+}
+
+/*
+ * Leave @pages of the node free, and hide the others in its pool of huge pages,
+ * where no reclaim comes by; or all, if that is negative. A node that is soon
+ * full makes for quick tests.
+ */
+void cdm_small_node(long pages)
+{
+	long kb = cdm_hpages * cdm_psize / 1024, pool;
+	double end = cdm_now() + SETTLE_SECONDS * cdm_slow;
+
+	cdm_set_pool(cdm_node, kb, 0);
+	if (pages < 0)
+		return;
+	pool = (cdm_free() - pages) / cdm_hpages;
+	while (cdm_set_pool(cdm_node, kb, pool) != pool) {
+		if (cdm_now() > end)
+			ksft_exit_fail_msg("no pool of huge pages\n");
+		cdm_drain();
+	}
+}
+
 /*
  * Groups
  */
@@ -286,6 +348,32 @@ int cdm_memfd(long pages)
 	return fd;
 }
 
+void cdm_keep_open(long pages)
+{
+	cdm_keep_fd = cdm_memfd(pages);
+	CHECK_GE(cdm_keep_fd, 0);
+}
+
+/* Workers may have it open too, so closing it would not do. */
+void cdm_keep_close(void)
+{
+	CHECK_EQ(ftruncate(cdm_keep_fd, 0), 0);
+	close(cdm_keep_fd);
+	cdm_keep_fd = -1;
+}
+
+/* Leave pages of the file charged to @group and no task in it. */
+void cdm_leave_charged(const char *group, long first, long pages)
+{
+	struct cdm_task task;
+
+	task_start(&task, group);
+	CHECK_EQ(task_call(&task, op_map_keep, first, pages).ret, 0);
+	CHECK_EQ(task_call(&task, op_touch, 0, pages).dev, pages);
+	task_end(&task);
+	CHECK_EQ(cdm_pages(group, cdm_node), pages);
+}
+
 const char *cdm_pool_path(int node, long kb, const char *file)
 {
 	static char path[256];
@@ -309,6 +397,95 @@ void cdm_check_root(long pages)
 	CHECK_EQ(cdm_audit(cdm_node, "unowned"), 0);
 	CHECK_EQ(cdm_audit(cdm_node, "stale"), 0);
 	CHECK_EQ(cdm_audit(cdm_node, "charged"), pages);
+}
+
+/*
+ * The path of the swap area is asked for while it is in use; a program that
+ * takes it out of use gives it back.
+ */
+int cdm_swap(bool on)
+{
+	static char area[128];
+	char text[1024], *line;
+
+	if (on)
+		return swapon(area, 0) ? -errno : 0;
+	if (file_read("/proc/swaps", text, sizeof(text)))
+		return -ENOENT;
+	line = strchr(text, '\n');
+	if (!line || sscanf(line, " %127s", area) != 1)
+		return -ENOENT;
+	return swapoff(area) ? -errno : 0;
+}
+
+void cdm_empty_cache(void)
+{
+	sync();
+	CHECK_EQ(file_write("/proc/sys/vm/drop_caches", "3"), 0);
+}
+
+static void trace_enable(const char *event, bool on)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), CDM_TRACING "events/%s/enable", event);
+	CHECK_EQ(file_write(path, "%d", on), 0);
+}
+
+void cdm_trace_begin(const char *event)
+{
+	int fd = open(CDM_TRACING "trace", O_WRONLY | O_TRUNC | O_CLOEXEC);
+
+	CHECK_GE(fd, 0);
+	close(fd);
+	trace_enable(event, true);
+}
+
+void cdm_trace_end(const char *event)
+{
+	trace_enable(event, false);
+}
+
+/*
+ * Of the lines of @event with @text in them: the sum of the numbers that follow
+ * @key, and how many lines there are.
+ */
+long cdm_trace_sum(const char *event, const char *text, const char *key,
+		   long *lines)
+{
+	static char line[1024];
+	long sum = 0, nr = 0;
+	FILE *trace;
+
+	trace = fopen(CDM_TRACING "trace", "r");
+	if (!trace)
+		return CDM_NONE;
+	while (fgets(line, sizeof(line), trace)) {
+		char *number = strstr(line, key);
+
+		if (!number || !strstr(line, event) || !strstr(line, text))
+			continue;
+		sum += strtol(number + strlen(key), NULL, 10);
+		nr++;
+	}
+	fclose(trace);
+	if (lines)
+		*lines = nr;
+	return sum;
+}
+
+void cdm_set_pages(const char *group, const char *file, long pages)
+{
+	if (pages < 0)
+		CHECK_EQ(cdm_write(group, file, "max"), 0);
+	else
+		CHECK_EQ(cdm_write(group, file, "%ld", pages * cdm_psize), 0);
+}
+
+void cdm_fill_ram(const char *group)
+{
+	cdm_set_pages(group, "memory.swap.max", 0);
+	cdm_set_pages(group, "memory.max", cdm_ram_pages(group));
 }
 
 long cdm_ram_pages(const char *group)
@@ -363,6 +540,58 @@ int cdm_limit(const char *group, int node, long pages)
 		return cdm_write(group, "cdm.max", "node%d max\n", node);
 	return cdm_write(group, "cdm.max", "node%d %ld\n", node,
 			 pages * cdm_psize);
+}
+
+/* Promise @group @pages on @node, or all that it uses if that is negative. */
+int cdm_protect(const char *group, int node, long pages)
+{
+	if (pages < 0)
+		return cdm_write(group, "cdm.low", "node%d max\n", node);
+	return cdm_write(group, "cdm.low", "node%d %ld\n", node,
+			 pages * cdm_psize);
+}
+
+/* Have @pages of @group and what is below it demoted. */
+int cdm_reclaim(const char *group, int node, long pages)
+{
+	return cdm_write(group, "cdm.reclaim", "node%d %ld\n", node,
+			 pages * cdm_psize);
+}
+
+/*
+ * Mount cgroup2 anew, with the option memory_recursiveprot or without it, and
+ * all else as it is. Returns 0 or -errno.
+ */
+int cdm_recursive_low(bool on)
+{
+	static const char * const others[] = {
+		"nsdelegate", "favordynmods", "memory_localevents",
+		"memory_hugetlb_accounting", "pids_localevents",
+	};
+	char mounts[1 << 14], key[PATH_MAX + 16], options[256], *pos;
+	struct statvfs st;
+	size_t i;
+
+	if (file_read("/proc/self/mounts", mounts, sizeof(mounts)) ||
+	    statvfs(cdm_root, &st))
+		return -errno;
+	snprintf(key, sizeof(key), " %s cgroup2 ", cdm_root);
+	pos = strstr(mounts, key);
+	if (!pos)
+		return -ENOENT;
+	*strchrnul(pos, '\n') = '\0';
+	snprintf(options, sizeof(options), "%s",
+		 on ? "memory_recursiveprot" : "");
+	for (i = 0; i < ARRAY_SIZE(others); i++)
+		if (strstr(pos, others[i]))
+			snprintf(options + strlen(options),
+				 sizeof(options) - strlen(options), ",%s",
+				 others[i]);
+	/* The flags of a mount have the same bits in both interfaces. */
+	if (mount("none", cdm_root, NULL, MS_REMOUNT |
+		  (st.f_flag & (ST_NOSUID | ST_NODEV | ST_NOEXEC)), options))
+		return -errno;
+	return 0;
 }
 
 /* What follows "node<N> " in a keyed file. */
@@ -431,6 +660,25 @@ long cdm_settle(const char *group, int node, long pages)
 	}
 }
 
+/* Groups of the controller below @group that are removed and not gone yet. */
+long cdm_dying(const char *group)
+{
+	return cg_read_key_long(group, "cgroup.stat", "nr_dying_subsys_cdm ");
+}
+
+/* Wait until as many of them are left. */
+long cdm_dying_settle(const char *group, long want)
+{
+	double end = cdm_now() + 2 * SETTLE_SECONDS * cdm_slow;
+	long left;
+
+	do {
+		left = cdm_dying(group);
+		sched_yield();
+	} while (left != want && cdm_now() < end);
+	return left;
+}
+
 long cdm_event(const char *group, const char *file, int node,
 	       const char *event)
 {
@@ -442,6 +690,21 @@ long cdm_event(const char *group, const char *file, int node,
 	snprintf(key, sizeof(key), " %s=", event);
 	pos = strstr(line, key);
 	return pos ? strtol(pos + strlen(key), NULL, 10) : CDM_NONE;
+}
+
+long cdm_count(const char *group, const char *event)
+{
+	return cdm_event(group, "cdm.events", cdm_node, event);
+}
+
+long cdm_count_local(const char *group, const char *event)
+{
+	return cdm_event(group, "cdm.events.local", cdm_node, event);
+}
+
+long cdm_stat(const char *group, const char *item)
+{
+	return cdm_event(group, "cdm.stat", cdm_node, item);
 }
 
 /* One line of the audit file, without the "node<N> ". */
@@ -735,6 +998,14 @@ struct cdm_reply op_map_memfd(struct cdm_buf *buf, long pages, long node)
 	return reply.ret ? reply : op_bind(buf, node, 0);
 }
 
+/* Map @pages of the file that is kept from page @first on, on the device. */
+struct cdm_reply op_map_keep(struct cdm_buf *buf, long first, long pages)
+{
+	if (buf_map_fd(buf, first, pages, cdm_keep_fd, MAP_SHARED).ret)
+		return buf_errno(-1);
+	return op_bind(buf, cdm_node, 0);
+}
+
 struct cdm_reply op_map(struct cdm_buf *buf, long pages, long node)
 {
 	struct cdm_reply reply = { .ret = buf_map(buf, pages, node, false) };
@@ -760,6 +1031,12 @@ struct cdm_reply op_touch(struct cdm_buf *buf, long first, long nr)
 	where.code = reply.code;
 	where.addr_good = reply.addr_good;
 	return where;
+}
+
+/* Write to the pages, wherever they are then. */
+struct cdm_reply op_write(struct cdm_buf *buf, long first, long nr)
+{
+	return buf_touch(buf, first, nr);
 }
 
 struct cdm_reply op_count(struct cdm_buf *buf, long first, long nr)
@@ -938,6 +1215,34 @@ struct cdm_reply op_bind(struct cdm_buf *buf, long node, long flags)
 				   MPOL_BIND, node, flags));
 }
 
+struct cdm_reply op_mlock(struct cdm_buf *buf, long first, long nr)
+{
+	return buf_errno(mlock(buf->addr + first * cdm_psize, nr * cdm_psize));
+}
+
+/* How many of the pages are mapped as parts of a huge page, by /proc/smaps. */
+struct cdm_reply op_huge_mapped(struct cdm_buf *buf, long a, long b)
+{
+	unsigned long addr = (unsigned long)buf->addr, start, end;
+	struct cdm_reply reply = { 0 };
+	char line[512];
+	bool ours = false;
+	FILE *smaps = fopen("/proc/self/smaps", "r");
+	long kib;
+
+	(void)a;
+	(void)b;
+	while (fgets(line, sizeof(line), smaps)) {
+		if (sscanf(line, "%lx-%lx ", &start, &end) == 2)
+			ours = end > addr &&
+				start < addr + buf->pages * cdm_psize;
+		else if (ours && sscanf(line, "AnonHugePages: %ld", &kib) == 1)
+			reply.ret += kib * 1024 / cdm_psize;
+	}
+	fclose(smaps);
+	return reply;
+}
+
 struct cdm_reply op_collapse(struct cdm_buf *buf, long first, long nr)
 {
 	return buf_errno(madvise(buf->addr + first * cdm_psize,
@@ -961,6 +1266,76 @@ struct cdm_reply op_frame(struct cdm_buf *buf, long page, long b)
 		reply.ret = entry & ((1UL << 55) - 1);
 	close(fd);
 	return reply;
+}
+
+static long write_pages(int fd, long pages)
+{
+	long *page = calloc(1, cdm_psize), nr;
+
+	lseek(fd, 0, SEEK_SET);
+	for (nr = 0; nr < pages; nr++) {
+		page[0] = pattern(nr);
+		page[cdm_psize / sizeof(long) - 1] = pattern(nr);
+		if (write(fd, page, cdm_psize) != cdm_psize)
+			break;
+	}
+	free(page);
+	return nr;
+}
+
+/*
+ * Make a file of which nothing is in memory, or with @dirty all of it, on the
+ * device and not written to the disk. Its blocks have been found before then.
+ */
+struct cdm_reply op_make_file(struct cdm_buf *buf, long pages, long dirty)
+{
+	struct cdm_reply reply = { 0 };
+
+	buf->fd = open(CDM_CACHED, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC,
+		       0600);
+	reply.ok = write_pages(buf->fd, pages);
+	fsync(buf->fd);
+	posix_fadvise(buf->fd, 0, 0, POSIX_FADV_DONTNEED);
+	if (dirty) {
+		sys_set_mempolicy(MPOL_BIND, 1UL << cdm_node);
+		reply.ok = write_pages(buf->fd, pages);
+		sys_set_mempolicy(MPOL_DEFAULT, 0);
+	}
+	return reply;
+}
+
+/* Read it, with @bind under a policy for the device. */
+struct cdm_reply op_read_file(struct cdm_buf *buf, long pages, long bind)
+{
+	char *data = calloc(1, cdm_psize);
+	struct cdm_reply reply = { 0 };
+
+	if (bind && sys_set_mempolicy(MPOL_BIND, 1UL << cdm_node))
+		return buf_errno(-1);
+	lseek(buf->fd, 0, SEEK_SET);
+	while (reply.ok < pages && read(buf->fd, data, cdm_psize) == cdm_psize)
+		reply.ok++;
+	if (reply.ok < pages)
+		reply.ret = -errno;
+	sys_set_mempolicy(MPOL_DEFAULT, 0);
+	free(data);
+	return reply;
+}
+
+/* Map what is cached, and say where it is. */
+struct cdm_reply op_where_file(struct cdm_buf *buf, long pages, long b)
+{
+	long i;
+
+	(void)b;
+	buf->pages = pages;
+	buf->addr = mmap(NULL, pages * cdm_psize, PROT_READ, MAP_SHARED,
+			 buf->fd, 0);
+	if (buf->addr == MAP_FAILED)
+		return buf_errno(-1);
+	for (i = 0; i < pages; i++)
+		__atomic_load_n(buf->addr + i * cdm_psize, __ATOMIC_RELAXED);
+	return buf_count(buf, 0, pages);
 }
 
 /*
@@ -1236,6 +1611,12 @@ static int task_gone(struct cdm_task *task)
 	return WIFSIGNALED(status) ? -WTERMSIG(status) : WEXITSTATUS(status);
 }
 
+struct cdm_reply task_ask(struct cdm_task *task, long pages)
+{
+	CHECK_EQ(task_call(task, op_map, pages, cdm_node).ret, 0);
+	return task_call(task, op_touch, 0, pages);
+}
+
 void task_check_at(struct cdm_task *task, long pages, long dev, long ram)
 {
 	struct cdm_reply reply = task_call(task, op_count, 0, pages);
@@ -1372,7 +1753,7 @@ static void case_begin(const char *name)
 {
 	int nodes[CDM_MAX_NODES], nr, i;
 
-	case_name = name;
+	snprintf(case_name, sizeof(case_name), "%s%s", name, lru_name);
 	atomic_store(failures, 0);
 	alarm(CASE_SECONDS * cdm_slow);
 	if (kmsg >= 0)
@@ -1415,6 +1796,31 @@ void cdm_case_arg(const char *name,
 	case_begin(name);
 	fn(case_group, arg);
 	case_end();
+}
+
+/*
+ * Run cases with each kind of LRU lists that the kernel has, and leave it with
+ * the kind that it had. The names of the cases say which it was.
+ */
+void cdm_both_lru(void (*run)(void))
+{
+	static const struct {
+		const char *write;
+		const char *name;
+	} kinds[] = { { "7", " (mglru)" }, { "0", " (classic)" } };
+	char before[32];
+	size_t i;
+
+	if (file_read(LRU_GEN, before, sizeof(before)))
+		ksft_exit_fail_msg("%s: %s\n", LRU_GEN, strerror(errno));
+	for (i = 0; i < ARRAY_SIZE(kinds); i++) {
+		if (file_write(LRU_GEN, "%s", kinds[i].write))
+			ksft_exit_fail_msg("no LRU lists%s\n", kinds[i].name);
+		lru_name = kinds[i].name;
+		run();
+	}
+	lru_name = "";
+	file_write(LRU_GEN, "%s", before);
 }
 
 /* A result without a case: nothing is cleaned up or checked. */

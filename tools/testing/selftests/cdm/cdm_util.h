@@ -86,6 +86,7 @@ void cdm_case(const char *name, void (*fn)(const char *group));
 void cdm_case_arg(const char *name,
 		  void (*fn)(const char *group, const void *arg),
 		  const void *arg);
+void cdm_both_lru(void (*run)(void));
 void cdm_result(bool good, const char *name);
 void cdm_case_skip(const char *name, const char *why);
 void __noreturn cdm_exit(void);
@@ -105,6 +106,10 @@ int node_list(const char *path, int *nodes, int max);
 bool node_in(const int *nodes, int nr, int node);
 int cdm_other_node(void);
 int cdm_hotplug(const char *what, const char *how);
+void cdm_use_plugged(void);
+long cdm_zone_mark(const char *mark);
+long cdm_free(void);
+void cdm_small_node(long pages);
 
 /* Groups. */
 char *cdm_group(const char *parent, const char *name);
@@ -113,18 +118,47 @@ int cdm_enable(const char *group, const char *controllers);
 int cdm_write(const char *group, const char *file, const char *fmt, ...)
 	__printf(3, 4);
 int cdm_limit(const char *group, int node, long pages);
+int cdm_protect(const char *group, int node, long pages);
+int cdm_reclaim(const char *group, int node, long pages);
+int cdm_recursive_low(bool on);
 long cdm_value(const char *group, const char *file, int node);
 long cdm_pages(const char *group, int node);
 long cdm_settle(const char *group, int node, long pages);
+long cdm_dying(const char *group);
+long cdm_dying_settle(const char *group, long want);
 long cdm_event(const char *group, const char *file, int node,
 	       const char *event);
 long cdm_audit(int node, const char *key);
+
+/* Of cdm_node: an event of a group with what is below it, and of it alone. */
+long cdm_count(const char *group, const char *event);
+long cdm_count_local(const char *group, const char *event);
+long cdm_stat(const char *group, const char *item);
 void cdm_zswap(bool on);
 void cdm_drain(void);
 int cdm_unpoison(long frame);
 
 /* A new file in memory of @pages, or -1. */
 int cdm_memfd(long pages);
+
+/* A file in memory whose pages keep their charges when nobody maps them. */
+extern int cdm_keep_fd;
+void cdm_keep_open(long pages);
+void cdm_keep_close(void);
+void cdm_leave_charged(const char *group, long first, long pages);
+
+/* Take the swap area out of use, or into it again. */
+int cdm_swap(bool on);
+
+/* Have the page cache written and dropped. */
+void cdm_empty_cache(void);
+
+/* Trace an event, or all of a system, from an empty buffer on. */
+#define CDM_TRACING	"/sys/kernel/tracing/"
+void cdm_trace_begin(const char *event);
+void cdm_trace_end(const char *event);
+long cdm_trace_sum(const char *event, const char *text, const char *key,
+		   long *lines);
 
 /* A node's pool of huge pages of @kb each. */
 const char *cdm_pool_path(int node, long kb, const char *file);
@@ -133,11 +167,17 @@ long cdm_set_pool(int node, long kb, long pages);
 /* The root's group has @pages of the device, and all is in order. */
 void cdm_check_root(long pages);
 
+/* Set a file of the memory controller to @pages, or to max if negative. */
+void cdm_set_pages(const char *group, const char *file, long pages);
+
 /* RAM that counts in memory.current, which CPUs' stocks make inexact. */
 #define CDM_RAM_SLACK	256
 long cdm_ram_pages(const char *group);
 void cdm_check_ram(const char *group, long before, long pages);
 void cdm_check_no_oom(const char *group);
+
+/* memory.max as it is now, and no swap: nothing more fits into RAM. */
+void cdm_fill_ram(const char *group);
 
 /* System calls without a wrapper in libc. */
 long sys_mbind(void *addr, unsigned long len, int mode, int node,
@@ -192,6 +232,9 @@ struct cdm_reply task_reply(struct cdm_task *task);
 struct cdm_reply task_call(struct cdm_task *task, cdm_op op, long a, long b);
 int task_end(struct cdm_task *task);
 
+/* Have the worker ask for @pages of cdm_node, in a new buffer. */
+struct cdm_reply task_ask(struct cdm_task *task, long pages);
+
 /* Of the first @pages of the worker's buffer so many are where, none is bad. */
 void task_check_at(struct cdm_task *task, long pages, long dev, long ram);
 int task_kill(struct cdm_task *task);
@@ -202,8 +245,10 @@ int task_kill(struct cdm_task *task);
  */
 struct cdm_reply op_map(struct cdm_buf *buf, long pages, long node);
 struct cdm_reply op_map_huge(struct cdm_buf *buf, long pages, long node);
+struct cdm_reply op_map_keep(struct cdm_buf *buf, long first, long pages);
 struct cdm_reply op_map_memfd(struct cdm_buf *buf, long pages, long node);
 struct cdm_reply op_touch(struct cdm_buf *buf, long first, long nr);
+struct cdm_reply op_write(struct cdm_buf *buf, long first, long nr);
 struct cdm_reply op_verify(struct cdm_buf *buf, long first, long nr);
 struct cdm_reply op_count(struct cdm_buf *buf, long first, long nr);
 struct cdm_reply op_resident(struct cdm_buf *buf, long first, long nr);
@@ -216,11 +261,19 @@ struct cdm_reply op_address(struct cdm_buf *buf, long a, long b);
 struct cdm_reply op_move(struct cdm_buf *buf, long nr, long node);
 struct cdm_reply op_move_part(struct cdm_buf *buf, long first, long nr);
 struct cdm_reply op_bind(struct cdm_buf *buf, long node, long flags);
+struct cdm_reply op_mlock(struct cdm_buf *buf, long first, long nr);
+struct cdm_reply op_huge_mapped(struct cdm_buf *buf, long a, long b);
 struct cdm_reply op_collapse(struct cdm_buf *buf, long first, long nr);
 struct cdm_reply op_frame(struct cdm_buf *buf, long page, long b);
 struct cdm_reply op_longterm(struct cdm_buf *buf, long first, long nr);
 struct cdm_reply op_longterm_end(struct cdm_buf *buf, long a, long b);
 struct cdm_reply op_on_cpu(struct cdm_buf *buf, long cpu, long b);
+
+/* A file in the current directory, and where its pages in memory are. */
+#define CDM_CACHED	"cached"
+struct cdm_reply op_make_file(struct cdm_buf *buf, long pages, long dirty);
+struct cdm_reply op_read_file(struct cdm_buf *buf, long pages, long bind);
+struct cdm_reply op_where_file(struct cdm_buf *buf, long pages, long b);
 
 /* Parts of the above, for calls that a program adds. */
 struct cdm_reply buf_touch(const struct cdm_buf *buf, long first, long nr);

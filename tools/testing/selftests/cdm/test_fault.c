@@ -548,11 +548,6 @@ static void refuse(long times)
 	faults_write("fail_cdm_charge", "probability", times ? 100 : 0);
 }
 
-static long local_event(const char *group, const char *name)
-{
-	return cdm_event(group, "cdm.events.local", cdm_node, name);
-}
-
 struct refusal {
 	const char *policy;
 	long times;		/* refused charges, -1 for all of them */
@@ -602,11 +597,11 @@ static void test_refused(const char *group, const void *arg)
 		CHECK_EQ(old.dev, PAGES);
 	CHECK_EQ(cdm_settle(group, cdm_node, old.dev + row->dev),
 		 old.dev + row->dev);
-	CHECK_EQ(local_event(group, "max"), refused);
-	CHECK_EQ(local_event(group, "depleted"), 0);
-	CHECK_EQ(local_event(group, "fallback"), row->fallback);
-	CHECK_EQ(local_event(group, "fail"), row->fail);
-	CHECK_EQ(local_event(group, "reclaim"), row->reclaim);
+	CHECK_EQ(cdm_count_local(group, "max"), refused);
+	CHECK_EQ(cdm_count_local(group, "depleted"), 0);
+	CHECK_EQ(cdm_count_local(group, "fallback"), row->fallback);
+	CHECK_EQ(cdm_count_local(group, "fail"), row->fail);
+	CHECK_EQ(cdm_count_local(group, "reclaim"), row->reclaim);
 	/* It was not the limit: there is room. */
 	reply = task_call(&late, op_move, PAGES, cdm_node);
 	CHECK_EQ(reply.ok + reply.bus, row->dev + row->ram);

@@ -255,61 +255,6 @@ static void test_tmpfs_huge(const char *group)
 	unmount_tmpfs();
 }
 
-/* The page cache of a disk: read under a policy for the device. */
-static struct cdm_reply op_make_file(struct cdm_buf *buf, long pages, long b)
-{
-	char *data = calloc(1, cdm_psize);
-	struct cdm_reply reply = { 0 };
-
-	(void)b;
-	buf->fd = open("cached", O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	while (reply.ok < pages && write(buf->fd, data, cdm_psize) == cdm_psize)
-		reply.ok++;
-	fsync(buf->fd);
-	posix_fadvise(buf->fd, 0, 0, POSIX_FADV_DONTNEED);
-	free(data);
-	return reply;
-}
-
-static struct cdm_reply op_read_file(struct cdm_buf *buf, long pages, long bind)
-{
-	char *data = calloc(1, cdm_psize);
-	struct cdm_reply reply = { 0 };
-
-	if (bind && sys_set_mempolicy(MPOL_BIND, 1UL << cdm_node))
-		return buf_errno(-1);
-	lseek(buf->fd, 0, SEEK_SET);
-	while (reply.ok < pages && read(buf->fd, data, cdm_psize) == cdm_psize)
-		reply.ok++;
-	if (reply.ok < pages)
-		reply.ret = -errno;
-	sys_set_mempolicy(MPOL_DEFAULT, 0);
-	free(data);
-	return reply;
-}
-
-/* Map what is cached, and say where it is. */
-static struct cdm_reply op_where(struct cdm_buf *buf, long pages, long b)
-{
-	long i;
-
-	(void)b;
-	buf->pages = pages;
-	buf->addr = mmap(NULL, pages * cdm_psize, PROT_READ, MAP_SHARED,
-			 buf->fd, 0);
-	if (buf->addr == MAP_FAILED)
-		return buf_errno(-1);
-	for (i = 0; i < pages; i++)
-		__atomic_load_n(buf->addr + i * cdm_psize, __ATOMIC_RELAXED);
-	return buf_count(buf, 0, pages);
-}
-
-static void empty_cache(void)
-{
-	sync();
-	CHECK_EQ(file_write("/proc/sys/vm/drop_caches", "3"), 0);
-}
-
 static void test_page_cache(const char *group)
 {
 	struct cdm_task task;
@@ -317,36 +262,36 @@ static void test_page_cache(const char *group)
 
 	task_start(&task, group);
 	CHECK_EQ(task_call(&task, op_make_file, 100, 0).ok, 100);
-	empty_cache();
+	cdm_empty_cache();
 	CHECK_EQ(task_call(&task, op_read_file, 100, false).ok, 100);
-	CHECK_EQ(task_call(&task, op_where, 100, 0).dev, 0);
+	CHECK_EQ(task_call(&task, op_where_file, 100, 0).dev, 0);
 	CHECK_EQ(cdm_pages(group, cdm_node), 0);
 	CHECK_EQ(task_call(&task, op_unmap, 0, 100).ret, 0);
-	empty_cache();
+	cdm_empty_cache();
 
 	/* Under the policy it is on the device; the reader pays. */
 	CHECK_EQ(task_call(&task, op_read_file, 100, true).ok, 100);
-	CHECK_EQ(task_call(&task, op_where, 100, 0).dev, 100);
+	CHECK_EQ(task_call(&task, op_where_file, 100, 0).dev, 100);
 	dev = cdm_pages(group, cdm_node);
 	CHECK_GE(dev, 100);
 	CHECK_EQ(dev, cdm_pages(cdm_root, cdm_node));
 	/* Evicted to RAM by a limit, or dropped: the charge ends with either. */
 	CHECK_EQ(cdm_limit(group, cdm_node, 0), 0);
 	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
-	CHECK_EQ(task_call(&task, op_where, 100, 0).ram, 100);
+	CHECK_EQ(task_call(&task, op_where_file, 100, 0).ram, 100);
 	/* Denied, a task reads as well as ever. */
 	CHECK_EQ(task_call(&task, op_unmap, 0, 100).ret, 0);
 	task_end(&task);
-	empty_cache();
+	cdm_empty_cache();
 	task_start(&task, group);
 	CHECK_EQ(task_call(&task, op_make_file, 100, 0).ok, 100);
-	empty_cache();
+	cdm_empty_cache();
 	CHECK_EQ(task_call(&task, op_read_file, 100, true).ok, 100);
-	CHECK_EQ(task_call(&task, op_where, 100, 0).ram, 100);
+	CHECK_EQ(task_call(&task, op_where_file, 100, 0).ram, 100);
 	CHECK_EQ(cdm_pages(group, cdm_node), 0);
 	task_end(&task);
-	unlink("cached");
-	empty_cache();
+	unlink(CDM_CACHED);
+	cdm_empty_cache();
 }
 
 /* With "fail" the read ends where the quota does, and says so. */
@@ -370,8 +315,8 @@ static void test_page_cache_fail(const char *group)
 	CHECK_EQ(task_call(&task, op_read_file, 100, false).ok, 100);
 	CHECK_EQ(cdm_pages(group, cdm_node), 40);
 	task_end(&task);
-	unlink("cached");
-	empty_cache();
+	unlink(CDM_CACHED);
+	cdm_empty_cache();
 }
 
 int main(void)

@@ -18,29 +18,6 @@
 #define KHUGEPAGED	THP "khugepaged/"
 #define SPLIT		"/sys/kernel/debug/split_huge_pages"
 
-/* How many of the pages are mapped as parts of a huge page, by /proc/smaps. */
-static struct cdm_reply op_huge_mapped(struct cdm_buf *buf, long a, long b)
-{
-	unsigned long addr = (unsigned long)buf->addr, start, end;
-	struct cdm_reply reply = { 0 };
-	char line[512];
-	bool ours = false;
-	FILE *smaps = fopen("/proc/self/smaps", "r");
-	long kib;
-
-	(void)a;
-	(void)b;
-	while (fgets(line, sizeof(line), smaps)) {
-		if (sscanf(line, "%lx-%lx ", &start, &end) == 2)
-			ours = end > addr &&
-				start < addr + buf->pages * cdm_psize;
-		else if (ours && sscanf(line, "AnonHugePages: %ld", &kib) == 1)
-			reply.ret += kib * 1024 / cdm_psize;
-	}
-	fclose(smaps);
-	return reply;
-}
-
 static void start_huge(struct cdm_task *task, const char *group, long pages)
 {
 	task_start(task, group);

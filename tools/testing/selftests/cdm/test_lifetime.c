@@ -18,48 +18,11 @@
 
 #include "cdm_util.h"
 
-/* A file in memory that keeps pages when the one who wrote them is gone. */
-static int keep_fd = -1;
-
-static void keep_open(long pages)
-{
-	keep_fd = cdm_memfd(pages);
-	CHECK_GE(keep_fd, 0);
-}
-
-/* Workers may have it open too, so closing it would not do. */
-static void keep_close(void)
-{
-	CHECK_EQ(ftruncate(keep_fd, 0), 0);
-	close(keep_fd);
-	keep_fd = -1;
-}
-
-/* Map @pages of that file from page @first on. */
+/* Map @pages of the file that is kept from page @first on. */
 static struct cdm_reply op_map_keep_ram(struct cdm_buf *buf, long first,
 					long pages)
 {
-	return buf_map_fd(buf, first, pages, keep_fd, MAP_SHARED);
-}
-
-/* The same, bound to the device. */
-static struct cdm_reply op_map_keep(struct cdm_buf *buf, long first, long pages)
-{
-	if (op_map_keep_ram(buf, first, pages).ret)
-		return buf_errno(-1);
-	return op_bind(buf, cdm_node, 0);
-}
-
-/* Leave pages of the file charged to @group and no task in it. */
-static void leave_charged(const char *group, long first, long pages)
-{
-	struct cdm_task task;
-
-	task_start(&task, group);
-	CHECK_EQ(task_call(&task, op_map_keep, first, pages).ret, 0);
-	CHECK_EQ(task_call(&task, op_touch, 0, pages).dev, pages);
-	task_end(&task);
-	CHECK_EQ(cdm_pages(group, cdm_node), pages);
+	return buf_map_fd(buf, first, pages, cdm_keep_fd, MAP_SHARED);
 }
 
 /* The parent takes over what a removed group leaves. */
@@ -69,8 +32,8 @@ static void test_rmdir(const char *group)
 
 	cdm_enable(group, "+cdm");
 	child = cdm_group(group, "child");
-	keep_open(200);
-	leave_charged(child, 0, 200);
+	cdm_keep_open(200);
+	cdm_leave_charged(child, 0, 200);
 	CHECK_EQ(cdm_pages(group, cdm_node), 200);
 	CHECK_EQ(rmdir(child), 0);
 	CHECK_EQ(cdm_pages(group, cdm_node), 200);
@@ -78,9 +41,9 @@ static void test_rmdir(const char *group)
 		 cdm_pages(cdm_root, cdm_node));
 
 	/* Pages that are freed later leave the parent. */
-	CHECK_EQ(ftruncate(keep_fd, 50 * cdm_psize), 0);
+	CHECK_EQ(ftruncate(cdm_keep_fd, 50 * cdm_psize), 0);
 	CHECK_EQ(cdm_settle(group, cdm_node, 50), 50);
-	keep_close();
+	cdm_keep_close();
 	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
 }
 
@@ -114,13 +77,13 @@ static void test_rmdir_limit(const char *group)
 	other = cdm_group(group, "other");
 	CHECK_EQ(cdm_limit(group, cdm_node, 60), 0);
 	CHECK_EQ(cdm_write(group, "cdm.policy", "fail"), 0);
-	keep_open(40);
-	leave_charged(child, 0, 40);
+	cdm_keep_open(40);
+	cdm_leave_charged(child, 0, 40);
 	CHECK_EQ(rmdir(child), 0);
 	task_start(&task, other);
 	CHECK_EQ(task_call(&task, op_map, 60, cdm_node).ret, 0);
 	CHECK_EQ(task_call(&task, op_touch, 0, 60).dev, 20);
-	keep_close();
+	cdm_keep_close();
 	CHECK_EQ(cdm_settle(group, cdm_node, 20), 20);
 	CHECK_EQ(task_call(&task, op_touch, 0, 60).dev, 60);
 
@@ -135,8 +98,8 @@ static void test_evict_orphans(const char *group)
 
 	cdm_enable(group, "+cdm");
 	child = cdm_group(group, "child");
-	keep_open(100);
-	leave_charged(child, 0, 100);
+	cdm_keep_open(100);
+	cdm_leave_charged(child, 0, 100);
 	CHECK_EQ(rmdir(child), 0);
 	CHECK_EQ(cdm_limit(group, cdm_node, 30), 0);
 	CHECK_LE(cdm_pages(group, cdm_node), 30);
@@ -144,7 +107,7 @@ static void test_evict_orphans(const char *group)
 	CHECK_EQ(task_call(&reader, op_map_keep, 0, 100).ret, 0);
 	CHECK_EQ(task_call(&reader, op_count, 0, 100).bad, 0);
 	task_end(&reader);
-	keep_close();
+	cdm_keep_close();
 }
 
 /* What a removed group left in RAM and is moved is its parent's to pay. */
@@ -155,7 +118,7 @@ static void test_migrate_orphans(const char *group)
 
 	cdm_enable(group, "+cdm");
 	child = cdm_group(group, "child");
-	keep_open(100);
+	cdm_keep_open(100);
 	task_start(&task, child);
 	CHECK_EQ(task_call(&task, op_map_keep_ram, 0, 100).ret, 0);
 	CHECK_EQ(task_call(&task, op_touch, 0, 100).ram, 100);
@@ -171,7 +134,7 @@ static void test_migrate_orphans(const char *group)
 	CHECK_EQ(cdm_pages(group, cdm_node), 40);
 	CHECK_EQ(cdm_pages(cdm_root, cdm_node), 40);
 	task_end(&mover);
-	keep_close();
+	cdm_keep_close();
 	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
 }
 
@@ -187,15 +150,15 @@ static void test_rmdir_chain(const char *group)
 		cdm_enable(i ? chain[i - 1] : group, "+cdm");
 		chain[i] = cdm_group(i ? chain[i - 1] : group, "d");
 	}
-	keep_open(90);
-	leave_charged(chain[DEPTH - 1], 0, 90);
+	cdm_keep_open(90);
+	cdm_leave_charged(chain[DEPTH - 1], 0, 90);
 	for (i = DEPTH - 1; i >= 0; i--) {
 		CHECK_EQ(rmdir(chain[i]), 0);
 		for (j = 0; j < i; j++)
 			CHECK_EQ(cdm_pages(chain[j], cdm_node), 90);
 		CHECK_EQ(cdm_pages(group, cdm_node), 90);
 	}
-	keep_close();
+	cdm_keep_close();
 	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
 }
 

@@ -76,16 +76,6 @@ static void deplete(struct cdm_task *hog, const char *group)
 	CHECK_EQ(reply.dev, 0);
 }
 
-static long local_event(const char *group, const char *name)
-{
-	return cdm_event(group, "cdm.events.local", cdm_node, name);
-}
-
-static long event(const char *group, const char *name)
-{
-	return cdm_event(group, "cdm.events", cdm_node, name);
-}
-
 /* How a base page that was refused is counted: exactly once, on whom. */
 static void check_events(const char *top, const char *payer,
 			 const struct params *params, long refused)
@@ -94,24 +84,24 @@ static void check_events(const char *top, const char *payer,
 	const char *outcome;
 
 	outcome = params->row->outcome == FAILS ? "fail" : "fallback";
-	CHECK_EQ(local_event(payer, outcome), refused);
-	CHECK_EQ(event(payer, outcome), refused);
-	CHECK_EQ(local_event(top, outcome), 0);
-	CHECK_EQ(local_event(payer, params->row->outcome == FAILS ?
+	CHECK_EQ(cdm_count_local(payer, outcome), refused);
+	CHECK_EQ(cdm_count(payer, outcome), refused);
+	CHECK_EQ(cdm_count_local(top, outcome), 0);
+	CHECK_EQ(cdm_count_local(payer, params->row->outcome == FAILS ?
 			     "fallback" : "fail"), 0);
 
-	CHECK_EQ(local_event(payer, "max"), limit == LIMIT_OWN ? refused : 0);
-	CHECK_EQ(event(payer, "max"), limit == LIMIT_OWN ? refused : 0);
-	CHECK_EQ(local_event(top, "max"),
+	CHECK_EQ(cdm_count_local(payer, "max"), limit == LIMIT_OWN ? refused : 0);
+	CHECK_EQ(cdm_count(payer, "max"), limit == LIMIT_OWN ? refused : 0);
+	CHECK_EQ(cdm_count_local(top, "max"),
 		 limit == LIMIT_ANCESTOR ? refused : 0);
-	CHECK_EQ(event(top, "max"), limit == DEPLETED ? 0 : refused);
+	CHECK_EQ(cdm_count(top, "max"), limit == DEPLETED ? 0 : refused);
 
-	CHECK_EQ(local_event(payer, "depleted"),
+	CHECK_EQ(cdm_count_local(payer, "depleted"),
 		 limit == DEPLETED ? refused : 0);
-	CHECK_EQ(local_event(top, "depleted"), 0);
+	CHECK_EQ(cdm_count_local(top, "depleted"), 0);
 	if (limit != DEPLETED) {
-		CHECK_EQ(event(top, outcome), refused);
-		CHECK_EQ(event(top, "depleted"), 0);
+		CHECK_EQ(cdm_count(top, outcome), refused);
+		CHECK_EQ(cdm_count(top, "depleted"), 0);
 	}
 }
 
@@ -119,20 +109,20 @@ static void check_events(const char *top, const char *payer,
 static void check_events_huge(const char *top, const char *payer,
 			      const struct params *params)
 {
-	CHECK_GE(local_event(payer, params->row->outcome == FAILS ?
+	CHECK_GE(cdm_count_local(payer, params->row->outcome == FAILS ?
 			     "fail" : "fallback"), 1);
 	switch (params->limit) {
 	case LIMIT_OWN:
-		CHECK_GE(local_event(payer, "max"), 1);
-		CHECK_EQ(local_event(top, "max"), 0);
+		CHECK_GE(cdm_count_local(payer, "max"), 1);
+		CHECK_EQ(cdm_count_local(top, "max"), 0);
 		break;
 	case LIMIT_ANCESTOR:
-		CHECK_EQ(local_event(payer, "max"), 0);
-		CHECK_GE(local_event(top, "max"), 1);
+		CHECK_EQ(cdm_count_local(payer, "max"), 0);
+		CHECK_GE(cdm_count_local(top, "max"), 1);
 		break;
 	case DEPLETED:
-		CHECK_GE(local_event(payer, "depleted"), 1);
-		CHECK_EQ(event(top, "max"), 0);
+		CHECK_GE(cdm_count_local(payer, "depleted"), 1);
+		CHECK_EQ(cdm_count(top, "max"), 0);
 		break;
 	}
 }
@@ -160,7 +150,7 @@ static void check_refusals(const char *top, const char *payer,
 		check_events_huge(top, payer, params);
 	else
 		check_events(top, payer, params, refused + before);
-	CHECK_EQ(local_event(payer, "reclaim") > 0, params->row->pinned);
+	CHECK_EQ(cdm_count_local(payer, "reclaim") > 0, params->row->pinned);
 }
 
 /*
@@ -194,9 +184,9 @@ static void check_reclaimed(const char *payer, const struct params *params,
 	CHECK_EQ(reply->bus, 0);
 	CHECK_EQ(reply->ok, asked);
 	CHECK_GT(all->ram, 0);
-	CHECK_GE(local_event(payer, "reclaim"), 1);
-	CHECK_EQ(local_event(payer, "fail"), 0);
-	CHECK_EQ(local_event(payer, "fallback"), 0);
+	CHECK_GE(cdm_count_local(payer, "reclaim"), 1);
+	CHECK_EQ(cdm_count_local(payer, "fail"), 0);
+	CHECK_EQ(cdm_count_local(payer, "fallback"), 0);
 	if (params->limit != DEPLETED) {
 		CHECK_EQ(reply->last_dev, true);
 		CHECK_LE(all->dev, pages);
@@ -480,11 +470,6 @@ static struct cdm_reply op_read_direct(struct cdm_buf *buf, long first, long nr)
 	return reply;
 }
 
-static struct cdm_reply op_mlock(struct cdm_buf *buf, long first, long nr)
-{
-	return buf_errno(mlock(buf->addr + first * cdm_psize, nr * cdm_psize));
-}
-
 static struct cdm_reply op_populate(struct cdm_buf *buf, long first, long nr)
 {
 	return buf_errno(madvise(buf->addr + first * cdm_psize,
@@ -545,7 +530,7 @@ static void test_syscalls(const char *group)
 		CHECK_EQ(task_call(&task, op_count, 20, 4).dev, 0);
 		CHECK_EQ(cdm_pages(group, cdm_node), 10);
 	}
-	CHECK_GE(local_event(group, "fail"), 4);
+	CHECK_GE(cdm_count_local(group, "fail"), 4);
 	CHECK_EQ(task_end(&task), 0);
 }
 
@@ -630,7 +615,7 @@ static void test_reclaim_sibling(const char *group)
 	CHECK_LE(mine.dev + theirs.dev, 400);
 	CHECK_EQ(cdm_pages(a, cdm_node), theirs.dev);
 	CHECK_EQ(cdm_pages(b, cdm_node), mine.dev);
-	CHECK_GE(local_event(b, "reclaim"), 1);
+	CHECK_GE(cdm_count_local(b, "reclaim"), 1);
 	task_end(&task[0]);
 	task_end(&task[1]);
 }

@@ -17,40 +17,21 @@
 
 #include "cdm_util.h"
 
-#define TRACING		"/sys/kernel/tracing/"
-#define EVENT		TRACING "events/migrate/mm_migrate_pages/"
+#define EVENT		"migrate/mm_migrate_pages"
 
 static void trace_begin(void)
 {
-	int fd = open(TRACING "trace", O_WRONLY | O_TRUNC | O_CLOEXEC);
-
-	CHECK_GE(fd, 0);
-	close(fd);
-	CHECK_EQ(file_write(EVENT "enable", "1"), 0);
+	cdm_trace_begin(EVENT);
 }
 
 /* Stop tracing; how many pages were migrated for @reason? */
 static long trace_end(const char *reason)
 {
-	static char line[1024];
-	char key[64];
-	long pages = 0;
-	FILE *trace;
+	char text[64];
 
-	CHECK_EQ(file_write(EVENT "enable", "0"), 0);
-	trace = fopen(TRACING "trace", "r");
-	if (!trace)
-		return CDM_NONE;
-	snprintf(key, sizeof(key), "reason=%s\n", reason);
-	while (fgets(line, sizeof(line), trace)) {
-		char *succeeded = strstr(line, "nr_succeeded=");
-
-		if (succeeded && strstr(line, key))
-			pages += strtol(succeeded + strlen("nr_succeeded="),
-					NULL, 10);
-	}
-	fclose(trace);
-	return pages;
+	cdm_trace_end(EVENT);
+	snprintf(text, sizeof(text), "reason=%s\n", reason);
+	return cdm_trace_sum("mm_migrate_pages:", text, "nr_succeeded=", NULL);
 }
 
 /* A new reason is a new way for pages to move, and wants a case here. */
@@ -65,7 +46,7 @@ static void test_known(const char *group)
 	size_t i, nr = 0;
 
 	(void)group;
-	CHECK_EQ(file_read(EVENT "format", text, sizeof(text)), 0);
+	CHECK_EQ(file_read(CDM_TRACING "events/" EVENT "/format", text, sizeof(text)), 0);
 	reasons = strstr(text, "(REC->reason,");
 	if (!CHECK_EQ(!reasons, false))
 		return;

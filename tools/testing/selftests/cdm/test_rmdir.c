@@ -21,40 +21,6 @@
 
 #include "cdm_util.h"
 
-/* Pages of a file in memory that keep their charges when nobody maps them. */
-static int keep_fd = -1;
-
-static void keep_open(long pages)
-{
-	keep_fd = cdm_memfd(pages);
-	CHECK_GE(keep_fd, 0);
-}
-
-static void keep_close(void)
-{
-	CHECK_EQ(ftruncate(keep_fd, 0), 0);
-	close(keep_fd);
-}
-
-static struct cdm_reply op_map_keep(struct cdm_buf *buf, long pages, long b)
-{
-	struct cdm_reply reply = buf_map_fd(buf, 0, pages, keep_fd, MAP_SHARED);
-
-	(void)b;
-	return reply.ret ? reply : op_bind(buf, cdm_node, 0);
-}
-
-static void leave_charged(const char *group, long pages)
-{
-	struct cdm_task task;
-
-	task_start(&task, group);
-	CHECK_EQ(task_call(&task, op_map_keep, pages, 0).ret, 0);
-	CHECK_EQ(task_call(&task, op_touch, 0, pages).dev, pages);
-	task_end(&task);
-	CHECK_EQ(cdm_pages(group, cdm_node), pages);
-}
-
 #define DEPTH	8
 
 /*
@@ -73,8 +39,8 @@ static double rmdir_chain(const char *group, long pages)
 			CHECK_EQ(cdm_enable(chain[i - 1], "+cdm"), 0);
 		chain[i] = cdm_group(i ? chain[i - 1] : group, "d");
 	}
-	keep_open(pages);
-	leave_charged(chain[DEPTH - 1], pages);
+	cdm_keep_open(pages);
+	cdm_leave_charged(chain[DEPTH - 1], 0, pages);
 	for (i = DEPTH - 1; i >= 0; i--) {
 		time = cdm_now();
 		CHECK_EQ(rmdir(chain[i]), 0);
@@ -83,7 +49,7 @@ static double rmdir_chain(const char *group, long pages)
 			best = time;
 		CHECK_EQ(cdm_pages(i ? chain[i - 1] : group, cdm_node), pages);
 	}
-	keep_close();
+	cdm_keep_close();
 	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
 	return best;
 }
@@ -99,24 +65,6 @@ static void test_time(const char *group)
 	CHECK_LT(many * 1e6, 5 * one * 1e6);
 }
 
-static long dying(const char *group)
-{
-	return cg_read_key_long(group, "cgroup.stat", "nr_dying_subsys_cdm ");
-}
-
-/* Wait until as many removed groups of the controller are left. */
-static long dying_settle(const char *group, long want)
-{
-	double end = cdm_now() + 10;
-	long left;
-
-	do {
-		left = dying(group);
-		sched_yield();
-	} while (left != want && cdm_now() < end);
-	return left;
-}
-
 #define GROUPS	10
 
 /* The pages live, and the groups' structures do not. */
@@ -127,10 +75,10 @@ static void test_dying(const char *group)
 	int i;
 
 	CHECK_EQ(cdm_enable(group, "+cdm"), 0);
-	CHECK_EQ(dying(group), 0);
-	keep_open(GROUPS);
+	CHECK_EQ(cdm_dying(group), 0);
+	cdm_keep_open(GROUPS);
 	task_start(&task, NULL);
-	CHECK_EQ(task_call(&task, op_map_keep, GROUPS, 0).ret, 0);
+	CHECK_EQ(task_call(&task, op_map_keep, 0, GROUPS).ret, 0);
 	for (i = 0; i < GROUPS; i++) {
 		snprintf(name, sizeof(name), "child%d", i);
 		child = cdm_group(group, name);
@@ -140,12 +88,12 @@ static void test_dying(const char *group)
 		CHECK_EQ(rmdir(child), 0);
 	}
 	CHECK_EQ(cdm_pages(group, cdm_node), GROUPS);
-	CHECK_EQ(dying_settle(group, 0), 0);
+	CHECK_EQ(cdm_dying_settle(group, 0), 0);
 	CHECK_EQ(cdm_pages(group, cdm_node), GROUPS);
 	task_end(&task);
-	keep_close();
+	cdm_keep_close();
 	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
-	CHECK_EQ(dying(group), 0);
+	CHECK_EQ(cdm_dying(group), 0);
 }
 
 #define CYCLES	2000
@@ -167,15 +115,15 @@ static void test_cycles(const char *group)
 		alarm(cycles / 50);
 	CHECK_EQ(cdm_enable(group, "+cdm"), 0);
 	child = cg_name(group, "child");
-	keep_open(KEPT);
+	cdm_keep_open(KEPT);
 	task_start(&task, NULL);
-	CHECK_EQ(task_call(&task, op_map_keep, KEPT, 0).ret, 0);
+	CHECK_EQ(task_call(&task, op_map_keep, 0, KEPT).ret, 0);
 	for (i = 0; i < cycles; i++) {
 		if (!CHECK_EQ(cg_create(child), 0) ||
 		    !CHECK_EQ(cg_enter(child, task.pid), 0) ||
 		    !CHECK_EQ(cdm_pages(child, cdm_node), 0))
 			break;
-		fallocate(keep_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+		fallocate(cdm_keep_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
 			  i % KEPT * cdm_psize, cdm_psize);
 		CHECK_EQ(task_call(&task, op_touch, i % KEPT, 1).dev, 1);
 		CHECK_EQ(cdm_pages(child, cdm_node), 1);
@@ -185,9 +133,9 @@ static void test_cycles(const char *group)
 	}
 	CHECK_EQ(i, cycles);
 	CHECK_EQ(cdm_settle(group, cdm_node, KEPT), KEPT);
-	CHECK_EQ(dying_settle(group, 0), 0);
+	CHECK_EQ(cdm_dying_settle(group, 0), 0);
 	task_end(&task);
-	keep_close();
+	cdm_keep_close();
 	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
 	free(child);
 }

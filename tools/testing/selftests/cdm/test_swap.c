@@ -18,19 +18,6 @@
 
 #define CLUSTER		"/proc/sys/vm/page-cluster"
 
-/* The path of the swap area in use. */
-static char swap_area[128];
-
-static void find_swap(void)
-{
-	char text[1024], *line;
-
-	file_read("/proc/swaps", text, sizeof(text));
-	line = strchr(text, '\n');
-	if (!line || sscanf(line, " %127s", swap_area) != 1)
-		ksft_exit_skip("no swap\n");
-}
-
 /* Groups that have the files of the memory controller, too. */
 static void two_groups(const char *group, char **a, char **b)
 {
@@ -251,7 +238,7 @@ static void test_swapoff(const char *group)
 	swap_out(&anon, a, 150);
 	swap_out(&file, b, 150);
 
-	CHECK_EQ(swapoff(swap_area), 0);
+	CHECK_EQ(cdm_swap(false), 0);
 	CHECK_EQ(cdm_pages(a, cdm_node), 0);
 	CHECK_EQ(cdm_pages(b, cdm_node), 0);
 	CHECK_EQ(cdm_pages(cdm_root, cdm_node), 0);
@@ -259,7 +246,7 @@ static void test_swapoff(const char *group)
 	CHECK_EQ(task_call(&file, op_verify, 0, 150).bad, 0);
 	check_at(&anon, a, 150, 0);
 	check_at(&file, b, 150, 0);
-	CHECK_EQ(swapon(swap_area, 0), 0);
+	CHECK_EQ(cdm_swap(true), 0);
 	/* They can go back to the device like any. */
 	CHECK_EQ(task_call(&anon, op_move, 150, cdm_node).ok, 150);
 	check_at(&anon, a, 150, 150);
@@ -298,7 +285,9 @@ static void test_shared_memory(const char *group)
 int main(void)
 {
 	cdm_init(8);
-	find_swap();
+	if (cdm_swap(false))
+		ksft_exit_skip("no swap\n");
+	CHECK_EQ(cdm_swap(true), 0);
 	read_ahead = file_long(CLUSTER);
 	cdm_case("swapped in by policy and quota", test_in);
 	cdm_case("a page that is refused stays in the swap area",
