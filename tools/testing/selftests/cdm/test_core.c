@@ -27,9 +27,12 @@ static const struct {
 	{ "cdm.current",	0444, 0444 },
 	{ "cdm.events",		0, 0444 },
 	{ "cdm.events.local",	0, 0444 },
+	{ "cdm.low",		0, 0644 },
 	{ "cdm.max",		0, 0644 },
 	{ "cdm.peak",		0644, 0644 },
 	{ "cdm.policy",		0, 0644 },
+	{ "cdm.reclaim",	0200, 0200 },
+	{ "cdm.stat",		0444, 0444 },
 };
 
 static unsigned int file_mode(const char *group, const char *file)
@@ -63,11 +66,15 @@ static void test_files(const char *group)
 	}
 }
 
-/* A fresh group has no limits, no usage, no events and the policy inherit. */
+/* A fresh group has no limits, no promises, no usage, no events, no policy. */
 static void test_defaults(const char *group)
 {
 	static const char * const events[] = {
-		"max", "depleted", "fallback", "fail", "reclaim",
+		"max", "depleted", "fallback", "fail", "reclaim", "low",
+	};
+	static const char * const stats[] = {
+		"moved_in", "moved_out", "demoted", "pinned_out",
+		"demoted_anon", "demoted_file", "demoted_shmem",
 	};
 	char buf[4096], want[256];
 	size_t i;
@@ -77,8 +84,13 @@ static void test_defaults(const char *group)
 	CHECK_STR(buf, want);
 	CHECK_EQ(cg_read(group, "cdm.policy", buf, sizeof(buf)), 0);
 	CHECK_STR(buf, "inherit\n");
+	CHECK_EQ(cg_read(group, "cdm.low", buf, sizeof(buf)), 0);
+	snprintf(want, sizeof(want), "default 0\nnode%d 0\n", cdm_node);
+	CHECK_STR(buf, want);
 	CHECK_EQ(cdm_value(group, "cdm.current", cdm_node), 0);
 	CHECK_EQ(cdm_value(group, "cdm.peak", cdm_node), 0);
+	for (i = 0; i < ARRAY_SIZE(stats); i++)
+		CHECK_EQ(cdm_event(group, "cdm.stat", cdm_node, stats[i]), 0);
 	for (i = 0; i < ARRAY_SIZE(events); i++) {
 		CHECK_EQ(cdm_event(group, "cdm.events", cdm_node, events[i]),
 			 0);
@@ -87,7 +99,10 @@ static void test_defaults(const char *group)
 	}
 }
 
-/* What "node<N> " or "default " followed by @text sets the limit to. */
+/*
+ * The files that take a size for each node, cdm.max and cdm.low: what "node<N> "
+ * or "default " followed by @text sets it to.
+ */
 static const struct {
 	const char *text;
 	long bytes;
@@ -108,48 +123,48 @@ static const struct {
 	{ "16M\n\n", 16 * MIB },
 };
 
-static void test_sizes(const char *group)
+static void test_sizes(const char *group, const void *file)
 {
 	size_t i;
 
 	for (i = 0; i < ARRAY_SIZE(sizes); i++) {
-		CHECK_EQ(cdm_write(group, "cdm.max", "node%d %s", cdm_node,
+		CHECK_EQ(cdm_write(group, file, "node%d %s", cdm_node,
 				   sizes[i].text), 0);
-		if (cdm_value(group, "cdm.max", cdm_node) != sizes[i].bytes)
+		if (cdm_value(group, file, cdm_node) != sizes[i].bytes)
 			cdm_fail(__FILE__, __LINE__,
 				 "node%d '%s' gives %ld, not %ld", cdm_node,
 				 sizes[i].text,
-				 cdm_value(group, "cdm.max", cdm_node),
+				 cdm_value(group, file, cdm_node),
 				 sizes[i].bytes);
 	}
 }
 
 /* "default" shows in its own line and at each node without a line. */
-static void test_default(const char *group)
+static void test_default(const char *group, const void *file)
 {
 	char buf[4096], want[256];
 	size_t i;
 
 	for (i = 0; i < ARRAY_SIZE(sizes); i++) {
-		CHECK_EQ(cdm_write(group, "cdm.max", "default %s",
+		CHECK_EQ(cdm_write(group, file, "default %s",
 				   sizes[i].text), 0);
-		CHECK_EQ(cdm_value(group, "cdm.max", cdm_node),
+		CHECK_EQ(cdm_value(group, file, cdm_node),
 			 sizes[i].bytes);
 	}
-	CHECK_EQ(cdm_write(group, "cdm.max", "default 0\n"), 0);
-	CHECK_EQ(cdm_write(group, "cdm.max", "node%d 8192\n", cdm_node), 0);
-	CHECK_EQ(cg_read(group, "cdm.max", buf, sizeof(buf)), 0);
+	CHECK_EQ(cdm_write(group, file, "default 0\n"), 0);
+	CHECK_EQ(cdm_write(group, file, "node%d 8192\n", cdm_node), 0);
+	CHECK_EQ(cg_read(group, file, buf, sizeof(buf)), 0);
 	snprintf(want, sizeof(want), "default 0\nnode%d 8192\n", cdm_node);
 	CHECK_STR(buf, want);
 
 	/* A later default does not touch a node's own line. */
-	CHECK_EQ(cdm_write(group, "cdm.max", "default 1M\n"), 0);
-	CHECK_EQ(cdm_value(group, "cdm.max", cdm_node), 8192);
-	CHECK_EQ(cdm_write(group, "cdm.max", "node%d default\n", cdm_node), 0);
-	CHECK_EQ(cdm_value(group, "cdm.max", cdm_node), 1 * MIB);
+	CHECK_EQ(cdm_write(group, file, "default 1M\n"), 0);
+	CHECK_EQ(cdm_value(group, file, cdm_node), 8192);
+	CHECK_EQ(cdm_write(group, file, "node%d default\n", cdm_node), 0);
+	CHECK_EQ(cdm_value(group, file, cdm_node), 1 * MIB);
 }
 
-static void test_rounding(const char *group)
+static void test_rounding(const char *group, const void *file)
 {
 	static const struct { long bytes; long pages; } rows[] = {
 		{ 1, 0 }, { 4095, 0 }, { 4097, 1 }, { 8191, 1 }, { 12289, 3 },
@@ -161,52 +176,52 @@ static void test_rounding(const char *group)
 		long bytes = rows[i].bytes / 4096 * cdm_psize +
 			     rows[i].bytes % 4096;
 
-		CHECK_EQ(cdm_write(group, "cdm.max", "node%d %ld\n", cdm_node,
+		CHECK_EQ(cdm_write(group, file, "node%d %ld\n", cdm_node,
 				   bytes), 0);
-		CHECK_EQ(cdm_value(group, "cdm.max", cdm_node),
+		CHECK_EQ(cdm_value(group, file, cdm_node),
 			 rows[i].pages * cdm_psize);
 	}
 }
 
-static void test_lines(const char *group)
+static void test_lines(const char *group, const void *file)
 {
 	int fd;
 
 	/* All lines in one write; the last one for a key counts. */
-	CHECK_EQ(cdm_write(group, "cdm.max", "default 0\nnode%d 64K\n",
+	CHECK_EQ(cdm_write(group, file, "default 0\nnode%d 64K\n",
 			   cdm_node), 0);
-	CHECK_EQ(cdm_value(group, "cdm.max", cdm_node), 64 * KIB);
-	CHECK_EQ(cdm_write(group, "cdm.max",
+	CHECK_EQ(cdm_value(group, file, cdm_node), 64 * KIB);
+	CHECK_EQ(cdm_write(group, file,
 			   "\n\nnode%d 128K \t\n\n \t\ndefault 4K\n\n",
 			   cdm_node), 0);
-	CHECK_EQ(cdm_value(group, "cdm.max", cdm_node), 128 * KIB);
-	CHECK_EQ(cdm_write(group, "cdm.max", "node%d 8K\nnode%d 12K\n",
+	CHECK_EQ(cdm_value(group, file, cdm_node), 128 * KIB);
+	CHECK_EQ(cdm_write(group, file, "node%d 8K\nnode%d 12K\n",
 			   cdm_node, cdm_node), 0);
-	CHECK_EQ(cdm_value(group, "cdm.max", cdm_node), 12 * KIB);
+	CHECK_EQ(cdm_value(group, file, cdm_node), 12 * KIB);
 
 	/* The whole of what was read can be written back. */
-	CHECK_EQ(cdm_write(group, "cdm.max", "default 4K\nnode%d default",
+	CHECK_EQ(cdm_write(group, file, "default 4K\nnode%d default",
 			   cdm_node), 0);
-	CHECK_EQ(cdm_value(group, "cdm.max", cdm_node), 4 * KIB);
+	CHECK_EQ(cdm_value(group, file, cdm_node), 4 * KIB);
 
 	/* One line per write of the same open file. */
-	fd = cg_open(group, "cdm.max", O_WRONLY);
+	fd = cg_open(group, file, O_WRONLY);
 	CHECK_GE(fd, 0);
 	CHECK_EQ(dprintf(fd, "default 16K\n"), 12);
 	CHECK_EQ(dprintf(fd, "node%d 20K\n", cdm_node) > 0, true);
 	close(fd);
-	CHECK_EQ(cdm_value(group, "cdm.max", cdm_node), 20 * KIB);
+	CHECK_EQ(cdm_value(group, file, cdm_node), 20 * KIB);
 
 	/* Nothing asked is nothing done. */
-	CHECK_EQ(cdm_write(group, "cdm.max", "\n"), 0);
-	CHECK_EQ(cdm_value(group, "cdm.max", cdm_node), 20 * KIB);
+	CHECK_EQ(cdm_write(group, file, "\n"), 0);
+	CHECK_EQ(cdm_value(group, file, cdm_node), 20 * KIB);
 }
 
 /* %d stands for the number of a CDM node. */
 static const struct {
 	const char *text;
 	int error;
-} bad_limits[] = {
+} bad_lines[] = {
 	{ "node%d", -EINVAL },
 	{ "node%d ", -EINVAL },
 	{ "node%d -1", -EINVAL },
@@ -253,12 +268,12 @@ static const struct {
 	{ "default 16777216T", -ERANGE },
 };
 
-static void check_limit_kept(const char *group, const char *text,
-			     const char *before)
+static void check_kept(const char *group, const char *file, const char *text,
+		       const char *before)
 {
 	char after[4096];
 
-	CHECK_EQ(cg_read(group, "cdm.max", after, sizeof(after)), 0);
+	CHECK_EQ(cg_read(group, file, after, sizeof(after)), 0);
 	if (strcmp(after, before))
 		cdm_fail(__FILE__, __LINE__, "refused '%s' changed it: '%s'",
 			 text, after);
@@ -281,40 +296,46 @@ static void expand(char *text, size_t len, const char *fmt)
 	text[pos] = '\0';
 }
 
-static void check_refused(const char *group, const char *text, int error,
-			  const char *before)
+static void check_error(const char *group, const char *file, const char *text,
+			int error)
 {
-	int ret = cdm_write(group, "cdm.max", "%s", text);
+	int ret = cdm_write(group, file, "%s", text);
 
 	if (ret != error)
 		cdm_fail(__FILE__, __LINE__, "'%s' gives %d, not %d", text,
 			 ret, error);
-	check_limit_kept(group, text, before);
+}
+
+static void check_refused(const char *group, const char *file, const char *text,
+			  int error, const char *before)
+{
+	check_error(group, file, text, error);
+	check_kept(group, file, text, before);
 }
 
 /* Alone, or in either half of a write that is good otherwise. */
-static void test_bad_limits(const char *group)
+static void test_bad_lines(const char *group, const void *file)
 {
 	char before[4096], text[256], both[512];
 	size_t i;
 
-	CHECK_EQ(cdm_write(group, "cdm.max", "default 1M\nnode%d 2M\n",
+	CHECK_EQ(cdm_write(group, file, "default 1M\nnode%d 2M\n",
 			   cdm_node), 0);
-	CHECK_EQ(cg_read(group, "cdm.max", before, sizeof(before)), 0);
-	for (i = 0; i < ARRAY_SIZE(bad_limits); i++) {
-		expand(text, sizeof(text), bad_limits[i].text);
-		check_refused(group, text, bad_limits[i].error, before);
+	CHECK_EQ(cg_read(group, file, before, sizeof(before)), 0);
+	for (i = 0; i < ARRAY_SIZE(bad_lines); i++) {
+		expand(text, sizeof(text), bad_lines[i].text);
+		check_refused(group, file, text, bad_lines[i].error, before);
 		snprintf(both, sizeof(both), "node%d 4096\ndefault 0\n%s\n",
 			 cdm_node, text);
-		check_refused(group, both, bad_limits[i].error, before);
+		check_refused(group, file, both, bad_lines[i].error, before);
 		snprintf(both, sizeof(both), "%s\nnode%d 4096\ndefault 0\n",
 			 text, cdm_node);
-		check_refused(group, both, bad_limits[i].error, before);
+		check_refused(group, file, both, bad_lines[i].error, before);
 	}
 }
 
 /* A node number that no int holds is no such node, whatever its low bits. */
-static void test_huge_node(const char *group)
+static void test_huge_node(const char *group, const void *file)
 {
 	static const char * const names[] = {
 		"node99999999999", "node4294967296", "node4294967298",
@@ -324,13 +345,50 @@ static void test_huge_node(const char *group)
 	size_t i;
 	int ret;
 
-	CHECK_EQ(cg_read(group, "cdm.max", before, sizeof(before)), 0);
+	CHECK_EQ(cg_read(group, file, before, sizeof(before)), 0);
 	for (i = 0; i < ARRAY_SIZE(names); i++) {
-		ret = cdm_write(group, "cdm.max", "%s 0", names[i]);
+		ret = cdm_write(group, file, "%s 0", names[i]);
 		CHECK_EQ(ret, -ENODEV);
-		CHECK_EQ(cg_read(group, "cdm.max", after, sizeof(after)), 0);
+		CHECK_EQ(cg_read(group, file, after, sizeof(after)), 0);
 		CHECK_STR(after, before);
 	}
+}
+
+/*
+ * cdm.reclaim takes one line of one node. Those of the lines above that are for
+ * a limit alone are refused as well, each for one reason or another.
+ */
+static void test_reclaim_lines(const char *group)
+{
+	char text[256];
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(bad_lines); i++) {
+		if (strstr(bad_lines[i].text, "default") ||
+		    strstr(bad_lines[i].text, "max"))
+			continue;
+		expand(text, sizeof(text), bad_lines[i].text);
+		check_error(group, "cdm.reclaim", text, bad_lines[i].error);
+		check_error(cdm_root, "cdm.reclaim", text, bad_lines[i].error);
+	}
+	for (i = 0; i < ARRAY_SIZE(sizes); i++) {
+		bool none = !sizes[i].bytes;
+
+		snprintf(text, sizeof(text), "node%d %s", cdm_node,
+			 sizes[i].text);
+		if (sizes[i].bytes == LONG_MAX)
+			check_error(group, "cdm.reclaim", text, -EINVAL);
+		else
+			check_error(group, "cdm.reclaim", text,
+				    none ? 0 : -EAGAIN);
+	}
+	snprintf(text, sizeof(text), "node%d default", cdm_node);
+	check_error(group, "cdm.reclaim", text, -EINVAL);
+	check_error(group, "cdm.reclaim", "default 4096", -EINVAL);
+	check_error(group, "cdm.reclaim", "default 0", -EINVAL);
+	/* Less than a page is no page. */
+	snprintf(text, sizeof(text), "node%d %ld", cdm_node, cdm_psize - 1);
+	check_error(group, "cdm.reclaim", text, 0);
 }
 
 static void test_policy_words(const char *group)
@@ -441,8 +499,8 @@ static void test_capacity(const char *group)
 static void test_keys(const char *group)
 {
 	static const char * const keyed[] = {
-		"cdm.max", "cdm.current", "cdm.peak", "cdm.events",
-		"cdm.events.local",
+		"cdm.max", "cdm.low", "cdm.current", "cdm.peak", "cdm.events",
+		"cdm.events.local", "cdm.stat",
 	};
 	int cdm[CDM_MAX_NODES], nr_cdm, node;
 	size_t i;
@@ -561,19 +619,32 @@ static void test_commit_limit(const char *group)
 
 int main(void)
 {
-	cdm_init(16);
+	static const struct {
+		const char *name;
+		void (*test)(const char *group, const void *file);
+	} cases[] = {
+		{ "takes sizes with suffixes", test_sizes },
+		{ "default applies to nodes without a line", test_default },
+		{ "is rounded down to pages", test_rounding },
+		{ "takes many lines in one write, or one in each", test_lines },
+		{ "refuses bad lines and changes nothing", test_bad_lines },
+		{ "refuses node numbers that are too large", test_huge_node },
+	};
+	static const char * const files[] = { "cdm.max", "cdm.low" };
+	char name[128];
+	size_t i, j;
+
+	cdm_init(11 + ARRAY_SIZE(cases) * ARRAY_SIZE(files));
 	cdm_case("files are there with their modes", test_files);
-	cdm_case("a new group has no limit, usage or event", test_defaults);
-	cdm_case("cdm.max takes sizes with suffixes", test_sizes);
-	cdm_case("cdm.max default applies to nodes without a line",
-		 test_default);
-	cdm_case("cdm.max is rounded down to pages", test_rounding);
-	cdm_case("cdm.max takes many lines in one write, or one in each",
-		 test_lines);
-	cdm_case("cdm.max refuses bad lines and changes nothing",
-		 test_bad_limits);
-	cdm_case("cdm.max refuses node numbers that are too large",
-		 test_huge_node);
+	cdm_case("a new group has no limit, promise, usage or event", test_defaults);
+	for (i = 0; i < ARRAY_SIZE(files); i++) {
+		for (j = 0; j < ARRAY_SIZE(cases); j++) {
+			snprintf(name, sizeof(name), "%s %s", files[i],
+				 cases[j].name);
+			cdm_case_arg(name, cases[j].test, files[i]);
+		}
+	}
+	cdm_case("cdm.reclaim refuses bad lines", test_reclaim_lines);
 	cdm_case("cdm.policy takes its words and no other", test_policy_words);
 	cdm_case("cdm.peak is reset for one open file", test_peak);
 	cdm_case("cdm.capacity is the nodes' MemTotal", test_capacity);
