@@ -1,0 +1,1009 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * cdm.low: what a group is promised of a node it gets, whoever came first, and
+ * keeps, whoever asks for it and why; how much that is down the tree; and who
+ * may break the promise when there is nothing else left. With both kinds of LRU
+ * lists, on a node of 128 MiB of which most cases leave little to be had.
+ */
+
+#include <linux/mempolicy.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cdm_util.h"
+
+/*
+ * Pages that reclaim takes at a time, less than twice as many if a batch of the
+ * lists is not all; and a group may have less than so many too many.
+ */
+#define BATCH		64
+
+/* Pages in CPUs' lists are free, and the watermarks know nothing of them. */
+#define UNSEEN		(6 * BATCH)
+
+/* A limit that is soon reached, and a part of it. */
+#define ROOM		2048
+#define SHARE		(5 * BATCH)
+
+/* What is left of the node for cases that deplete it. */
+#define SMALL_NODE	4096
+
+/* At most a batch of what is not protected is left of @group. */
+static void check_share(const char *group, long low)
+{
+	long pages = cdm_pages(group, cdm_node);
+
+	CHECK_GE(pages, low);
+	CHECK_LT(pages, low + BATCH);
+}
+
+/* Nothing of what @task has in @group was taken, nor was it broken into. */
+static void check_kept(struct cdm_task *task, const char *group, long pages)
+{
+	CHECK_EQ(cdm_settle(group, cdm_node, pages), pages);
+	CHECK_EQ(cdm_stat(group, "demoted"), 0);
+	CHECK_EQ(cdm_count(group, "low"), 0);
+	task_check_at(task, pages, pages, 0);
+}
+
+/* Ask for more than there is, colder pages making way for it. */
+static void press(struct cdm_task *task, const char *group, long pages)
+{
+	CHECK_EQ(cdm_write(group, "cdm.policy", "reclaim"), 0);
+	/* What is on its way to the lists is found by luck alone. */
+	cdm_drain();
+	CHECK_EQ(task_call(task, op_map, pages, cdm_node).ret, 0);
+	CHECK_EQ(task_call(task, op_write, 0, pages).bus, 0);
+	CHECK_EQ(task_call(task, op_unmap, 0, pages).ret, 0);
+	cdm_drain();
+}
+
+/*
+ * Two groups and all the room there is: below a limit that is their parent's, or
+ * on the node. The greedy one has it, the tenant may have a promise.
+ */
+struct scene {
+	bool depleted;
+	long room;
+	char *top;
+	char *greedy;
+	char *tenant;
+	char *outside;		/* not below the limit */
+	struct cdm_task has;	/* in greedy, outside and tenant */
+	struct cdm_task stays;
+	struct cdm_task asks;
+};
+
+/* A promise counts on a depleted node as far as the parents' does. */
+static void scene_groups(struct scene *scene, const char *group, bool depleted)
+{
+	scene->depleted = depleted;
+	CHECK_EQ(cdm_recursive_low(false), 0);
+	CHECK_EQ(cdm_enable(group, "+cdm"), 0);
+	scene->top = cdm_group(group, "top");
+	scene->outside = cdm_group(group, "outside");
+	CHECK_EQ(cdm_protect(group, cdm_node, -1), 0);
+	CHECK_EQ(cdm_protect(scene->top, cdm_node, -1), 0);
+	cdm_two_groups(scene->top, &scene->greedy, &scene->tenant);
+	if (!depleted) {
+		CHECK_EQ(cdm_limit(scene->top, cdm_node, ROOM), 0);
+		task_start_on(&scene->stays, scene->outside, 100, cdm_node);
+	}
+	task_start(&scene->has, scene->greedy);
+	task_start(&scene->asks, scene->tenant);
+}
+
+/* Have the greedy one take all, without asking anybody for it. */
+static void scene_fill_by(struct scene *scene, cdm_op map)
+{
+	long room = scene->depleted ? cdm_free() :
+		ROOM - cdm_pages(scene->top, cdm_node);
+	long left = 0;
+
+	if (scene->depleted)
+		left = cdm_zone_mark("high") + UNSEEN + room / 25;
+	CHECK_EQ(cdm_write(scene->greedy, "cdm.policy", "fallback"), 0);
+	CHECK_EQ(task_call(&scene->has, map, room + 100, cdm_node).ret, 0);
+	CHECK_EQ(task_call(&scene->has, op_write, 0, room + 100).bus, 0);
+	scene->room = cdm_pages(scene->greedy, cdm_node);
+	CHECK_LE(scene->room, room);
+	CHECK_GE(scene->room, room - left);
+	cdm_drain();
+}
+
+static void scene_fill(struct scene *scene)
+{
+	scene_fill_by(scene, op_map);
+}
+
+/* And take again what it has lost meanwhile. */
+static void scene_refill(struct scene *scene)
+{
+	task_call(&scene->has, op_move, scene->room + 100, cdm_node);
+	cdm_drain();
+}
+
+static void scene_end(struct scene *scene)
+{
+	if (!scene->depleted) {
+		check_kept(&scene->stays, scene->outside, 100);
+		task_end(&scene->stays);
+	}
+	task_end(&scene->has);
+	task_end(&scene->asks);
+}
+
+/*
+ * The ways to come by a page on the device: each takes that many pages and says
+ * where they are.
+ */
+
+static struct cdm_reply take_fault(struct cdm_buf *buf, long pages, long node)
+{
+	if (buf_map(buf, pages, node, false))
+		return buf_errno(-1);
+	return op_touch(buf, 0, pages);
+}
+
+static struct cdm_reply take_huge(struct cdm_buf *buf, long pages, long node)
+{
+	if (buf_map(buf, pages, node, true))
+		return buf_errno(-1);
+	return op_touch(buf, 0, pages);
+}
+
+static struct cdm_reply take_preferred(struct cdm_buf *buf, long pages,
+				       long node)
+{
+	if (buf_map(buf, pages, -1, false) ||
+	    sys_mbind(buf->addr, pages * cdm_psize, MPOL_PREFERRED, node, 0))
+		return buf_errno(-1);
+	return op_touch(buf, 0, pages);
+}
+
+static struct cdm_reply take_task_policy(struct cdm_buf *buf, long pages,
+					 long node)
+{
+	/* What else the task writes to on the way is not to come under it. */
+	if (take_fault(buf, 1, -1).ret || buf_map(buf, pages, -1, false) ||
+	    sys_set_mempolicy(MPOL_BIND, 1UL << node))
+		return buf_errno(-1);
+	buf_touch(buf, 0, pages);
+	sys_set_mempolicy(MPOL_DEFAULT, 0);
+	return buf_count(buf, 0, pages);
+}
+
+static struct cdm_reply take_move(struct cdm_buf *buf, long pages, long node)
+{
+	take_fault(buf, pages, -1);
+	op_move(buf, pages, node);
+	return buf_count(buf, 0, pages);
+}
+
+static struct cdm_reply take_mbind(struct cdm_buf *buf, long pages, long node)
+{
+	take_fault(buf, pages, -1);
+	op_bind(buf, node, MPOL_MF_MOVE);
+	return buf_count(buf, 0, pages);
+}
+
+static struct cdm_reply take_shared(struct cdm_buf *buf, long pages, long node)
+{
+	if (op_map_memfd(buf, pages, node).ret)
+		return buf_errno(-1);
+	return op_touch(buf, 0, pages);
+}
+
+static const struct way {
+	const char *name;
+	cdm_op take;
+	bool huge;
+	bool depleted;		/* tried there as well */
+} ways[] = {
+	{ "fault", take_fault, false, true },
+	{ "huge fault", take_huge, true, true },
+	{ "preferred", take_preferred, false, false },
+	{ "task policy", take_task_policy, false, false },
+	{ "move_pages", take_move, false, true },
+	{ "mbind", take_mbind, false, false },
+	{ "shared memory", take_shared, false, true },
+};
+
+struct entitled {
+	const char *policy;
+	bool depleted;
+};
+
+/* All that is promised comes, at the greedy one's expense, and not more of it. */
+static void take(struct scene *scene, const struct way *way, long by_kswapd)
+{
+	long pages = way->huge ? cdm_hpages : SHARE;
+	long spare = (way->huge ? cdm_hpages : 2 * BATCH) + by_kswapd;
+	long lost = cdm_stat(scene->greedy, "demoted");
+	long asked = cdm_count_local(scene->tenant, "reclaim");
+	struct cdm_reply reply;
+
+	CHECK_EQ(cdm_protect(scene->tenant, cdm_node, pages), 0);
+	reply = task_call(&scene->asks, way->take, pages, cdm_node);
+	lost = cdm_stat(scene->greedy, "demoted") - lost;
+	if (reply.dev != pages || reply.bad)
+		cdm_fail(__FILE__, __LINE__, "%s: %ld of %ld pages, %ld bad",
+			 way->name, reply.dev, pages, reply.bad);
+	if (lost > pages + pages / 20 + spare)
+		cdm_fail(__FILE__, __LINE__, "%s: %ld demoted for %ld pages",
+			 way->name, lost, pages);
+	CHECK_EQ(cdm_pages(scene->tenant, cdm_node), reply.dev);
+	CHECK_EQ(cdm_stat(scene->tenant, "demoted"), 0);
+	if (!scene->depleted)
+		CHECK_GT(cdm_count_local(scene->tenant, "reclaim"), asked);
+}
+
+/* What goes beyond it is as the policy says. */
+static void check_beyond(struct scene *scene, const char *policy)
+{
+	const long more = 4 * BATCH;
+	long fallback = cdm_count_local(scene->tenant, "fallback");
+	long fail = cdm_count_local(scene->tenant, "fail");
+	struct cdm_reply reply;
+
+	CHECK_EQ(task_call(&scene->asks, op_map, more, cdm_node).ret, 0);
+	reply = task_call(&scene->asks, op_touch, 0, more);
+	if (!strcmp(policy, "fallback")) {
+		CHECK_LT(reply.dev, 2 * BATCH);
+		CHECK_EQ(reply.ram, more - reply.dev);
+		CHECK_EQ(reply.bus, 0);
+	} else if (!strcmp(policy, "fail")) {
+		CHECK_LT(reply.dev, 2 * BATCH);
+		CHECK_EQ(reply.ram, 0);
+		CHECK_EQ(reply.bus, more - reply.dev);
+	} else {
+		CHECK_EQ(reply.bus, 0);
+		CHECK_EQ(cdm_count_local(scene->tenant, "fallback"), fallback);
+		CHECK_EQ(cdm_count_local(scene->tenant, "fail"), fail);
+	}
+	CHECK_GE(cdm_pages(scene->tenant, cdm_node), SHARE);
+	CHECK_EQ(task_call(&scene->asks, op_unmap, 0, more).ret, 0);
+}
+
+static void test_entitled(const char *group, const void *arg)
+{
+	const struct entitled *row = arg;
+	struct scene scene;
+	long by_kswapd = 0;
+	size_t i;
+
+	scene_groups(&scene, group, row->depleted);
+	scene_fill(&scene);
+	CHECK_EQ(cdm_write(scene.tenant, "cdm.policy", "%s", row->policy), 0);
+	if (row->depleted && strstr(row->policy, "reclaim"))
+		by_kswapd = cdm_zone_mark("high") + UNSEEN;
+	for (i = ARRAY_SIZE(ways); i--; ) {
+		if (row->depleted && !ways[i].depleted)
+			continue;
+		take(&scene, &ways[i], by_kswapd);
+		if (!i)
+			check_beyond(&scene, row->policy);
+		/* A file's pages are gone with the task alone. */
+		task_end(&scene.asks);
+		CHECK_EQ(cdm_settle(scene.tenant, cdm_node, 0), 0);
+		task_start(&scene.asks, scene.tenant);
+		if (i)
+			scene_refill(&scene);
+	}
+	scene_end(&scene);
+}
+
+/*
+ * The tree of the kernel's own tests of memory.low, and some of its kind:
+ *
+ *	group	limit LIMIT
+ *	  b	low, and all that the leaves have
+ *	    leaves
+ *	  g	asks until nothing unprotected is left but its own
+ *
+ * All in units of UNIT pages.
+ */
+#define UNIT		12
+#define LIMIT		160
+#define LEAVES		4
+
+struct leaf {
+	long low;
+	long pages;
+	bool pinned;
+	long min;		/* of what is left */
+};
+
+struct tree {
+	const char *name;
+	bool recursive;
+	long low;		/* of b */
+	long min;		/* of all that is left */
+	struct leaf leaves[LEAVES];
+};
+
+/*
+ * Claims that are more than the parent has are scaled by usage. The fixed points
+ * of that are all splits of the parent's part in which nobody has more than it
+ * claims, so which one is met depends on who was reclaimed from when. Pages that
+ * are pinned stay what they are, and leave one fixed point. The same goes for
+ * what is left of the parent's part with memory_recursiveprot.
+ */
+static const struct tree trees[] = {
+	{ "the tree of test_memcg_low", false, 50, 50, {
+		{ 75, 50, false, 25 },
+		{ 25, 50, false, 16 },
+		{ 0, 50, false, 0 },
+		{ 500, 0, false, 0 } } },
+	{ "the tree of test_memcg_low", true, 50, 50, {
+		{ 75, 50, false, 25 },
+		{ 25, 50, false, 16 },
+		{ 0, 50, false, 0 },
+		{ 500, 0, false, 0 } } },
+	{ "claims below the parent's", false, 50, 35, {
+		{ 20, 50, false, 20 },
+		{ 15, 50, false, 15 },
+		{ 0, 50, false, 0 } } },
+	{ "claims below the parent's", true, 50, 50, {
+		{ 20, 50, false, 20 },
+		{ 15, 50, false, 15 },
+		{ 0, 50, false, 0 } } },
+	{ "claims alike above the parent's", false, 40, 40, {
+		{ 30, 50, false, 10 },
+		{ 30, 50, false, 10 } } },
+	{ "a claim beside a pinned one, both too high", false, 50, 55, {
+		{ 75, 50, false, 25 },
+		{ 25, 30, true, 30 } } },
+	{ "a claim beside a small pinned one", false, 50, 50, {
+		{ 75, 80, false, 40 },
+		{ 10, 10, true, 10 } } },
+	{ "no claims beside pinned pages", false, 50, 30, {
+		{ 0, 80, false, 0 },
+		{ 0, 30, true, 30 } } },
+	{ "no claims beside pinned pages", true, 50, 50, {
+		{ 0, 80, false, 20 },
+		{ 0, 30, true, 30 } } },
+	{ "small claims beside pinned pages", true, 50, 50, {
+		{ 10, 80, false, 20 },
+		{ 10, 30, true, 30 } } },
+	{ "a parent that claims less than its child", false, 20, 20, {
+		{ 60, 80, false, 20 } } },
+	{ "a parent without a claim", false, 0, 0, {
+		{ 60, 80, false, 0 } } },
+};
+
+/* What is protected of each leaf, in pages, as they are now. */
+static void tree_shares(const struct tree *tree, const long *pages, long *share)
+{
+	long all = 0, claims = 0, parent = tree->low * UNIT, rest;
+	size_t i;
+
+	for (i = 0; i < LEAVES; i++) {
+		share[i] = pages[i];
+		if (share[i] > tree->leaves[i].low * UNIT)
+			share[i] = tree->leaves[i].low * UNIT;
+		claims += share[i];
+		all += pages[i];
+	}
+	rest = tree->recursive && all > claims ? parent - claims : 0;
+	for (i = 0; i < LEAVES; i++) {
+		if (claims > parent)
+			share[i] = share[i] * parent / claims;
+		else if (rest > 0)
+			share[i] += rest * (pages[i] - share[i]) /
+				    (all - claims);
+	}
+}
+
+static char *tree_leaf(const char *b, size_t nr)
+{
+	char name[8];
+
+	snprintf(name, sizeof(name), "leaf%zu", nr);
+	return cdm_group(b, name);
+}
+
+static void tree_plant(const struct tree *tree, const char *b, char **leaves,
+		       struct cdm_task *tasks)
+{
+	size_t i;
+
+	for (i = 0; i < LEAVES; i++) {
+		const struct leaf *leaf = &tree->leaves[i];
+		long pages = leaf->pages * UNIT;
+
+		leaves[i] = tree_leaf(b, i);
+		CHECK_EQ(cdm_protect(leaves[i], cdm_node, leaf->low * UNIT), 0);
+		task_start_on(&tasks[i], leaves[i], pages, cdm_node);
+		if (leaf->pinned)
+			CHECK_EQ(task_call(&tasks[i], op_pin, 0, pages).ret,
+				 pages);
+	}
+}
+
+/* Nobody has more than a batch that is not protected, nor less than it should. */
+static void tree_check(const struct tree *tree, const char *b, char **leaves)
+{
+	long pages[LEAVES], share[LEAVES];
+	size_t i;
+
+	for (i = 0; i < LEAVES; i++)
+		pages[i] = cdm_pages(leaves[i], cdm_node);
+	tree_shares(tree, pages, share);
+	for (i = 0; i < LEAVES; i++) {
+		const struct leaf *leaf = &tree->leaves[i];
+		/* Small rests are hardly looked at while others have more. */
+		long max = share[i] ? share[i] + BATCH - 1 : 2 * BATCH;
+
+		CHECK_EQ(cdm_count(leaves[i], "low"), 0);
+		if (leaf->pinned)
+			max = leaf->pages * UNIT;
+		if (pages[i] < leaf->min * UNIT || pages[i] > max)
+			cdm_fail(__FILE__, __LINE__,
+				 "leaf %zu has %ld pages, not %ld to %ld", i,
+				 pages[i], leaf->min * UNIT, max);
+	}
+	CHECK_GE(cdm_pages(b, cdm_node), tree->min * UNIT);
+}
+
+static void test_tree(const char *group, const void *arg)
+{
+	const struct tree *tree = arg;
+	struct cdm_task tasks[LEAVES], asks;
+	char *b, *g, *leaves[LEAVES];
+	size_t i;
+
+	CHECK_EQ(cdm_recursive_low(tree->recursive), 0);
+	cdm_two_groups(group, &b, &g);
+	CHECK_EQ(cdm_enable(b, "+cdm"), 0);
+	CHECK_EQ(cdm_limit(group, cdm_node, LIMIT * UNIT), 0);
+	CHECK_EQ(cdm_protect(b, cdm_node, tree->low * UNIT), 0);
+	/* The group that is reclaimed is not protected from itself. */
+	CHECK_EQ(cdm_protect(group, cdm_node, -1), 0);
+	tree_plant(tree, b, leaves, tasks);
+
+	task_start(&asks, g);
+	press(&asks, g, LIMIT * UNIT * 3 / 2);
+	tree_check(tree, b, leaves);
+	for (i = 0; i < LEAVES; i++)
+		task_end(&tasks[i]);
+	task_end(&asks);
+}
+
+/*
+ * The group itself asks: what it is promised by others counts for nothing, and
+ * nothing is broken.
+ */
+static void test_own_reclaim(const char *group)
+{
+	struct scene scene;
+	long left;
+
+	scene_groups(&scene, group, false);
+	scene_fill(&scene);
+	CHECK_EQ(cdm_protect(scene.greedy, cdm_node, -1), 0);
+	CHECK_EQ(cdm_reclaim(scene.greedy, cdm_node, ROOM / 2), 0);
+	left = cdm_pages(scene.greedy, cdm_node);
+	CHECK_LE(left, ROOM / 2);
+	CHECK_GT(left, ROOM / 2 - 2 * BATCH);
+	CHECK_EQ(cdm_limit(scene.greedy, cdm_node, ROOM / 4), 0);
+	left = cdm_pages(scene.greedy, cdm_node);
+	CHECK_LE(left, ROOM / 4);
+	CHECK_GT(left, ROOM / 4 - BATCH);
+	CHECK_EQ(cdm_count(group, "low"), 0);
+	scene_end(&scene);
+}
+
+/* As many as are promised, and up to a batch more, are not worth to look at. */
+static void test_excess(const char *group)
+{
+	static const long excess[] = { 0, 1, BATCH - 1, BATCH, BATCH + 1, 200 };
+	struct cdm_task tasks[ARRAY_SIZE(excess)], asks;
+	char name[16], *child[ARRAY_SIZE(excess)], *other;
+	size_t i;
+
+	CHECK_EQ(cdm_enable(group, "+cdm"), 0);
+	CHECK_EQ(cdm_limit(group, cdm_node, ROOM), 0);
+	other = cdm_group(group, "other");
+	for (i = 0; i < ARRAY_SIZE(excess); i++) {
+		snprintf(name, sizeof(name), "excess%ld", excess[i]);
+		child[i] = cdm_group(group, name);
+		CHECK_EQ(cdm_protect(child[i], cdm_node, 100), 0);
+		task_start_on(&tasks[i], child[i], 100 + excess[i], cdm_node);
+	}
+	task_start(&asks, other);
+	press(&asks, other, 2 * ROOM);
+	for (i = 0; i < ARRAY_SIZE(excess); i++) {
+		if (excess[i] < BATCH)
+			check_kept(&tasks[i], child[i], 100 + excess[i]);
+		else
+			check_share(child[i], 100);
+		CHECK_EQ(cdm_count(child[i], "low"), 0);
+		task_end(&tasks[i]);
+	}
+	task_end(&asks);
+}
+
+/* A huge page goes whole, and so one may be missing, but not two. */
+static void test_huge(const char *group)
+{
+	const long pages = 4 * cdm_hpages, low = 5 * cdm_hpages / 2;
+	struct cdm_task task, asks;
+	long left;
+	char *a, *b;
+
+	cdm_two_groups(group, &a, &b);
+	CHECK_EQ(cdm_limit(group, cdm_node, pages + ROOM / 2), 0);
+	CHECK_EQ(cdm_protect(a, cdm_node, low), 0);
+	task_start(&task, a);
+	CHECK_EQ(task_call(&task, op_map_huge, pages, cdm_node).ret, 0);
+	CHECK_EQ(task_call(&task, op_touch, 0, pages).dev, pages);
+	CHECK_EQ(task_call(&task, op_huge_mapped, 0, 0).ret, pages);
+	task_start(&asks, b);
+	press(&asks, b, 2 * (pages + ROOM / 2));
+	left = cdm_pages(a, cdm_node);
+	CHECK_GT(left, low - cdm_hpages);
+	CHECK_LT(left, low + BATCH);
+	CHECK_EQ(cdm_count(a, "low"), 0);
+	task_check_at(&task, pages, left, pages - left);
+	CHECK_EQ(task_call(&task, op_huge_mapped, 0, 0).ret, pages);
+	task_end(&task);
+	task_end(&asks);
+}
+
+/*
+ * Who asks for the pages of others
+ */
+
+/* A tenant that has all it is promised, and a neighbour with the other room. */
+static void scene_tenant(struct scene *scene, const char *group, bool depleted,
+			 long pages)
+{
+	scene_groups(scene, group, depleted);
+	CHECK_EQ(cdm_protect(scene->tenant, cdm_node, pages), 0);
+	CHECK_EQ(task_ask(&scene->asks, pages).dev, pages);
+	scene_fill(scene);
+}
+
+static void test_neighbour(const char *group, const void *depleted)
+{
+	struct scene scene;
+	long kswapd, fallback;
+
+	scene_tenant(&scene, group, depleted, ROOM / 2);
+	fallback = cdm_count(scene.greedy, "fallback");
+	kswapd = vm_event("pgdemote_kswapd");
+	press(&scene.has, scene.greedy, 2 * scene.room);
+	check_kept(&scene.asks, scene.tenant, ROOM / 2);
+	/* The neighbour paid for all of it. */
+	CHECK_EQ(cdm_count(scene.greedy, "fallback"), fallback);
+	CHECK_GE(cdm_stat(scene.greedy, "demoted"), scene.room);
+	if (depleted)
+		CHECK_GT(vm_event("pgdemote_kswapd"), kswapd);
+	scene_end(&scene);
+}
+
+/* Asked of the parent, nothing of it goes before all else is gone. */
+static void test_ancestor(const char *group, const void *max)
+{
+	const long pages = ROOM / 2;
+	struct scene scene;
+
+	scene_tenant(&scene, group, false, pages);
+	if (max)
+		CHECK_EQ(cdm_limit(scene.top, cdm_node, pages), 0);
+	else
+		CHECK_EQ(cdm_reclaim(scene.top, cdm_node, ROOM - pages), 0);
+	CHECK_EQ(cdm_pages(scene.greedy, cdm_node), 0);
+	check_kept(&scene.asks, scene.tenant, pages);
+
+	/* And then it does, and that is told. */
+	if (max)
+		CHECK_EQ(cdm_limit(scene.top, cdm_node, pages - 100), 0);
+	else
+		CHECK_EQ(cdm_reclaim(scene.top, cdm_node, 100), 0);
+	CHECK_LE(cdm_pages(scene.tenant, cdm_node), pages - 100);
+	CHECK_GT(cdm_pages(scene.tenant, cdm_node), pages - 100 - 2 * BATCH);
+	CHECK_GE(cdm_count_local(scene.tenant, "low"), 1);
+	CHECK_EQ(cdm_count(scene.tenant, "low"),
+		 cdm_count_local(scene.tenant, "low"));
+	CHECK_EQ(cdm_count(scene.top, "low"),
+		 cdm_count_local(scene.tenant, "low"));
+	CHECK_EQ(cdm_count(group, "low"),
+		 cdm_count_local(scene.tenant, "low"));
+	CHECK_EQ(cdm_count_local(scene.top, "low"), 0);
+	CHECK_EQ(cdm_count(scene.greedy, "low"), 0);
+	scene_end(&scene);
+}
+
+/*
+ * All the room is promised to who has it. Who is not promised anything gets what
+ * its policy says, and breaks the promise with reclaim,fail alone; from then on
+ * its own pages are what goes first.
+ */
+static void test_broken(const char *group, const void *arg)
+{
+	const struct entitled *row = arg;
+	const long more = BATCH - 10;
+	struct cdm_reply reply;
+	struct scene scene;
+	long left;
+
+	scene_groups(&scene, group, row->depleted);
+	CHECK_EQ(cdm_protect(scene.greedy, cdm_node, -1), 0);
+	scene_fill(&scene);
+	CHECK_EQ(cdm_write(scene.tenant, "cdm.policy", "%s", row->policy), 0);
+	reply = task_ask(&scene.asks, more);
+	left = cdm_pages(scene.greedy, cdm_node);
+	if (strcmp(row->policy, "reclaim,fail")) {
+		CHECK_EQ(left, scene.room);
+		if (!row->depleted)
+			CHECK_EQ(reply.dev, 0);
+		CHECK_EQ(reply.bus, strcmp(row->policy, "fail") ? 0 :
+			 more - reply.dev);
+		CHECK_EQ(reply.dev + reply.ram, more - reply.bus);
+		CHECK_EQ(cdm_stat(scene.greedy, "demoted"), 0);
+		CHECK_EQ(cdm_count(group, "low"), 0);
+		scene_end(&scene);
+		return;
+	}
+
+	CHECK_EQ(reply.bus, 0);
+	CHECK_EQ(cdm_count(scene.tenant, "fallback"), 0);
+	CHECK_EQ(cdm_stat(scene.greedy, "demoted"), scene.room - left);
+	CHECK_LT(cdm_stat(scene.greedy, "demoted"), 2 * BATCH);
+	CHECK_GE(cdm_count_local(scene.greedy, "low"), 1);
+	CHECK_EQ(cdm_count(scene.top, "low"),
+		 cdm_count_local(scene.greedy, "low"));
+	CHECK_EQ(cdm_count_local(scene.top, "low"), 0);
+	CHECK_EQ(cdm_count(scene.tenant, "low"), 0);
+
+	/* On a depleted node kswapd takes the new pages, which nobody protects. */
+	if (!row->depleted) {
+		CHECK_EQ(reply.dev, more);
+		CHECK_GE(cdm_stat(scene.greedy, "demoted"), more);
+		cdm_drain();
+		CHECK_EQ(task_ask(&scene.asks, 2 * more).bus, 0);
+		CHECK_EQ(cdm_pages(scene.greedy, cdm_node), left);
+		CHECK_GT(cdm_stat(scene.tenant, "demoted"), 0);
+	}
+	scene_end(&scene);
+}
+
+/*
+ * Promised is more than there is: who was there first keeps what it has, but for
+ * reclaim,fail of the other, which rather breaks a promise than fails.
+ */
+static void test_first(const char *group, const void *arg)
+{
+	const struct entitled *row = arg;
+	struct cdm_reply reply;
+	struct scene scene;
+	long low, first;
+
+	scene_groups(&scene, group, row->depleted);
+	low = (row->depleted ? cdm_free() : ROOM) * 3 / 4;
+	CHECK_EQ(cdm_protect(scene.greedy, cdm_node, low), 0);
+	CHECK_EQ(cdm_protect(scene.tenant, cdm_node, low), 0);
+	CHECK_EQ(cdm_write(scene.tenant, "cdm.policy", "%s", row->policy), 0);
+	CHECK_EQ(task_ask(&scene.has, low).dev, low);
+	reply = task_ask(&scene.asks, low);
+	if (!strcmp(row->policy, "reclaim,fail")) {
+		CHECK_EQ(reply.bus, 0);
+		CHECK_EQ(cdm_count(scene.tenant, "fallback"), 0);
+		CHECK_GE(cdm_count_local(scene.greedy, "low"), 1);
+		scene_end(&scene);
+		return;
+	}
+	if (row->depleted)
+		CHECK_GT(reply.dev, low / 4);
+	else
+		CHECK_EQ(reply.dev, ROOM - low);
+	CHECK_LT(reply.dev, low);
+	CHECK_EQ(reply.bus, strcmp(row->policy, "fail") ? 0 : low - reply.dev);
+	check_kept(&scene.has, scene.greedy, low);
+
+	/* The other keeps its part as well, it is below what it was promised. */
+	first = reply.dev;
+	press(&scene.has, scene.greedy, 4 * BATCH);
+	CHECK_EQ(cdm_pages(scene.tenant, cdm_node), first);
+	CHECK_EQ(cdm_count(group, "low"), 0);
+	scene_end(&scene);
+}
+
+/*
+ * The promise to a group that is removed ends: what it leaves is its parent's,
+ * and the siblings share what it claimed.
+ */
+static void test_removed(const char *group)
+{
+	const long pages = ROOM / 4;
+	char *parent, *other, *stays, *goes;
+	struct cdm_task task, asks;
+
+	CHECK_EQ(cdm_recursive_low(false), 0);
+	cdm_two_groups(group, &parent, &other);
+	CHECK_EQ(cdm_enable(parent, "+cdm"), 0);
+	stays = cdm_group(parent, "stays");
+	goes = cdm_group(parent, "goes");
+	CHECK_EQ(cdm_limit(group, cdm_node, ROOM), 0);
+	CHECK_EQ(cdm_protect(parent, cdm_node, pages), 0);
+	CHECK_EQ(cdm_protect(stays, cdm_node, pages), 0);
+	CHECK_EQ(cdm_protect(goes, cdm_node, pages), 0);
+	task_start_on(&task, stays, pages, cdm_node);
+	cdm_keep_open(pages);
+	cdm_leave_charged(goes, 0, pages);
+	CHECK_EQ(rmdir(goes), 0);
+	CHECK_EQ(cdm_dying_settle(group, 0), 0);
+	CHECK_EQ(cdm_pages(parent, cdm_node), 2 * pages);
+
+	task_start(&asks, other);
+	press(&asks, other, 3 * ROOM);
+	check_kept(&task, stays, pages);
+	check_share(parent, pages);
+	CHECK_EQ(cdm_count(group, "low"), 0);
+	cdm_keep_close();
+	task_end(&task);
+	task_end(&asks);
+}
+
+/* A promise to the parent is for its children with memory_recursiveprot. */
+static void test_level_up(const char *group, const void *recursive)
+{
+	const long pages = ROOM / 4;
+	char *parent, *other, *child;
+	struct cdm_task task, asks;
+
+	CHECK_EQ(cdm_recursive_low(recursive), 0);
+	cdm_two_groups(group, &parent, &other);
+	CHECK_EQ(cdm_enable(parent, "+cdm"), 0);
+	child = cdm_group(parent, "child");
+	CHECK_EQ(cdm_limit(group, cdm_node, ROOM), 0);
+	CHECK_EQ(cdm_protect(parent, cdm_node, pages), 0);
+	task_start_on(&task, child, pages, cdm_node);
+	task_start(&asks, other);
+	press(&asks, other, 2 * ROOM);
+	if (recursive)
+		check_kept(&task, child, pages);
+	else
+		CHECK_LT(cdm_pages(child, cdm_node), 2 * BATCH);
+	/* The other way round: no more than the parent is promised. */
+	CHECK_EQ(cdm_protect(child, cdm_node, -1), 0);
+	CHECK_EQ(cdm_protect(parent, cdm_node, pages / 2), 0);
+	task_call(&task, op_move, pages, cdm_node);
+	press(&asks, other, 2 * ROOM);
+	check_share(child, pages / 2);
+	CHECK_EQ(cdm_count(group, "low"), 0);
+	task_end(&task);
+	task_end(&asks);
+}
+
+/* A new value counts for what is there, from the next request on. */
+static void test_change(const char *group)
+{
+	const long pages = ROOM / 2;
+	struct scene scene;
+
+	scene_tenant(&scene, group, false, pages);
+	press(&scene.has, scene.greedy, ROOM);
+	check_kept(&scene.asks, scene.tenant, pages);
+
+	CHECK_EQ(cdm_protect(scene.tenant, cdm_node, pages / 4), 0);
+	press(&scene.has, scene.greedy, 2 * ROOM);
+	check_share(scene.tenant, pages / 4);
+
+	/* Raised again, it gets again what it had. */
+	CHECK_EQ(cdm_protect(scene.tenant, cdm_node, pages), 0);
+	scene_refill(&scene);
+	CHECK_EQ(task_call(&scene.asks, op_move, pages, cdm_node).ok, pages);
+	CHECK_EQ(cdm_pages(scene.tenant, cdm_node), pages);
+	press(&scene.has, scene.greedy, ROOM);
+	CHECK_EQ(cdm_pages(scene.tenant, cdm_node), pages);
+
+	/* By the line for all nodes, and with none. */
+	CHECK_EQ(cdm_write(scene.tenant, "cdm.low",
+			   "default %ld\nnode%d default",
+			   pages / 2 * cdm_psize, cdm_node), 0);
+	press(&scene.has, scene.greedy, 2 * ROOM);
+	check_share(scene.tenant, pages / 2);
+	CHECK_EQ(cdm_write(scene.tenant, "cdm.low", "default 0"), 0);
+	press(&scene.has, scene.greedy, 2 * ROOM);
+	CHECK_LT(cdm_pages(scene.tenant, cdm_node), 2 * BATCH);
+	CHECK_EQ(cdm_count(group, "low"), 0);
+	scene_end(&scene);
+}
+
+/*
+ * All is promised, a request finds nothing; then somebody's promise is less, and
+ * the very next one has to find that.
+ */
+static void test_change_at_once(const char *group, const void *policy)
+{
+	struct scene scene;
+	int i;
+
+	scene_groups(&scene, group, false);
+	CHECK_EQ(cdm_protect(scene.tenant, cdm_node, ROOM / 2), 0);
+	CHECK_EQ(cdm_write(scene.tenant, "cdm.policy", "%s",
+			   (const char *)policy), 0);
+	scene_fill(&scene);
+	for (i = 0; i < 5; i++) {
+		long before = cdm_pages(scene.tenant, cdm_node);
+
+		CHECK_EQ(cdm_protect(scene.greedy, cdm_node, -1), 0);
+		/* What the last batch left is used up before. */
+		CHECK_LT(task_ask(&scene.asks, 3 * BATCH).dev, 2 * BATCH);
+		CHECK_EQ(cdm_pages(scene.top, cdm_node), ROOM);
+		CHECK_EQ(cdm_protect(scene.greedy, cdm_node, 0), 0);
+		CHECK_EQ(task_ask(&scene.asks, BATCH).dev, BATCH);
+		CHECK_GE(cdm_pages(scene.tenant, cdm_node), before + BATCH);
+	}
+	scene_end(&scene);
+}
+
+/*
+ * The whole node, and somebody was there first, who was promised nothing.
+ */
+
+struct late {
+	const char *greedy;
+	const char *tenant;
+	bool huge;		/* has huge pages */
+	bool together;		/* goes on asking */
+};
+
+static const struct late latecomers[] = {
+	{ "fallback", "fallback", false, false },
+	{ "reclaim", "reclaim", true, true },
+};
+
+static void test_late(const char *group, const void *arg)
+{
+	const struct late *late = arg;
+	long given = cdm_zone_mark("managed") - cdm_zone_mark("high");
+	long pages = cdm_zone_mark("managed") / 2, lost, more = pages / 4;
+	struct cdm_reply reply;
+	struct scene scene;
+	long free;
+
+	cdm_small_node(-1);
+	scene_groups(&scene, group, true);
+	scene_fill_by(&scene, late->huge ? op_map_huge : op_map);
+	free = cdm_free();
+	CHECK_EQ(cdm_protect(scene.tenant, cdm_node, pages), 0);
+	CHECK_EQ(cdm_write(scene.greedy, "cdm.policy", "%s", late->greedy), 0);
+	CHECK_EQ(cdm_write(scene.tenant, "cdm.policy", "%s", late->tenant), 0);
+	CHECK_EQ(task_call(&scene.asks, op_map, pages, cdm_node).ret, 0);
+	if (late->together) {
+		CHECK_EQ(task_call(&scene.has, op_map, more, cdm_node).ret, 0);
+		task_send(&scene.has, op_write, 0, more);
+	}
+	reply = task_call(&scene.asks, op_touch, 0, pages);
+	if (late->together)
+		CHECK_EQ(task_reply(&scene.has).bus, 0);
+
+	CHECK_GE(reply.dev, pages - pages / 1000);
+	CHECK_EQ(reply.bad, 0);
+	CHECK_EQ(cdm_stat(scene.tenant, "demoted"), 0);
+	CHECK_EQ(cdm_count(group, "low"), 0);
+	CHECK_GE(cdm_pages(cdm_root, cdm_node),
+		 given / 100 * 99 - (late->huge ? cdm_hpages : 0));
+	/* A page goes for each that comes, and for what kswapd keeps free. */
+	lost = cdm_stat(scene.greedy, "demoted");
+	if (cdm_free() > free)
+		lost -= cdm_free() - free;
+	if (late->together)
+		lost -= more;
+	CHECK_LE(lost, pages + pages / 20);
+
+	/* And keeps. */
+	press(&scene.has, scene.greedy, more);
+	CHECK_GE(task_call(&scene.asks, op_count, 0, pages).dev,
+		 pages - pages / 1000);
+	CHECK_EQ(cdm_stat(scene.tenant, "demoted"), 0);
+	scene_end(&scene);
+	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
+	cdm_small_node(SMALL_NODE);
+}
+
+static const struct entitled entitled[] = {
+	{ "fail", true },
+	{ "fallback", true },
+	{ "reclaim", true },
+	{ "reclaim,fail", true },
+	{ "fail", false },
+	{ "fallback", false },
+	{ "reclaim", false },
+	{ "reclaim,fail", false },
+};
+
+/*
+ * With each policy, at a limit and on a depleted node. To fail there is as to
+ * fall back there, if it is not about what is promised.
+ */
+static void run_rows(const char *what, bool all,
+		     void (*test)(const char *group, const void *row))
+{
+	char name[128];
+	size_t i;
+
+	for (i = !all; i < ARRAY_SIZE(entitled); i++) {
+		snprintf(name, sizeof(name), "%s, %s, %s", what,
+			 entitled[i].policy, entitled[i].depleted ?
+			 "depleted node" : "limit");
+		cdm_case_arg(name, test, &entitled[i]);
+	}
+}
+
+static void run_trees(void)
+{
+	char name[128];
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(trees); i++) {
+		snprintf(name, sizeof(name), "%s%s", trees[i].name,
+			 trees[i].recursive ? ", memory_recursiveprot" : "");
+		cdm_case_arg(name, test_tree, &trees[i]);
+	}
+}
+
+static void run_latecomers(void)
+{
+	char name[128];
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(latecomers); i++) {
+		snprintf(name, sizeof(name),
+			 "half of a node that is full, %s comes after %s",
+			 latecomers[i].tenant, latecomers[i].greedy);
+		cdm_case_arg(name, test_late, &latecomers[i]);
+	}
+}
+
+#define OTHERS		13
+#define CASES		(3 * ARRAY_SIZE(entitled) - 2 + ARRAY_SIZE(trees) + \
+			 ARRAY_SIZE(latecomers) + OTHERS)
+
+static void run(void)
+{
+	run_rows("what is promised can be had", true, test_entitled);
+	run_rows("what is promised is for who has it", false, test_broken);
+	run_rows("more is promised than there is", false, test_first);
+	run_trees();
+	run_latecomers();
+	cdm_case("up to a batch above is let be", test_excess);
+	cdm_case("a huge page goes whole", test_huge);
+	cdm_case("not against reclaim of the group itself", test_own_reclaim);
+	cdm_case_arg("a neighbour at a limit takes nothing", test_neighbour,
+		     NULL);
+	cdm_case_arg("a neighbour and kswapd on a depleted node take nothing",
+		     test_neighbour, "depleted");
+	cdm_case_arg("cdm.reclaim of the parent takes it last", test_ancestor,
+		     NULL);
+	cdm_case_arg("a lower cdm.max of the parent takes it last",
+		     test_ancestor, "max");
+	cdm_case("a promise ends with the group", test_removed);
+	cdm_case_arg("a promise to the parent", test_level_up, NULL);
+	cdm_case_arg("a promise to the parent, memory_recursiveprot",
+		     test_level_up, "recursive");
+	cdm_case("lowered and raised", test_change);
+	cdm_case_arg("lowered at once, fallback", test_change_at_once,
+		     "fallback");
+	cdm_case_arg("lowered at once, reclaim", test_change_at_once,
+		     "reclaim");
+}
+
+int main(void)
+{
+	bool recursive = proc_mount_contains("memory_recursiveprot") > 0;
+
+	cdm_init(2 * CASES);
+	cdm_use_plugged();
+	cdm_small_node(SMALL_NODE);
+	cdm_both_lru(run);
+	cdm_recursive_low(recursive);
+	cdm_small_node(-1);
+	cdm_exit();
+}
