@@ -16,14 +16,6 @@
 /* Enough pages for what else a process needs, and what CPUs hold, to be small. */
 #define PAGES	4096
 
-static void set_max(const char *group, const char *file, long pages)
-{
-	if (pages < 0)
-		CHECK_EQ(cdm_write(group, file, "max"), 0);
-	else
-		CHECK_EQ(cdm_write(group, file, "%ld", pages * cdm_psize), 0);
-}
-
 /* A child that has the memory controller's files, as its parent does. */
 static char *child_of(const char *group)
 {
@@ -41,12 +33,12 @@ static void test_protection(const char *group)
 
 	task_start_on(&task, child, PAGES, cdm_node);
 	for (i = 0; i < 2; i++) {
-		set_max(group, files[i], 4 * PAGES);
-		set_max(child, files[i], 4 * PAGES);
+		cdm_set_pages(group, files[i], 4 * PAGES);
+		cdm_set_pages(child, files[i], 4 * PAGES);
 		CHECK_EQ(cdm_limit(group, cdm_node, PAGES >> (i + 1)), 0);
 		CHECK_LE(cdm_pages(child, cdm_node), PAGES >> (i + 1));
-		set_max(child, files[i], 0);
-		set_max(group, files[i], 0);
+		cdm_set_pages(child, files[i], 0);
+		cdm_set_pages(group, files[i], 0);
 	}
 	task_end(&task);
 }
@@ -60,8 +52,8 @@ static void test_uncounted(const char *group, const void *map)
 	char *child;
 
 	child = child_of(group);
-	set_max(child, "memory.max", PAGES / 2);
-	set_max(child, "memory.swap.max", 0);
+	cdm_set_pages(child, "memory.max", PAGES / 2);
+	cdm_set_pages(child, "memory.swap.max", 0);
 	task_start(&task, child);
 	before[0] = cdm_ram_pages(group);
 	before[1] = cdm_ram_pages(child);
@@ -108,7 +100,7 @@ static void test_no_oom(const char *group)
 	struct cdm_task device, ram;
 	struct cdm_reply reply;
 
-	set_max(group, "memory.max", PAGES / 2);
+	cdm_set_pages(group, "memory.max", PAGES / 2);
 	task_start_on(&device, group, 2 * PAGES, cdm_node);
 	task_start(&ram, group);
 	CHECK_EQ(task_call(&ram, op_map, PAGES, -1).ret, 0);
@@ -158,13 +150,6 @@ static void test_move(const char *group, const void *map)
 	CHECK_LE(cdm_ram_pages(child), CDM_RAM_SLACK);
 }
 
-/* memory.max as it is now, and no swap: nothing more fits into RAM. */
-static void fill_ram(const char *group)
-{
-	set_max(group, "memory.swap.max", 0);
-	set_max(group, "memory.max", cdm_ram_pages(group));
-}
-
 /* What went to RAM all the same was in stocks of CPUs, charged already. */
 static void check_stayed(const char *group, struct cdm_task *task)
 {
@@ -175,7 +160,7 @@ static void check_stayed(const char *group, struct cdm_task *task)
 	CHECK_LE(cdm_ram_pages(group) * cdm_psize,
 		 cg_read_long(group, "memory.max"));
 	cdm_check_no_oom(group);
-	set_max(group, "memory.max", -1);
+	cdm_set_pages(group, "memory.max", -1);
 	reply = task_call(task, op_count, 0, PAGES);
 	CHECK_EQ(reply.dev, dev);
 	CHECK_EQ(reply.ram, PAGES - dev);
@@ -188,7 +173,7 @@ static void test_evict_full(const char *group)
 	struct cdm_task task;
 
 	task_start_on(&task, group, PAGES, cdm_node);
-	fill_ram(group);
+	cdm_fill_ram(group);
 	CHECK_EQ(cdm_limit(group, cdm_node, 0), 0);
 	check_stayed(group, &task);
 	/* Room again: the next write of a limit takes the rest away. */
@@ -205,7 +190,7 @@ static void test_move_full(const char *group)
 	struct cdm_task task;
 
 	task_start_on(&task, group, PAGES, cdm_node);
-	fill_ram(group);
+	cdm_fill_ram(group);
 	CHECK_NE(task_call(&task, op_bind, cdm_ram,
 			   MPOL_MF_MOVE | MPOL_MF_STRICT).ret, 0);
 	check_stayed(group, &task);
@@ -217,7 +202,7 @@ static void test_pin_full(const char *group)
 	struct cdm_task task;
 
 	task_start_on(&task, group, PAGES, cdm_node);
-	fill_ram(group);
+	cdm_fill_ram(group);
 	CHECK_LT(task_call(&task, op_longterm, 0, PAGES / 2).ret, 0);
 	check_stayed(group, &task);
 	/* With room it goes, page by page, and is counted apart. */
@@ -237,87 +222,14 @@ static void test_move_swap(const char *group)
 	long dev;
 
 	task_start_on(&task, group, PAGES, cdm_node);
-	set_max(group, "memory.max", PAGES / 2);
+	cdm_set_pages(group, "memory.max", PAGES / 2);
 	task_call(&task, op_move, PAGES, cdm_ram);
 	CHECK_LE(cdm_ram_pages(group), PAGES / 2);
 	dev = cdm_pages(group, cdm_node);
 	CHECK_LT(dev, PAGES / 2);
 	cdm_check_no_oom(group);
-	set_max(group, "memory.max", -1);
+	cdm_set_pages(group, "memory.max", -1);
 	CHECK_EQ(task_call(&task, op_verify, 0, PAGES).bad, 0);
-	task_end(&task);
-}
-
-/*
- * Policies that demote: with RAM full there is nothing to be had by it, so the
- * next thing is done: another page from RAM, or nothing.
- */
-/* Have a system call fill pages; returns how many it could. */
-static struct cdm_reply op_read_zeroes(struct cdm_buf *buf, long first, long nr)
-{
-	struct cdm_reply reply = { 0 };
-	int fd = open("/dev/zero", O_RDONLY | O_CLOEXEC);
-
-	reply.ret = read(fd, buf->addr + first * cdm_psize, nr * cdm_psize);
-	reply.ret = reply.ret < 0 ? -errno : reply.ret / cdm_psize;
-	close(fd);
-	return reply;
-}
-
-static void test_reclaim_fail(const char *group)
-{
-	const long quota = 1024, more = 2 * CDM_RAM_SLACK;
-	struct cdm_task task;
-	long done;
-
-	CHECK_EQ(cdm_write(group, "cdm.policy", "reclaim,fail"), 0);
-	task_start(&task, group);
-	CHECK_EQ(task_call(&task, op_map, quota + more, cdm_node).ret, 0);
-	CHECK_EQ(cdm_limit(group, cdm_node, quota), 0);
-	/* Page tables for what comes later are RAM, too. */
-	CHECK_EQ(task_call(&task, op_touch, quota, more).dev, more);
-	CHECK_EQ(task_call(&task, op_discard, quota, more).ret, 0);
-	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
-	CHECK_EQ(task_call(&task, op_touch, 0, quota).dev, quota);
-	fill_ram(group);
-	/*
-	 * As many as CPUs had RAM charged for in advance, at most. To signal a
-	 * failed access would take RAM, so it is a system call that fails.
-	 */
-	done = task_call(&task, op_read_zeroes, quota, more).ret;
-	if (done == -EFAULT)
-		done = 0;
-	CHECK_GE(done, 0);
-	CHECK_LE(done, CDM_RAM_SLACK);
-	CHECK_EQ(task_call(&task, op_read_zeroes, quota + done, 1).ret,
-		 -EFAULT);
-	CHECK_GE(cdm_event(group, "cdm.events", cdm_node, "fail"), 2);
-	CHECK_LE(cdm_pages(group, cdm_node), quota);
-	cdm_check_no_oom(group);
-	set_max(group, "memory.max", -1);
-	CHECK_EQ(task_call(&task, op_verify, 0, quota).bad, 0);
-	task_end(&task);
-}
-
-static void test_reclaim_ram(const char *group)
-{
-	const long more = PAGES / 2;
-	struct cdm_reply reply;
-	struct cdm_task task;
-
-	CHECK_EQ(cdm_write(group, "cdm.policy", "reclaim"), 0);
-	task_start(&task, group);
-	CHECK_EQ(task_call(&task, op_map, PAGES + more, cdm_node).ret, 0);
-	CHECK_EQ(cdm_limit(group, cdm_node, PAGES), 0);
-	CHECK_EQ(task_call(&task, op_touch, 0, PAGES).dev, PAGES);
-	/* Its RAM can be swapped out, so there is RAM for some at a time. */
-	set_max(group, "memory.max", cdm_ram_pages(group) + 2 * CDM_RAM_SLACK);
-	reply = task_call(&task, op_touch, PAGES, more);
-	CHECK_EQ(reply.ok, more);
-	CHECK_LE(cdm_pages(group, cdm_node), PAGES);
-	cdm_check_no_oom(group);
-	set_max(group, "memory.max", -1);
-	CHECK_EQ(task_call(&task, op_verify, 0, PAGES + more).bad, 0);
 	task_end(&task);
 }
 
@@ -335,13 +247,13 @@ static void test_offline_full(const char *group)
 		return;
 	task_start_on(&task, group, PAGES, other);
 	before = cdm_ram_pages(group);
-	fill_ram(group);
+	cdm_fill_ram(group);
 	CHECK_EQ(cdm_hotplug("remove", NULL), 0);
 	cdm_check_ram(group, before, PAGES);
 	CHECK_GT(cdm_ram_pages(group) * cdm_psize,
 		 cg_read_long(group, "memory.max"));
 	cdm_check_no_oom(group);
-	set_max(group, "memory.max", -1);
+	cdm_set_pages(group, "memory.max", -1);
 	reply = task_call(&task, op_count, 0, PAGES);
 	CHECK_EQ(reply.ram, PAGES);
 	CHECK_EQ(reply.bad, 0);
@@ -426,7 +338,7 @@ static void test_stat_owner(const char *group)
 
 int main(void)
 {
-	cdm_init(18);
+	cdm_init(16);
 	cdm_case_arg("base pages do not count in memory.current",
 		     test_uncounted, op_map);
 	cdm_case_arg("huge pages do not count in memory.current",
@@ -447,8 +359,6 @@ int main(void)
 	cdm_case("migration stops at memory.max", test_move_full);
 	cdm_case("a long-term pin stops at memory.max", test_pin_full);
 	cdm_case("migration reclaims RAM first", test_move_swap);
-	cdm_case("reclaim,fail with RAM full fails", test_reclaim_fail);
-	cdm_case("reclaim with RAM full goes on in RAM", test_reclaim_ram);
 	cdm_case("memory that goes offline exceeds memory.max",
 		 test_offline_full);
 	cdm_case("swapped out and in", test_swap);

@@ -1,0 +1,1019 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Reclaim of device memory: how much is demoted and whose, which pages first,
+ * of every kind and with RAM that has no room; what that costs who asks for it,
+ * and how it is told. With both kinds of LRU lists.
+ */
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "cdm_util.h"
+
+/*
+ * Pages that reclaim takes at a time; with a batch of the lists that is not all
+ * of them it is less than twice as much.
+ */
+#define BATCH		64
+
+/* Pages in CPUs' lists are free, and the watermarks know nothing of them. */
+#define UNSEEN		(6 * BATCH)
+
+/* A limit that is soon reached, and what is left of a node to deplete. */
+#define ROOM		2048
+#define SMALL_NODE	4096
+
+#define DEMOTION	"/sys/kernel/mm/numa/demotion_enabled"
+
+static void set_policy(const char *group, const char *policy)
+{
+	CHECK_EQ(cdm_write(group, "cdm.policy", "%s", policy), 0);
+}
+
+/* Have all that was touched found in the lists. */
+static void start_cold(struct cdm_task *task, const char *group, long pages)
+{
+	task_start_on(task, group, pages, cdm_node);
+	cdm_drain();
+}
+
+/*
+ * cdm.reclaim
+ */
+
+/* As much as was asked for, in batches. */
+static void test_amounts(const char *group)
+{
+	static const long wanted[] = { 1, BATCH - 1, BATCH, BATCH + 1, 500 };
+	long left = ROOM, gone;
+	struct cdm_task task;
+	size_t i;
+
+	start_cold(&task, group, ROOM);
+	CHECK_EQ(cdm_reclaim(group, cdm_node, 0), 0);
+	CHECK_EQ(cdm_pages(group, cdm_node), ROOM);
+	for (i = 0; i < ARRAY_SIZE(wanted); i++) {
+		CHECK_EQ(cdm_reclaim(group, cdm_node, wanted[i]), 0);
+		gone = left - cdm_pages(group, cdm_node);
+		CHECK_GE(gone, wanted[i]);
+		CHECK_LT(gone, wanted[i] + 2 * BATCH);
+		left -= gone;
+		CHECK_EQ(cdm_stat(group, "demoted"), ROOM - left);
+		task_check_at(&task, ROOM, left, ROOM - left);
+	}
+	/* More than there is: it is all gone, and the writer is told. */
+	CHECK_EQ(cdm_reclaim(group, cdm_node, left + 1), -EAGAIN);
+	CHECK_EQ(cdm_pages(group, cdm_node), 0);
+	CHECK_EQ(cdm_reclaim(group, cdm_node, 1), -EAGAIN);
+	task_check_at(&task, ROOM, 0, ROOM);
+	CHECK_EQ(cdm_stat(group, "demoted"), ROOM);
+	CHECK_EQ(cdm_count(group, "reclaim"), 0);
+	task_end(&task);
+}
+
+/* Of the group and those below it, and of the root everybody's. */
+static void test_subtree(const char *group)
+{
+	struct cdm_task task[3];
+	char *a, *b, *child[2];
+	long left;
+
+	cdm_two_groups(group, &a, &b);
+	cdm_two_groups(a, &child[0], &child[1]);
+	start_cold(&task[0], child[0], 300);
+	start_cold(&task[1], child[1], 300);
+	start_cold(&task[2], b, 300);
+	CHECK_EQ(cdm_reclaim(child[0], cdm_node, 100), 0);
+	CHECK_LE(cdm_pages(child[0], cdm_node), 200);
+	CHECK_EQ(cdm_pages(child[1], cdm_node), 300);
+	CHECK_EQ(cdm_pages(b, cdm_node), 300);
+	left = cdm_pages(a, cdm_node);
+	CHECK_EQ(cdm_reclaim(a, cdm_node, left), 0);
+	CHECK_EQ(cdm_pages(a, cdm_node), 0);
+	CHECK_EQ(cdm_pages(b, cdm_node), 300);
+	CHECK_EQ(cdm_stat(b, "demoted"), 0);
+
+	CHECK_EQ(cdm_reclaim(cdm_root, cdm_node, 100), 0);
+	CHECK_LE(cdm_pages(b, cdm_node), 200);
+	CHECK_GT(cdm_pages(b, cdm_node), 200 - 2 * BATCH);
+	CHECK_EQ(cdm_reclaim(cdm_root, cdm_node, 300), -EAGAIN);
+	CHECK_EQ(cdm_pages(group, cdm_node), 0);
+	task_end(&task[0]);
+	task_end(&task[1]);
+	task_end(&task[2]);
+}
+
+static void test_node(const char *group)
+{
+	int other = cdm_other_node();
+	struct cdm_task task[2];
+	char *a, *b;
+
+	cdm_two_groups(group, &a, &b);
+	start_cold(&task[0], a, 300);
+	task_start_on(&task[1], a, 300, other);
+	cdm_drain();
+	CHECK_EQ(cdm_reclaim(group, cdm_node, 300), 0);
+	CHECK_EQ(cdm_pages(a, cdm_node), 0);
+	CHECK_EQ(cdm_pages(a, other), 300);
+	CHECK_EQ(cdm_reclaim(group, cdm_node, 1), -EAGAIN);
+	CHECK_EQ(cdm_pages(a, other), 300);
+	CHECK_EQ(cdm_reclaim(group, other, 100), 0);
+	CHECK_LE(cdm_pages(a, other), 200);
+	CHECK_EQ(cdm_event(a, "cdm.stat", cdm_node, "demoted"), 300);
+	CHECK_EQ(cdm_event(a, "cdm.stat", other, "demoted"),
+		 300 - cdm_pages(a, other));
+	task_end(&task[0]);
+	task_end(&task[1]);
+}
+
+/* RAM is not device memory, for memory.reclaim either. */
+static void test_memory_reclaim(const char *group)
+{
+	struct cdm_task task, ram;
+
+	start_cold(&task, group, ROOM);
+	task_start_on(&ram, group, ROOM, -1);
+	cdm_drain();
+	cdm_write(group, "memory.reclaim", "%ld", 2 * ROOM * cdm_psize);
+	CHECK_EQ(cdm_pages(group, cdm_node), ROOM);
+	CHECK_EQ(cdm_stat(group, "demoted"), 0);
+	task_check_at(&task, ROOM, ROOM, 0);
+	task_end(&task);
+	task_end(&ram);
+}
+
+/*
+ * Kinds of pages
+ */
+
+static struct cdm_reply op_map_cached(struct cdm_buf *buf, long pages, long b)
+{
+	(void)b;
+	return buf_map_fd(buf, 0, pages, buf->fd, MAP_SHARED);
+}
+
+static struct cdm_reply make_file(struct cdm_buf *buf, long pages, bool dirty)
+{
+	struct cdm_reply reply = op_make_file(buf, pages, dirty);
+
+	if (reply.ok == pages && !dirty)
+		reply = op_read_file(buf, pages, true);
+	return op_map_cached(buf, pages, 0).ret ? buf_errno(-1) : reply;
+}
+
+static struct cdm_reply op_make_clean(struct cdm_buf *buf, long pages, long b)
+{
+	(void)b;
+	return make_file(buf, pages, false);
+}
+
+static struct cdm_reply op_make_dirty(struct cdm_buf *buf, long pages, long b)
+{
+	(void)b;
+	return make_file(buf, pages, true);
+}
+
+static struct cdm_reply op_make_mapped(struct cdm_buf *buf, long pages, long b)
+{
+	make_file(buf, pages, false);
+	(void)b;
+	return op_verify(buf, 0, pages);
+}
+
+struct kind {
+	const char *name;
+	const char *stat;
+	cdm_op map;
+	bool huge;
+	bool file;
+};
+
+static const struct kind kinds[] = {
+	{ "private memory", "demoted_anon", op_map, false, false },
+	{ "huge pages", "demoted_anon", op_map_huge, true, false },
+	{ "shared memory", "demoted_shmem", op_map_memfd, false, false },
+	{ "clean page cache", "demoted_file", op_make_clean, false, true },
+	{ "page cache that is mapped", "demoted_file", op_make_mapped, false,
+	  true },
+	{ "dirty page cache", "demoted_file", op_make_dirty, false, true },
+};
+
+/* The counters of kinds are all there is, and just @kind's is not 0. */
+static void check_kinds(const char *group, const struct kind *kind)
+{
+	static const char * const stats[] = {
+		"demoted_anon", "demoted_file", "demoted_shmem",
+	};
+	long sum = 0, nr;
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(stats); i++) {
+		nr = cdm_stat(group, stats[i]);
+		if (!strcmp(stats[i], kind->stat))
+			CHECK_GT(nr, 0);
+		else
+			CHECK_EQ(nr, 0);
+		sum += nr;
+	}
+	CHECK_EQ(sum, cdm_stat(group, "demoted"));
+}
+
+/* Each kind leaves as it is: nothing is dropped, split or written for it. */
+static void test_kind(const char *group, const void *arg)
+{
+	const struct kind *kind = arg;
+	long pages = 2 * cdm_hpages, split, swapped, all;
+	struct cdm_task task;
+
+	task_start(&task, group);
+	CHECK_EQ(task_call(&task, kind->map, pages, cdm_node).ret, 0);
+	if (!kind->file)
+		CHECK_EQ(task_call(&task, op_touch, 0, pages).dev, pages);
+	cdm_drain();
+	/* What a file system reads to find its blocks is page cache, too. */
+	all = cdm_pages(group, cdm_node);
+	CHECK_GE(all, pages);
+	if (!kind->file)
+		CHECK_EQ(all, pages);
+	split = vm_event("thp_split_page");
+	swapped = vm_event("pswpout");
+
+	CHECK_EQ(cdm_reclaim(group, cdm_node, 1), 0);
+	CHECK_GE(cdm_stat(group, kind->stat), kind->huge ? cdm_hpages : 1);
+	CHECK_LT(cdm_stat(group, "demoted"), kind->huge ? cdm_hpages + 1 :
+		 2 * BATCH);
+	CHECK_EQ(cdm_reclaim(group, cdm_node, cdm_pages(group, cdm_node)), 0);
+	CHECK_EQ(cdm_pages(group, cdm_node), 0);
+	CHECK_EQ(cdm_stat(group, "demoted"), all);
+	check_kinds(group, kind);
+
+	CHECK_EQ(task_call(&task, op_resident, 0, pages).ret, pages);
+	CHECK_EQ(vm_event("thp_split_page"), split);
+	CHECK_EQ(vm_event("pswpout"), swapped);
+	CHECK_EQ(task_call(&task, op_verify, 0, pages).bad, 0);
+	task_check_at(&task, pages, 0, pages);
+	if (kind->huge)
+		CHECK_EQ(task_call(&task, op_huge_mapped, 0, 0).ret, pages);
+	task_end(&task);
+	if (kind->file) {
+		unlink(CDM_CACHED);
+		cdm_empty_cache();
+	}
+}
+
+static struct cdm_reply op_munlock(struct cdm_buf *buf, long first, long nr)
+{
+	return buf_errno(munlock(buf->addr + first * cdm_psize,
+				 nr * cdm_psize));
+}
+
+struct hold {
+	cdm_op begin;
+	cdm_op end;
+};
+
+static const struct hold mlocked = { op_mlock, op_munlock };
+static const struct hold pinned = { op_pin, op_unpin };
+
+/* What is held stays, charged, whoever asks; when it is let go it can go. */
+static void test_held(const char *group, const void *arg)
+{
+	const struct hold *hold = arg;
+	struct cdm_task task;
+
+	start_cold(&task, group, 700);
+	CHECK_GE(task_call(&task, hold->begin, 0, 300).ret, 0);
+	cdm_drain();
+	CHECK_EQ(cdm_reclaim(group, cdm_node, 400), 0);
+	CHECK_EQ(cdm_pages(group, cdm_node), 300);
+	CHECK_EQ(cdm_reclaim(group, cdm_node, 1), -EAGAIN);
+	CHECK_EQ(cdm_limit(group, cdm_node, 100), 0);
+	CHECK_EQ(cdm_pages(group, cdm_node), 300);
+	CHECK_EQ(cdm_stat(group, "demoted"), 400);
+	task_check_at(&task, 700, 300, 400);
+	CHECK_EQ(task_call(&task, op_count, 0, 300).dev, 300);
+	/* Nor is there room for anything else, under any policy. */
+	set_policy(group, "reclaim,fail");
+	CHECK_EQ(task_ask(&task, 3).bus, 3);
+	set_policy(group, "reclaim");
+	CHECK_EQ(task_ask(&task, 3).ram, 3);
+	CHECK_EQ(cdm_pages(group, cdm_node), 300);
+	task_end(&task);
+}
+
+static void test_let_go(const char *group, const void *arg)
+{
+	const struct hold *hold = arg;
+	struct cdm_task task;
+
+	start_cold(&task, group, 300);
+	CHECK_GE(task_call(&task, hold->begin, 0, 300).ret, 0);
+	cdm_drain();
+	CHECK_EQ(cdm_reclaim(group, cdm_node, 1), -EAGAIN);
+	CHECK_EQ(task_call(&task, hold->end, 0, 300).ret, 0);
+	cdm_drain();
+	CHECK_EQ(cdm_reclaim(group, cdm_node, 300), 0);
+	CHECK_EQ(cdm_pages(group, cdm_node), 0);
+	task_check_at(&task, 300, 0, 300);
+	task_end(&task);
+}
+
+/* Huge pages of hugetlb are not demoted. */
+static void test_hugetlb(const char *group)
+{
+	CHECK_GT(cdm_pages(cdm_root, cdm_node), 0);
+	CHECK_EQ(cdm_pages(group, cdm_node), 0);
+	CHECK_EQ(cdm_reclaim(cdm_root, cdm_node, 1), -EAGAIN);
+}
+
+/*
+ * Which pages, and whose
+ */
+
+/* This program, and workers that are told to, run on one CPU. */
+static void one_cpu(struct cdm_task *task, bool on)
+{
+	static cpu_set_t before;
+	cpu_set_t one;
+
+	if (!on) {
+		sched_setaffinity(0, sizeof(before), &before);
+		return;
+	}
+	sched_getaffinity(0, sizeof(before), &before);
+	CPU_ZERO(&one);
+	CPU_SET(0, &one);
+	CHECK_EQ(sched_setaffinity(0, sizeof(one), &one), 0);
+	CHECK_EQ(task_call(task, op_on_cpu, 0, 0).ret, 0);
+}
+
+/*
+ * Half of the pages is in use, and was there first. All have been written to, so
+ * the first round can but learn; of the half of the others that goes after that
+ * no more than a tenth as many may have been in use. Who uses them and who
+ * reclaims take turns on one CPU, so that it looks at the page tables anew.
+ */
+static void test_coldest(const char *group)
+{
+	const long used = 1024, idle = 1024;
+	struct cdm_task task;
+	long gone, wrong, i;
+
+	task_start(&task, group);
+	one_cpu(&task, true);
+	CHECK_EQ(task_call(&task, op_map, used + idle, cdm_node).ret, 0);
+	CHECK_EQ(task_call(&task, op_touch, 0, used + idle).dev, used + idle);
+	cdm_drain();
+	CHECK_EQ(cdm_reclaim(group, cdm_node, BATCH), 0);
+	wrong = task_call(&task, op_count, 0, used).dev;
+	gone = cdm_stat(group, "demoted");
+	for (i = 0; i < idle / 2; i += BATCH) {
+		task_call(&task, op_verify, 0, used);
+		CHECK_EQ(cdm_reclaim(group, cdm_node, BATCH), 0);
+	}
+	gone = cdm_stat(group, "demoted") - gone;
+	CHECK_GE(gone, idle / 2);
+	wrong -= task_call(&task, op_count, 0, used).dev;
+	CHECK_LE(wrong, gone / 10);
+	one_cpu(&task, false);
+	task_end(&task);
+}
+
+/* Who is next to a limit that is hit keeps every page, and so do other nodes. */
+static void test_neighbours(const char *group)
+{
+	int other = cdm_other_node();
+	struct cdm_task task[4];
+	char *a, *b, *child[2];
+
+	cdm_two_groups(group, &a, &b);
+	cdm_two_groups(a, &child[0], &child[1]);
+	CHECK_EQ(cdm_limit(child[0], cdm_node, 400), 0);
+	set_policy(child[0], "reclaim");
+	start_cold(&task[0], child[1], 400);
+	start_cold(&task[1], b, 400);
+	task_start_on(&task[2], child[0], 200, other);
+	task_start(&task[3], child[0]);
+	CHECK_EQ(task_ask(&task[3], 2000).bus, 0);
+	CHECK_EQ(cdm_count(child[0], "fallback"), 0);
+	CHECK_GE(cdm_stat(child[0], "demoted"), 1600);
+	CHECK_LT(cdm_stat(child[0], "demoted"), 1600 + 2 * BATCH);
+	CHECK_EQ(cdm_stat(child[1], "demoted"), 0);
+	CHECK_EQ(cdm_stat(b, "demoted"), 0);
+	task_check_at(&task[0], 400, 400, 0);
+	task_check_at(&task[1], 400, 400, 0);
+	CHECK_EQ(cdm_pages(child[0], other), 200);
+	CHECK_EQ(cdm_event(group, "cdm.stat", other, "demoted"), 0);
+	/* It is counted for who asked. */
+	CHECK_GE(cdm_count_local(child[0], "reclaim"), 1600 / BATCH / 2);
+	CHECK_LE(cdm_count_local(child[0], "reclaim"), 1600 / BATCH + 1);
+	CHECK_EQ(cdm_count(a, "reclaim"), cdm_count_local(child[0], "reclaim"));
+	CHECK_EQ(cdm_count_local(a, "reclaim"), 0);
+	CHECK_EQ(cdm_count(child[1], "reclaim"), 0);
+	CHECK_EQ(cdm_count(b, "reclaim"), 0);
+	task_end(&task[0]);
+	task_end(&task[1]);
+	task_end(&task[2]);
+	task_end(&task[3]);
+}
+
+#define CHILDREN	4
+
+/* Batches are taken from one after the other, not all of them from the first. */
+static void test_round_robin(const char *group)
+{
+	const long pages = 512, batches = 16;
+	struct cdm_task task[CHILDREN];
+	char name[16], *child[CHILDREN];
+	long i, lost, mean;
+
+	CHECK_EQ(cdm_enable(group, "+cdm"), 0);
+	for (i = 0; i < CHILDREN; i++) {
+		snprintf(name, sizeof(name), "child%ld", i);
+		child[i] = cdm_group(group, name);
+		start_cold(&task[i], child[i], pages);
+	}
+	for (i = 0; i < batches; i++)
+		CHECK_EQ(cdm_reclaim(group, cdm_node, BATCH), 0);
+	mean = cdm_stat(group, "demoted") / CHILDREN;
+	CHECK_GE(mean, batches * BATCH / CHILDREN);
+	for (i = 0; i < CHILDREN; i++) {
+		lost = cdm_stat(child[i], "demoted");
+		CHECK_GE(lost, mean - 2 * BATCH);
+		CHECK_LE(lost, mean + 2 * BATCH);
+		task_end(&task[i]);
+	}
+}
+
+/*
+ * A limit for N pages and a working set of a tenth more. What does not fit goes
+ * once, and stays in RAM however often all is used; brought back, it makes as
+ * many go in its place.
+ */
+static void test_working_set(const char *group)
+{
+	const long set = ROOM + ROOM / 10;
+	long out, in, pass;
+	struct cdm_task task;
+
+	set_policy(group, "reclaim");
+	CHECK_EQ(cdm_limit(group, cdm_node, ROOM), 0);
+	task_start(&task, group);
+	CHECK_EQ(task_ask(&task, set).bus, 0);
+	out = cdm_stat(group, "demoted");
+	CHECK_GE(out, set - ROOM);
+	CHECK_LE(2 * out, 3 * (set - ROOM));
+	for (pass = 0; pass < 3; pass++)
+		CHECK_EQ(task_call(&task, op_touch, 0, set).bus, 0);
+	CHECK_EQ(cdm_stat(group, "demoted"), out);
+
+	for (pass = 0; pass < 3; pass++) {
+		in = cdm_stat(group, "moved_in");
+		out = cdm_stat(group, "demoted");
+		task_call(&task, op_move, set, cdm_node);
+		in = cdm_stat(group, "moved_in") - in;
+		out = cdm_stat(group, "demoted") - out;
+		CHECK_GT(in, 0);
+		CHECK_LE(2 * out, 3 * in + 2 * BATCH);
+		CHECK_EQ(task_call(&task, op_touch, 0, set).bus, 0);
+	}
+	CHECK_EQ(cdm_count(group, "fallback"), 0);
+	CHECK_EQ(task_call(&task, op_verify, 0, set).bad, 0);
+	task_end(&task);
+}
+
+/* One request makes room for a batch of them. */
+static void test_hysteresis(const char *group)
+{
+	const long more = 10 * BATCH;
+	struct cdm_task task;
+
+	set_policy(group, "reclaim,fail");
+	CHECK_EQ(cdm_limit(group, cdm_node, ROOM), 0);
+	start_cold(&task, group, ROOM);
+	CHECK_EQ(cdm_count(group, "reclaim"), 0);
+	CHECK_EQ(task_ask(&task, more).dev, more);
+	CHECK_GE(cdm_count(group, "reclaim"), 1);
+	CHECK_LE(cdm_count(group, "reclaim"), more / BATCH + 1);
+	CHECK_GE(cdm_stat(group, "demoted"), more);
+	CHECK_LT(cdm_stat(group, "demoted"), more + 2 * BATCH);
+	task_end(&task);
+}
+
+/*
+ * What it does not depend on
+ */
+
+/* Demotion in general is the administrator's choice; this is a quota. */
+static void test_demotion_switch(const char *group)
+{
+	char before[16];
+	int on;
+
+	CHECK_EQ(file_read(DEMOTION, before, sizeof(before)), 0);
+	for (on = 0; on < 2; on++) {
+		struct cdm_task task;
+
+		CHECK_EQ(file_write(DEMOTION, "%d", on), 0);
+		start_cold(&task, group, 300);
+		CHECK_EQ(cdm_reclaim(group, cdm_node, 100), 0);
+		CHECK_EQ(cdm_limit(group, cdm_node, 0), 0);
+		CHECK_EQ(cdm_pages(group, cdm_node), 0);
+		CHECK_EQ(cdm_limit(group, cdm_node, -1), 0);
+		task_check_at(&task, 300, 0, 300);
+		task_end(&task);
+	}
+	CHECK_EQ(file_write(DEMOTION, "%s", before), 0);
+}
+
+static void test_no_swap(const char *group)
+{
+	struct cdm_task task;
+
+	CHECK_EQ(cdm_swap(false), 0);
+	set_policy(group, "reclaim,fail");
+	CHECK_EQ(cdm_limit(group, cdm_node, 500), 0);
+	start_cold(&task, group, 500);
+	CHECK_EQ(task_ask(&task, 300).dev, 300);
+	CHECK_EQ(cdm_count(group, "fail"), 0);
+	CHECK_EQ(cdm_reclaim(group, cdm_node, cdm_pages(group, cdm_node)), 0);
+	CHECK_EQ(cdm_pages(group, cdm_node), 0);
+	CHECK_EQ(cdm_limit(group, cdm_node, 0), 0);
+	CHECK_EQ(task_ask(&task, 10).bus, 10);
+	task_end(&task);
+	CHECK_EQ(cdm_swap(true), 0);
+}
+
+/*
+ * RAM that has no room: there is nothing to be had by demotion, so the next
+ * thing is done: another page from RAM, or nothing.
+ */
+
+/* Have a system call fill pages one by one; says how many it could. */
+static struct cdm_reply op_fill(struct cdm_buf *buf, long first, long nr)
+{
+	int fd = open("/dev/zero", O_RDONLY | O_CLOEXEC);
+	struct cdm_reply reply = { 0 };
+	long i;
+
+	for (i = first; i < first + nr; i++) {
+		if (read(fd, buf->addr + i * cdm_psize, cdm_psize) == cdm_psize)
+			reply.ok++;
+		else if (errno == EFAULT)
+			reply.bus++;
+		else
+			reply.ret = -errno;
+	}
+	close(fd);
+	return reply;
+}
+
+static void test_full_fail(const char *group)
+{
+	const long more = 2 * CDM_RAM_SLACK;
+	struct cdm_reply reply;
+	struct cdm_task task;
+	long scanned;
+
+	set_policy(group, "reclaim,fail");
+	task_start(&task, group);
+	CHECK_EQ(task_call(&task, op_map, ROOM + more, cdm_node).ret, 0);
+	CHECK_EQ(cdm_limit(group, cdm_node, ROOM), 0);
+	/* Page tables for what comes later are RAM, too. */
+	CHECK_EQ(task_call(&task, op_touch, ROOM, more).dev, more);
+	CHECK_EQ(task_call(&task, op_discard, ROOM, more).ret, 0);
+	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
+	CHECK_EQ(task_call(&task, op_touch, 0, ROOM).dev, ROOM);
+	cdm_drain();
+	cdm_fill_ram(group);
+	/*
+	 * As many as CPUs had RAM charged for in advance, at most. To signal a
+	 * failed access would take RAM, so it is a system call that fails.
+	 */
+	scanned = cg_read_key_long(group, "memory.stat", "pgscan ");
+	reply = task_call(&task, op_fill, ROOM, more);
+	scanned = cg_read_key_long(group, "memory.stat", "pgscan ") - scanned;
+	CHECK_EQ(reply.ret, 0);
+	CHECK_EQ(reply.ok + reply.bus, more);
+	CHECK_LE(reply.ok, CDM_RAM_SLACK);
+	CHECK_GE(cdm_count(group, "fail"), reply.bus);
+	CHECK_EQ(cdm_count(group, "fallback"), 0);
+	CHECK_LE(cdm_pages(group, cdm_node), ROOM);
+	cdm_check_no_oom(group);
+	/* Not all that the group has is looked at each time. */
+	CHECK_LE(scanned, more * 4 * BATCH);
+	cdm_set_pages(group, "memory.max", -1);
+	CHECK_EQ(task_call(&task, op_verify, 0, ROOM).bad, 0);
+	/* With room again it goes on as ever. */
+	CHECK_EQ(task_call(&task, op_fill, ROOM, more).ok, more);
+	task_end(&task);
+}
+
+static void test_full_ram(const char *group)
+{
+	const long more = ROOM / 2;
+	struct cdm_reply reply;
+	struct cdm_task task;
+
+	set_policy(group, "reclaim");
+	task_start(&task, group);
+	CHECK_EQ(task_call(&task, op_map, ROOM + more, cdm_node).ret, 0);
+	CHECK_EQ(cdm_limit(group, cdm_node, ROOM), 0);
+	CHECK_EQ(task_call(&task, op_touch, 0, ROOM).dev, ROOM);
+	/* Its RAM can be swapped out, so there is RAM for some at a time. */
+	cdm_set_pages(group, "memory.max",
+		      cdm_ram_pages(group) + 2 * CDM_RAM_SLACK);
+	reply = task_call(&task, op_touch, ROOM, more);
+	CHECK_EQ(reply.ok, more);
+	CHECK_LE(cdm_pages(group, cdm_node), ROOM);
+	cdm_check_no_oom(group);
+	cdm_set_pages(group, "memory.max", -1);
+	CHECK_EQ(task_call(&task, op_verify, 0, ROOM + more).bad, 0);
+	task_end(&task);
+}
+
+/*
+ * A lower cdm.max
+ */
+
+static void test_lower(const char *group, const void *huge)
+{
+	const long pages = 3 * cdm_hpages + 100;
+	static const long limits[] = { 1600, 1599, 1000, 64, 63, 1, 0 };
+	long step = huge ? cdm_hpages : BATCH;
+	struct cdm_task task;
+	size_t i;
+
+	task_start(&task, group);
+	CHECK_EQ(task_call(&task, huge ? op_map_huge : op_map, pages,
+			   cdm_node).ret, 0);
+	CHECK_EQ(task_call(&task, op_touch, 0, pages).dev, pages);
+	cdm_drain();
+	for (i = 0; i < ARRAY_SIZE(limits); i++) {
+		long before = cdm_pages(group, cdm_node), left;
+
+		CHECK_EQ(cdm_limit(group, cdm_node, limits[i]), 0);
+		left = cdm_pages(group, cdm_node);
+		CHECK_LE(left, limits[i]);
+		CHECK_GT(left, limits[i] - step);
+		if (before <= limits[i])
+			CHECK_EQ(left, before);
+	}
+	task_check_at(&task, pages, 0, pages);
+	CHECK_EQ(cdm_stat(group, "demoted"), pages);
+	task_end(&task);
+}
+
+static const char *lowered;
+
+static struct cdm_reply op_lower(struct cdm_buf *buf, long pages, long b)
+{
+	struct cdm_reply reply = { 0 };
+
+	(void)buf;
+	(void)b;
+	reply.ret = cdm_limit(lowered, cdm_node, pages);
+	return reply;
+}
+
+/* Who has changed their mind need not wait for the end of it. */
+static void test_lower_killed(const char *group)
+{
+	const long pages = 3500;
+	struct cdm_task task, writer;
+
+	start_cold(&task, group, pages);
+	lowered = group;
+	task_start(&writer, NULL);
+	task_send(&writer, op_lower, 0, 0);
+	while (cdm_pages(group, cdm_node) == pages)
+		continue;
+	CHECK_EQ(task_kill(&writer), -SIGKILL);
+	CHECK_GT(cdm_pages(group, cdm_node), pages / 4);
+	/* The limit holds, and the next writer ends what was begun. */
+	CHECK_EQ(cdm_value(group, "cdm.max", cdm_node), 0);
+	CHECK_EQ(cdm_limit(group, cdm_node, 0), 0);
+	CHECK_EQ(cdm_pages(group, cdm_node), 0);
+	task_check_at(&task, pages, 0, pages);
+	task_end(&task);
+}
+
+/*
+ * Many at a time
+ */
+
+#define TASKS	4
+
+struct crowd {
+	const char *policy;
+	bool depleted;
+};
+
+static const struct crowd crowds[] = {
+	{ "reclaim,fail", false },
+	{ "reclaim", false },
+	{ "reclaim,fail", true },
+	{ "reclaim", true },
+};
+
+/*
+ * All the room there is has gone to pages that nobody uses, and several want it
+ * at once, beside kswapd on a depleted node. What one of them holds in its hands
+ * is in no list for the others: they wait for it.
+ */
+static void test_crowd(const char *group, const void *arg)
+{
+	const struct crowd *crowd = arg;
+	long pages = crowd->depleted ? SMALL_NODE / TASKS + 200 : ROOM;
+	struct cdm_task cold, task[TASKS];
+	struct cdm_reply reply;
+	char *a, *b;
+	int i;
+
+	cdm_two_groups(group, &a, &b);
+	set_policy(b, crowd->policy);
+	if (!crowd->depleted)
+		CHECK_EQ(cdm_limit(group, cdm_node, ROOM), 0);
+	task_start(&cold, a);
+	task_ask(&cold, crowd->depleted ? cdm_free() + 100 : ROOM);
+	cdm_drain();
+	for (i = 0; i < TASKS; i++) {
+		task_start(&task[i], b);
+		CHECK_EQ(task_call(&task[i], op_map, pages, cdm_node).ret, 0);
+	}
+	for (i = 0; i < TASKS; i++)
+		task_send(&task[i], op_touch, 0, pages);
+	for (i = 0; i < TASKS; i++) {
+		reply = task_reply(&task[i]);
+		CHECK_EQ(reply.ok, pages);
+		CHECK_EQ(reply.bad, 0);
+	}
+	CHECK_EQ(cdm_count(b, "fail"), 0);
+	CHECK_EQ(cdm_count(b, "fallback"), 0);
+	for (i = 0; i < TASKS; i++)
+		task_end(&task[i]);
+	task_end(&cold);
+}
+
+static bool has_replied(struct cdm_task *task)
+{
+	struct pollfd fd = { .fd = task->up, .events = POLLIN };
+
+	return poll(&fd, 1, 0) > 0;
+}
+
+/* Tasks that die while they look for pages have looked for themselves alone. */
+static void test_killed(const char *group)
+{
+	const long pages = 3 * ROOM;
+	struct cdm_task stays, dies;
+	char *a, *b;
+	long used;
+
+	cdm_two_groups(group, &a, &b);
+	CHECK_EQ(cdm_limit(group, cdm_node, ROOM), 0);
+	set_policy(group, "reclaim");
+	task_start(&stays, a);
+	CHECK_EQ(task_call(&stays, op_map, pages, cdm_node).ret, 0);
+	task_send(&stays, op_touch, 0, pages);
+	do {
+		task_start(&dies, b);
+		CHECK_EQ(task_call(&dies, op_map, ROOM, cdm_node).ret, 0);
+		used = cdm_stat(group, "demoted");
+		task_send(&dies, op_touch, 0, ROOM);
+		while (cdm_stat(group, "demoted") < used + BATCH &&
+		       !has_replied(&stays))
+			continue;
+		CHECK_EQ(task_kill(&dies), -SIGKILL);
+	} while (!has_replied(&stays));
+	CHECK_EQ(task_reply(&stays).ok, pages);
+	CHECK_EQ(cdm_count(a, "fallback"), 0);
+	task_end(&stays);
+}
+
+/*
+ * It is woken by who asks for pages to be demoted, and by nobody else; has as
+ * many free as to meet the high watermark, and lets it be then.
+ */
+static void test_kswapd(const char *group)
+{
+	const long more = 1000, high = cdm_zone_mark("high");
+	double end = cdm_now() + 5 * cdm_slow;
+	struct cdm_task cold, task;
+	long kswapd, used;
+	char *a, *b;
+	int i;
+
+	cdm_two_groups(group, &a, &b);
+	set_policy(b, "reclaim");
+	kswapd = vm_event("pgdemote_kswapd");
+	task_start(&cold, a);
+	task_ask(&cold, cdm_free() + 100);
+	CHECK_LE(cdm_free(), high + UNSEEN);
+	CHECK_EQ(vm_event("pgdemote_kswapd"), kswapd);
+	cdm_drain();
+
+	task_start(&task, b);
+	CHECK_EQ(task_ask(&task, more).bus, 0);
+	while (cdm_free() < high && cdm_now() < end)
+		cdm_drain();
+	CHECK_GE(cdm_free(), high);
+	CHECK_GT(vm_event("pgdemote_kswapd"), kswapd);
+	used = cdm_pages(group, cdm_node);
+	for (i = 0; i < 50; i++)
+		cdm_drain();
+	CHECK_GE(cdm_pages(group, cdm_node), used - BATCH);
+	CHECK_LE(cdm_free(), high + UNSEEN);
+	CHECK_LE(cdm_stat(group, "demoted"), more + high + UNSEEN);
+	task_end(&task);
+	task_end(&cold);
+}
+
+/*
+ * What is told
+ */
+
+static long stalled(const char *group)
+{
+	char buf[512], *pos;
+
+	if (cg_read(group, "memory.pressure", buf, sizeof(buf)))
+		return CDM_NONE;
+	pos = strstr(buf, "total=");
+	return pos ? strtol(pos + strlen("total="), NULL, 10) : CDM_NONE;
+}
+
+/* Who waits for pages to be demoted is stalled for memory, and nobody else. */
+static void test_pressure(const char *group)
+{
+	struct cdm_task task, other;
+	char *a, *b;
+	long before;
+
+	CHECK_EQ(cdm_enable(group, "+memory"), 0);
+	cdm_two_groups(group, &a, &b);
+	CHECK_EQ(cdm_limit(a, cdm_node, 500), 0);
+	set_policy(a, "reclaim");
+	task_start(&task, a);
+	start_cold(&other, b, 500);
+	before = stalled(a);
+	CHECK_GE(before, 0);
+	CHECK_EQ(task_ask(&task, 500).dev, 500);
+	CHECK_EQ(stalled(a), before);
+	CHECK_EQ(task_ask(&task, 2000).bus, 0);
+	CHECK_GT(stalled(a), before);
+	CHECK_GT(stalled(group), 0);
+	CHECK_EQ(stalled(b), 0);
+	task_end(&task);
+	task_end(&other);
+}
+
+#define RECLAIM_BEGIN	"cdm/cdm_reclaim_begin"
+#define RECLAIM_END	"cdm/cdm_reclaim_end"
+
+/* The pages of all traces for @reason, or for all; each that began has ended. */
+static long traced(const char *reason)
+{
+	double end = cdm_now() + 5 * cdm_slow;
+	long begun, ended, wanted, pages;
+	char text[32];
+
+	snprintf(text, sizeof(text), "reason=%s", reason);
+	do {
+		pages = cdm_trace_sum("cdm_reclaim_end:", text, "pages=",
+				      &ended);
+		wanted = cdm_trace_sum("cdm_reclaim_begin:", text, "pages=",
+				       &begun);
+	} while (begun != ended && cdm_now() < end);
+	CHECK_EQ(begun, ended);
+	CHECK_GE(wanted, begun);
+	return pages;
+}
+
+/* Reclaim for each reason, that of what is asked of @group first. */
+static void provoke(const char *group, const char *a, const char *b,
+		    struct cdm_task *task)
+{
+	struct cdm_task cold;
+
+	set_policy(a, "reclaim");
+	CHECK_EQ(cdm_limit(a, cdm_node, 500), 0);
+	CHECK_EQ(task_ask(task, 600).bus, 0);
+	CHECK_GE(traced("limit"), 100);
+	CHECK_EQ(traced("limit"), cdm_stat(group, "demoted"));
+	CHECK_EQ(cdm_limit(a, cdm_node, 200), 0);
+	CHECK_GE(traced("excess"), 500 - 2 * BATCH - 200);
+	CHECK_EQ(cdm_reclaim(a, cdm_node, 50), 0);
+	CHECK_GE(traced("proactive"), 50);
+	CHECK_EQ(traced("limit") + traced("excess") + traced("proactive"),
+		 cdm_stat(group, "demoted"));
+
+	/* Below a limit of both, what is promised. */
+	set_policy(a, "fallback");
+	CHECK_EQ(cdm_limit(a, cdm_node, -1), 0);
+	CHECK_EQ(cdm_limit(group, cdm_node, ROOM), 0);
+	task_start(&cold, b);
+	task_ask(&cold, ROOM);
+	cdm_drain();
+	CHECK_EQ(cdm_protect(a, cdm_node, ROOM), 0);
+	CHECK_EQ(task_ask(task, 300).dev, 300);
+	CHECK_GE(traced("low"), 300 - BATCH);
+	CHECK_EQ(cdm_protect(a, cdm_node, 0), 0);
+	CHECK_EQ(cdm_limit(group, cdm_node, -1), 0);
+
+	/* More than the node has, and than kswapd keeps free of it. */
+	set_policy(a, "reclaim");
+	CHECK_EQ(task_ask(task, SMALL_NODE).bus, 0);
+	task_end(&cold);
+}
+
+static void test_trace(const char *group)
+{
+	long before = cdm_stat(cdm_root, "demoted");
+	struct cdm_task task;
+	char *a, *b;
+
+	cdm_two_groups(group, &a, &b);
+	task_start(&task, a);
+	cdm_trace_begin(RECLAIM_BEGIN);
+	cdm_trace_begin(RECLAIM_END);
+	provoke(group, a, b, &task);
+	CHECK_GT(traced("depleted"), 0);
+	CHECK_GT(traced("kswapd"), 0);
+	CHECK_EQ(traced(""), cdm_stat(cdm_root, "demoted") - before);
+	CHECK_EQ(traced(""), traced("limit") + traced("excess") +
+		 traced("proactive") + traced("low") + traced("depleted") +
+		 traced("kswapd"));
+	cdm_trace_end(RECLAIM_BEGIN);
+	cdm_trace_end(RECLAIM_END);
+	task_end(&task);
+}
+
+static void run_crowds(void)
+{
+	char name[128];
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(crowds); i++) {
+		snprintf(name, sizeof(name), "several at once, %s, %s",
+			 crowds[i].policy, crowds[i].depleted ?
+			 "depleted node" : "limit");
+		cdm_case_arg(name, test_crowd, &crowds[i]);
+	}
+}
+
+#define OTHERS		25
+#define CASES		(ARRAY_SIZE(kinds) + ARRAY_SIZE(crowds) + OTHERS)
+
+static void run(void)
+{
+	size_t i;
+
+	cdm_case("cdm.reclaim takes what it is told", test_amounts);
+	cdm_case("cdm.reclaim of a subtree, and of the root", test_subtree);
+	cdm_case("cdm.reclaim of one node", test_node);
+	cdm_case("memory.reclaim leaves device memory alone",
+		 test_memory_reclaim);
+	for (i = 0; i < ARRAY_SIZE(kinds); i++)
+		cdm_case_arg(kinds[i].name, test_kind, &kinds[i]);
+	cdm_case_arg("mlocked pages stay", test_held, &mlocked);
+	cdm_case_arg("pinned pages stay", test_held, &pinned);
+	cdm_case_arg("unlocked pages go", test_let_go, &mlocked);
+	cdm_case_arg("unpinned pages go", test_let_go, &pinned);
+	cdm_case("hugetlb stays", test_hugetlb);
+	cdm_case("the coldest first", test_coldest);
+	cdm_case("neighbours of a limit keep every page", test_neighbours);
+	cdm_case("one group after the other", test_round_robin);
+	cdm_case("a working set of a tenth too much", test_working_set);
+	cdm_case("a batch at a time", test_hysteresis);
+	cdm_case("demotion_enabled is for RAM", test_demotion_switch);
+	cdm_case("without swap", test_no_swap);
+	cdm_case("reclaim,fail with RAM full fails", test_full_fail);
+	cdm_case("reclaim with RAM full goes on in RAM", test_full_ram);
+	cdm_case_arg("a lower cdm.max is met, base pages", test_lower, NULL);
+	cdm_case_arg("a lower cdm.max is met, huge pages", test_lower, "huge");
+	cdm_case("a lower cdm.max whose writer is killed", test_lower_killed);
+	run_crowds();
+	cdm_case("a task that is killed leaves others alone", test_killed);
+	cdm_case("kswapd ends at the high watermark", test_kswapd);
+	cdm_case("who waits is stalled", test_pressure);
+	cdm_case("every page is traced, with its reason", test_trace);
+}
+
+int main(void)
+{
+	cdm_init(2 * CASES);
+	cdm_use_plugged();
+	cdm_small_node(SMALL_NODE);
+	cdm_both_lru(run);
+	cdm_small_node(-1);
+	cdm_exit();
+}
