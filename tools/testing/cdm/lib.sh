@@ -29,17 +29,24 @@ die()
 	exit 1
 }
 
-# Build what runs in the guest.  Static: a container has no libraries.
+# build_program NAME [LIBRARY...]: build what runs in the guest, and print where
+# it is.  Static: a container has no libraries.
+build_program()
+{
+	local src=$CDM_TESTING/demo/$1.c bin=$CDM_BUILD/demo/$1
+
+	shift
+	echo "$bin"
+	[ "$bin" -nt "$src" ] && return
+	mkdir -p "$CDM_BUILD/demo" || die "cannot make $CDM_BUILD"
+	${CC:-cc} -static -O2 -Wall -Wextra -o "$bin.$$" "$src" "$@" ||
+		die "cannot build $src"
+	mv "$bin.$$" "$bin"
+}
+
 build_hog()
 {
-	local src=$CDM_TESTING/demo/hog.c
-
-	HOG=$CDM_BUILD/demo/hog
-	[ "$HOG" -nt "$src" ] && return
-	mkdir -p "$CDM_BUILD/demo" || die "cannot make $CDM_BUILD"
-	${CC:-cc} -static -O2 -Wall -Wextra -o "$HOG.$$" "$src" ||
-		die "cannot build $src"
-	mv "$HOG.$$" "$HOG"
+	HOG=$(build_program hog) || exit
 }
 
 # vm [options of vm run] -- command...
