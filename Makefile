@@ -34,9 +34,10 @@ kernel: ready ## build the kernel of LANE
 shell: kernel ## a shell in a guest with device memory; "exit" leaves it
 	@$(S)vm shell
 
-demo: kernel ## three groups, three policies, one small device: a table
+demo: kernel ## three policies on one small device; DEMO=tenants: two tenants
 	@CDM_BUILD=$$($(S)where programs) CDM_LANE=$(LANE) \
-		$(CDM_REPO)/tools/testing/cdm/demo/run.sh
+		$(CDM_REPO)/tools/testing/cdm/demo/$(or $(DEMO),run).sh \
+		$(if $(OUT),--out "$(OUT)")
 
 check: ready ## every check and test; ends with "N passed, N failed"
 	@$(S)check
