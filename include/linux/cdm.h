@@ -310,6 +310,7 @@ int cdm_node_register(int nid);
  * @priority: looks at this power of two's part of the group's pages
  * @force: takes recently used pages as well
  * @gfp: flags of who waits
+ * @scanned: where to put how many pages were looked at
  *
  * Pages that cannot go to RAM stay. memory.min and memory.low do not apply: they
  * protect RAM.
@@ -321,7 +322,8 @@ int cdm_node_register(int nid);
  * pages) or a huge page.
  */
 unsigned long mem_cgroup_demote_node(struct mem_cgroup *memcg, struct pglist_data *pgdat,
-				     unsigned long nr_pages, int priority, bool force, gfp_t gfp);
+				     unsigned long nr_pages, int priority, bool force, gfp_t gfp,
+				     unsigned long *scanned);
 
 #else /* !CONFIG_CGROUP_CDM */
 

@@ -157,7 +157,8 @@ static bool cdm_may_take(struct cdm_owner *owner, int nid, unsigned int order, u
 		WRITE_ONCE(cdm_reserved[idx], jiffies + CDM_RESERVE_TIME);
 		return true;
 	}
-	return !time_before(jiffies, READ_ONCE(cdm_reserved[idx]));
+	return !time_before(jiffies, READ_ONCE(cdm_reserved[idx])) ||
+	       cdm_pcp_has(zone, high_wmark_pages(zone) + (1UL << order));
 }
 
 static struct page *cdm_take_page(const struct cdm_request *rq, int nid, bool wake_kswapd)

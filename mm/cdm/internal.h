@@ -43,6 +43,8 @@ struct zone *cdm_zone(int nid);
  * @CDM_FOR_EXCESS: cdm.max was lowered below usage
  * @CDM_FOR_PROACTIVE: a write to cdm.reclaim
  * @CDM_FOR_KSWAPD: the node's watermark
+ *
+ * Up to @CDM_FOR_LOW it is for a request, which waits.
  */
 enum cdm_reclaim_reason {
 	CDM_FOR_LIMIT,

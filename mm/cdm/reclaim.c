@@ -41,21 +41,26 @@
 #include "internal.h"
 
 /*
- * Passes over the groups for one call. The first two look at a batch of each
- * group's pages, those after that at eight times as many each, and soon at all.
- * Then it may take a few until pages that are all in use have got old.
+ * Passes over the groups for one call. The first looks at a batch of each group's
+ * pages, those after that at eight times as many each, and soon at all. Then it
+ * may take a few until pages that are all in use have got old, but not many: it
+ * ends when each page was looked at so many times in vain.
  */
-#define CDM_RECLAIM_PASSES	12
+#define CDM_RECLAIM_PASSES	8
 #define CDM_PASS_SHIFT		3
+#define CDM_VAIN_LOOKS		4
 
 /* From this one on recently used pages are taken as well. */
-#define CDM_FORCE_PASS		4
+#define CDM_FORCE_PASS		3
+
+/* The last ones do not share their position with other requests. */
+#define CDM_LONE_PASS		(CDM_RECLAIM_PASSES - 2)
 
 /*
  * Reclaim that looked at so many pages in vain is not tried again for so long, if
  * RAM will do.
  */
-#define CDM_VAIN_PAGES		8192
+#define CDM_VAIN_PAGES		2048
 #define CDM_FUTILE		(HZ / 10)
 
 /* Ticks that a request waits for pages that others are moving, or for RAM. */
@@ -73,7 +78,7 @@
  * @gfp:	flags of who waits
  * @wanted:	pages
  * @got:	pages demoted
- * @vain:	pages that were looked at and stayed, about
+ * @vain:	pages that were looked at in groups where all stayed
  * @low:	take protected pages
  * @protected:	set if there were protected pages
  * @last_resort: who asks has no other way out
@@ -122,7 +127,7 @@ static int cdm_priority(unsigned long pages, int pass)
 {
 	int first = ilog2(max(pages / CDM_RECLAIM_BATCH, 1));
 
-	return max(min(first, DEF_PRIORITY - 1) - CDM_PASS_SHIFT * max(pass - 1, 0), 0);
+	return max(min(first, DEF_PRIORITY - 1) - CDM_PASS_SHIFT * pass, 0);
 }
 
 /* Demote some of what @memcg itself has. The caller holds a reference. */
@@ -131,8 +136,7 @@ static void cdm_walk_group(struct cdm_walk *walk, struct mem_cgroup *memcg, int 
 	struct cdm_share share;
 	struct cdm_scope scope;
 	struct cdm_owner *owner;
-	unsigned long got;
-	int priority;
+	unsigned long got, scanned = 0;
 
 	/* One that is being made has no pages, and no place in the LRU's lists. */
 	if (!mem_cgroup_online(memcg) && !css_is_dying(&memcg->css))
@@ -153,11 +157,11 @@ static void cdm_walk_group(struct cdm_walk *walk, struct mem_cgroup *memcg, int 
 		/* __cdm_get_new_folio() notes here that a page had nowhere to go. */
 		cdm_scope_begin(&scope, NULL, NULL);
 		scope.ram = true;
-		priority = cdm_priority(share.own, pass);
 		atomic_inc(&cdm_busy[walk->idx]);
 		got = mem_cgroup_demote_node(memcg, walk->pgdat,
 					     min(share.pages, walk->wanted - walk->got),
-					     priority, pass >= CDM_FORCE_PASS, walk->gfp);
+					     cdm_priority(share.own, pass),
+					     pass >= CDM_FORCE_PASS, walk->gfp, &scanned);
 		atomic_long_add(got, &cdm_demoted[walk->idx]);
 		atomic_dec(&cdm_busy[walk->idx]);
 		cdm_scope_end(&scope);
@@ -167,7 +171,7 @@ static void cdm_walk_group(struct cdm_walk *walk, struct mem_cgroup *memcg, int 
 		else if (scope.full)
 			walk->full = memcg;
 		else if (!got)
-			walk->vain += share.own >> priority;
+			walk->vain += scanned;
 		if (share.low && got)
 			cdm_event(owner, walk->idx, CDM_EV_LOW);
 	}
@@ -195,13 +199,21 @@ static void cdm_walk_once(struct cdm_walk *walk, bool shared, int pass)
 
 static void cdm_walk(struct cdm_walk *walk)
 {
+	unsigned long enough = CDM_VAIN_LOOKS *
+			       READ_ONCE(walk->root->counter[walk->idx]->usage);
 	int pass;
 
+	walk->vain = 0;
 	for (pass = 0; pass < CDM_RECLAIM_PASSES && walk->got < walk->wanted; pass++) {
-		/* The shared position twice: once to the end, once from the start. */
-		cdm_walk_once(walk, pass < 2, pass);
+		bool shared = pass < CDM_LONE_PASS;
+
+		cdm_walk_once(walk, shared, pass);
+		/* To the end, and once more from the start. */
+		if (shared)
+			cdm_walk_once(walk, shared, pass);
 		/* To look harder only helps if what was found could leave. */
-		if (fatal_signal_pending(current) || (walk->no_room && !walk->got))
+		if (fatal_signal_pending(current) || (walk->no_room && !walk->got) ||
+		    (walk->vain > enough && pass > CDM_FORCE_PASS))
 			break;
 	}
 }
@@ -281,6 +293,8 @@ unsigned long cdm_reclaim(struct cdm_owner *root, unsigned int idx, unsigned lon
 		.before = atomic_long_read(&cdm_demoted[idx]),
 	};
 	struct cgroup_subsys_state *css;
+	/* As elsewhere, reclaim that was asked for is no stall. */
+	bool stall = reason <= CDM_FOR_LOW;
 	unsigned long pflags;
 
 	*others = false;
@@ -293,13 +307,15 @@ unsigned long cdm_reclaim(struct cdm_owner *root, unsigned int idx, unsigned lon
 	walk.memcg = mem_cgroup_from_css(css);
 
 	trace_cdm_reclaim_begin(nid, root->id, reason, walk.wanted);
-	psi_memstall_enter(&pflags);
+	if (stall)
+		psi_memstall_enter(&pflags);
 	cdm_walk_patiently(&walk);
 	if (!walk.got && !walk.no_room && walk.protected && last_resort) {
 		walk.low = true;
 		cdm_walk_direct(&walk);
 	}
-	psi_memstall_leave(&pflags);
+	if (stall)
+		psi_memstall_leave(&pflags);
 	trace_cdm_reclaim_end(nid, root->id, reason, walk.got);
 
 	*others = cdm_others_did(&walk);
@@ -381,7 +397,7 @@ unsigned long __cdm_shrink_node(struct pglist_data *pgdat, int priority)
 	if (walk.wanted) {
 		trace_cdm_reclaim_begin(pgdat->node_id, root->id, CDM_FOR_KSWAPD, walk.wanted);
 		lru_add_drain();
-		cdm_walk_once(&walk, false, DEF_PRIORITY - priority);
+		cdm_walk_once(&walk, false, (DEF_PRIORITY - priority) / 2);
 		trace_cdm_reclaim_end(pgdat->node_id, root->id, CDM_FOR_KSWAPD, walk.got);
 	}
 	if (walk.got || !walk.wanted)

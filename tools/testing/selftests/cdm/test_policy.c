@@ -52,19 +52,34 @@ struct params {
 	bool huge;
 };
 
+static long free_pages(void)
+{
+	file_write("/proc/sys/vm/stat_refresh", "1");
+	return node_meminfo(cdm_node, "MemFree:") * 1024 / cdm_psize;
+}
+
+/* Pages that the allocator does not give away: the zone's lowest watermark. */
+static long last_pages(void)
+{
+	long pages = cdm_value(cdm_root, "cdm.capacity", cdm_node) / cdm_psize /
+		     1024;
+
+	return pages < 32 ? 32 : pages > 128 ? 128 : pages;
+}
+
 /*
  * The node depleted: hog, a group of its own, takes all that is free on it and
  * pins it, so that no reclaim can give it to anybody. Base pages again and
- * again, until none of many can be had, finish what huge pages began.
+ * again finish what huge pages began, until none of many can be had: also not
+ * what is left for a second to those who had pages demoted, as the case before.
  */
 static void deplete(struct cdm_task *hog, const char *group)
 {
-	long pages = node_meminfo(cdm_node, "MemFree:") * 1024 / cdm_psize;
+	long pages = free_pages() + 2048;
+	double end = cdm_now() + 20;
 	struct cdm_reply reply;
-	int tries = 0;
 
 	task_start(hog, group);
-	pages += 2048;
 	CHECK_EQ(task_call(hog, op_map_huge, pages, cdm_node).ret, 0);
 	task_call(hog, op_touch, 0, pages);
 	CHECK_EQ(task_call(hog, op_pin, 0, pages).ret, pages);
@@ -72,7 +87,8 @@ static void deplete(struct cdm_task *hog, const char *group)
 		CHECK_EQ(task_call(hog, op_map, 512, cdm_node).ret, 0);
 		reply = task_call(hog, op_touch, 0, 512);
 		CHECK_EQ(task_call(hog, op_pin, 0, 512).ret, 512);
-	} while (reply.dev && ++tries < 30);
+	} while ((reply.dev || free_pages() > last_pages() + 16) &&
+		 cdm_now() < end);
 	CHECK_EQ(reply.dev, 0);
 }
 
