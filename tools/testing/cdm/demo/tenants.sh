@@ -23,7 +23,7 @@ out=${CDM_CACHE:-$HOME/.cache/cdm}/demo
 while [ $# -gt 0 ]; do
 	case $1 in
 	--short)
-		rounds=(6 5 2000)
+		rounds=(6 4 2000)
 		;;
 	--out)
 		[ $# -gt 1 ] || die "--out: which directory?"

@@ -38,9 +38,9 @@ host()
 		"at end +[0-4]?[0-9]\.[0-9] %"
 	is "a picture" "$(head -c 4 "$dir/tenants.png" | tail -c 3)" PNG
 
-	spoiled "a sample with less of the device" "protected pages" \
+	spoiled "less of the device than promised" "protected pages" \
 		"$low=protected/s/ device=[0-9]+/ device=99/"
-	spoiled "a sample with part of the device unused" "in use" \
+	spoiled "a part of the device is unused" "in use" \
 		"$low=node/s/used=2/used=1/"
 	spoiled "more demoted than handed over" "per page handed over" \
 		"$low=greedy/s/demoted=/demoted=1/"
