@@ -125,13 +125,15 @@ enum cdm_limit {
  * @dead:	the group was removed: @usage has moved to the parent, only @own counts
  * @futile:	jiffies; reclaim from the group and those below it has found nothing,
  *		and need not be tried before; no lock
+ * @turn:	id of the memory group that was the last to give pages to reclaim from
+ *		the group and those below it; a hint, no lock
  * @has_line:	by &enum cdm_limit: was set for this node, else by "default"; under
  *		cdm_mutex
  * @events:	of the group and those below it
  * @events_local: of the group alone
  * @stat:	pages of the group and those below it, by &enum cdm_stat
  *
- * All but @futile, @has_line and the constant @parent are under the node's lock; readers
+ * All but @futile, @turn, @has_line and the constant @parent are under the node's lock; readers
  * that only show a number take no lock.
  */
 struct cdm_counter {
@@ -148,6 +150,7 @@ struct cdm_counter {
 	bool dead;
 	bool has_line[CDM_NR_LIMITS];
 	unsigned long futile;
+	unsigned short turn;
 	unsigned long events[CDM_NR_EVENTS];
 	unsigned long events_local[CDM_NR_EVENTS];
 	unsigned long stat[CDM_NR_STATS];

@@ -46,15 +46,12 @@
  * may take a few until pages that are all in use have got old, but not many: it
  * ends when each page was looked at so many times in vain.
  */
-#define CDM_RECLAIM_PASSES	8
+#define CDM_RECLAIM_PASSES	12
 #define CDM_PASS_SHIFT		3
 #define CDM_VAIN_LOOKS		4
 
 /* From this one on recently used pages are taken as well. */
 #define CDM_FORCE_PASS		3
-
-/* The last ones do not share their position with other requests. */
-#define CDM_LONE_PASS		(CDM_RECLAIM_PASSES - 2)
 
 /*
  * Reclaim that looked at so many pages in vain is not tried again for so long, if
@@ -179,22 +176,41 @@ static void cdm_walk_group(struct cdm_walk *walk, struct mem_cgroup *memcg, int 
 	cond_resched();
 }
 
-/*
- * Once over the groups. Requests share a position, so that all groups get their
- * turn; but that leaves out those before it.
- */
-static void cdm_walk_once(struct cdm_walk *walk, bool shared, int pass)
+/* From the group after @memcg, which has a reference, to that of @last. */
+static void cdm_walk_part(struct cdm_walk *walk, struct mem_cgroup *memcg, unsigned short last,
+			  int pass)
 {
-	struct mem_cgroup_reclaim_cookie cookie = { .pgdat = walk->pgdat };
-	struct mem_cgroup *memcg = NULL;
+	unsigned short *turn = &walk->root->counter[walk->idx]->turn;
+	unsigned long before;
 
 	while (walk->got < walk->wanted && !fatal_signal_pending(current)) {
-		memcg = mem_cgroup_iter(walk->memcg, memcg, shared ? &cookie : NULL);
+		memcg = mem_cgroup_iter(walk->memcg, memcg, NULL);
 		if (!memcg)
 			return;
+		before = walk->got;
 		cdm_walk_group(walk, memcg, pass);
+		if (walk->got > before)
+			WRITE_ONCE(*turn, mem_cgroup_id(memcg));
+		if (last && mem_cgroup_id(memcg) == last)
+			break;
 	}
 	mem_cgroup_iter_break(walk->memcg, memcg);
+}
+
+/* Once over the groups, beginning after the one that was the last to give pages. */
+static void cdm_walk_once(struct cdm_walk *walk, int pass)
+{
+	unsigned short last = READ_ONCE(walk->root->counter[walk->idx]->turn);
+	struct mem_cgroup *memcg;
+
+	rcu_read_lock();
+	memcg = last ? mem_cgroup_from_id(last) : NULL;
+	if (memcg && (!mem_cgroup_is_descendant(memcg, walk->memcg) || !css_tryget(&memcg->css)))
+		memcg = NULL;
+	rcu_read_unlock();
+	if (memcg)
+		cdm_walk_part(walk, memcg, 0, pass);
+	cdm_walk_part(walk, NULL, memcg ? last : 0, pass);
 }
 
 static void cdm_walk(struct cdm_walk *walk)
@@ -205,12 +221,7 @@ static void cdm_walk(struct cdm_walk *walk)
 
 	walk->vain = 0;
 	for (pass = 0; pass < CDM_RECLAIM_PASSES && walk->got < walk->wanted; pass++) {
-		bool shared = pass < CDM_LONE_PASS;
-
-		cdm_walk_once(walk, shared, pass);
-		/* To the end, and once more from the start. */
-		if (shared)
-			cdm_walk_once(walk, shared, pass);
+		cdm_walk_once(walk, pass);
 		/* To look harder only helps if what was found could leave. */
 		if (fatal_signal_pending(current) || (walk->no_room && !walk->got) ||
 		    (walk->vain > enough && pass > CDM_FORCE_PASS))
@@ -288,13 +299,12 @@ unsigned long cdm_reclaim(struct cdm_owner *root, unsigned int idx, unsigned lon
 		.pgdat = NODE_DATA(nid),
 		.idx = idx,
 		.gfp = gfp,
-		.wanted = max(nr_pages, CDM_RECLAIM_BATCH),
+		.wanted = nr_pages,
 		.last_resort = last_resort,
 		.before = atomic_long_read(&cdm_demoted[idx]),
 	};
 	struct cgroup_subsys_state *css;
-	/* As elsewhere, reclaim that was asked for is no stall. */
-	bool stall = reason <= CDM_FOR_LOW;
+	bool request = reason <= CDM_FOR_LOW;
 	unsigned long pflags;
 
 	*others = false;
@@ -305,16 +315,19 @@ unsigned long cdm_reclaim(struct cdm_owner *root, unsigned int idx, unsigned lon
 	if (!css)
 		return 0;
 	walk.memcg = mem_cgroup_from_css(css);
+	if (request)
+		walk.wanted = max(nr_pages, CDM_RECLAIM_BATCH);
 
 	trace_cdm_reclaim_begin(nid, root->id, reason, walk.wanted);
-	if (stall)
+	/* As elsewhere, reclaim that was asked for is no stall. */
+	if (request)
 		psi_memstall_enter(&pflags);
 	cdm_walk_patiently(&walk);
 	if (!walk.got && !walk.no_room && walk.protected && last_resort) {
 		walk.low = true;
 		cdm_walk_direct(&walk);
 	}
-	if (stall)
+	if (request)
 		psi_memstall_leave(&pflags);
 	trace_cdm_reclaim_end(nid, root->id, reason, walk.got);
 
@@ -340,11 +353,12 @@ unsigned long cdm_reclaim(struct cdm_owner *root, unsigned int idx, unsigned lon
 void cdm_reclaim_excess(struct cdm_owner *owner, unsigned int idx)
 {
 	int retries = CDM_EXCESS_RETRIES;
+	unsigned long excess;
 	bool others;
 
-	while (cdm_excess(owner, idx) && !signal_pending(current)) {
-		if (!cdm_reclaim(owner, idx, 1, GFP_KERNEL, CDM_FOR_EXCESS, true, &others) &&
-		    !retries--)
+	while ((excess = cdm_excess(owner, idx)) && !signal_pending(current)) {
+		if (!cdm_reclaim(owner, idx, min(excess, CDM_RECLAIM_BATCH), GFP_KERNEL,
+				 CDM_FOR_EXCESS, true, &others) && !retries--)
 			break;
 		cond_resched();
 	}
@@ -397,7 +411,7 @@ unsigned long __cdm_shrink_node(struct pglist_data *pgdat, int priority)
 	if (walk.wanted) {
 		trace_cdm_reclaim_begin(pgdat->node_id, root->id, CDM_FOR_KSWAPD, walk.wanted);
 		lru_add_drain();
-		cdm_walk_once(&walk, false, (DEF_PRIORITY - priority) / 2);
+		cdm_walk_once(&walk, (DEF_PRIORITY - priority) / 2);
 		trace_cdm_reclaim_end(pgdat->node_id, root->id, CDM_FOR_KSWAPD, walk.got);
 	}
 	if (walk.got || !walk.wanted)

@@ -67,11 +67,13 @@ static long last_pages(void)
 	return pages < 32 ? 32 : pages > 128 ? 128 : pages;
 }
 
+/* Until then some pages are left to those who had others demoted. */
+static double reserved_until;
+
 /*
  * The node depleted: hog, a group of its own, takes all that is free on it and
  * pins it, so that no reclaim can give it to anybody. Base pages again and
- * again finish what huge pages began, until none of many can be had: also not
- * what is left for a second to those who had pages demoted, as the case before.
+ * again finish what huge pages began, until none of many can be had.
  */
 static void deplete(struct cdm_task *hog, const char *group)
 {
@@ -83,6 +85,8 @@ static void deplete(struct cdm_task *hog, const char *group)
 	CHECK_EQ(task_call(hog, op_map_huge, pages, cdm_node).ret, 0);
 	task_call(hog, op_touch, 0, pages);
 	CHECK_EQ(task_call(hog, op_pin, 0, pages).ret, pages);
+	while (cdm_now() < reserved_until)
+		usleep(50 * 1000);
 	do {
 		CHECK_EQ(task_call(hog, op_map, 512, cdm_node).ret, 0);
 		reply = task_call(hog, op_touch, 0, 512);
@@ -284,8 +288,10 @@ static void test_row(const char *group, const void *arg)
 	CHECK_EQ(cg_read_key_long(group, "memory.events", "oom_kill "), 0);
 
 	CHECK_EQ(task_end(&task), 0);
-	if (params->limit == DEPLETED)
+	if (params->limit == DEPLETED) {
 		task_end(&hog);
+		reserved_until = cdm_now() + 1.1;
+	}
 }
 
 static void run_row(const struct row *row, enum limit limit, bool huge)
