@@ -741,6 +741,42 @@ static void show_unknown(int n)
 	close(flags_fd);
 }
 
+/* The same for pages that do not go: what the page flags say, and how often. */
+void show_kinds(int n)
+{
+	struct node *node = &model->node[n];
+	int fd = kernel_fd("/proc/kpageflags"), kinds = 0, i;
+	struct {
+		unsigned long flags;
+		int memcg;
+		long nr;
+	} kind[32] = { };
+	unsigned long pfn, flags;
+
+	for (pfn = node->start; pfn < node->end; pfn++) {
+		int memcg = memcg_of(pfn);
+
+		if (pread(fd, &flags, sizeof(flags), pfn * sizeof(flags)) !=
+		    sizeof(flags) || !flags ||
+		    (flags & (KPF_BUDDY | KPF_NOPAGE)))
+			continue;
+		for (i = 0; i < kinds; i++)
+			if (kind[i].flags == flags && kind[i].memcg == memcg)
+				break;
+		if (i == (int)ARRAY_SIZE(kind))
+			continue;
+		kind[i].flags = flags;
+		kind[i].memcg = memcg;
+		kind[i].nr++;
+		kinds = i == kinds ? i + 1 : kinds;
+	}
+	close(fd);
+	for (i = 0; i < kinds; i++)
+		ksft_print_msg("  %ld pages with flags %#lx, memory of %s\n",
+			       kind[i].nr, kind[i].flags,
+			       model->group[kind[i].memcg].path);
+}
+
 /* Compare one number; quietly, if things may still be settling. */
 static bool compare(int group, int n, long now, long slack, bool quiet)
 {

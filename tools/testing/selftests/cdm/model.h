@@ -169,5 +169,6 @@ void files_learn(enum op op, int group);
 long group_stuck(int group, int node);
 void model_learn(enum op op);
 bool model_books(void);
+void show_kinds(int node);
 
 #endif /* _SELFTESTS_CDM_MODEL_H */
