@@ -158,13 +158,12 @@ struct cdm_counter {
 
 /**
  * struct cdm_share - what reclaim may take from a group
- * @pages:	so many, of the group and those below it
- * @own:	pages of the group itself
+ * @pages:	so many of those charged to the group and those below it; ULONG_MAX
+ *		without protection
  * @low:	protection is why there are none
  */
 struct cdm_share {
 	unsigned long pages;
-	unsigned long own;
 	bool low;
 };
 

@@ -752,30 +752,36 @@ static unsigned long cdm_effective_low(struct cdm_counter *c, const struct cdm_c
  * Reclaim takes up to CDM_RECLAIM_BATCH pages at a time, or a huge page. So a
  * group is left alone while it has less than that above its protection.
  *
+ * Usage is no bound for a group without protection: what its memory group has on
+ * its lists may be charged to an ancestor, if cdm was switched on later.
+ *
  * Context: RCU read side or a reference; any context otherwise.
  */
 void cdm_get_share(struct cdm_owner *owner, const struct cdm_owner *root, unsigned int idx,
 		   struct cdm_share *share)
 {
-	unsigned long flags, elow;
+	unsigned long flags, elow, usage = 0;
 	struct cdm_counter *c;
 
 	rcu_read_lock();
 	raw_spin_lock_irqsave(&cdm_count[idx].lock, flags);
 	owner = cdm_live_owner(owner, idx);
 	c = owner->counter[idx];
-	share->pages = c->usage;
-	share->own = c->own;
 	elow = cdm_count[idx].lows ? cdm_effective_low(c, root->counter[idx], 0) : 0;
 	if (elow)
-		share->pages -= min(share->pages, cdm_stocked(owner, idx));
+		usage = c->usage - min(c->usage, cdm_stocked(owner, idx));
 	raw_spin_unlock_irqrestore(&cdm_count[idx].lock, flags);
 	rcu_read_unlock();
 
-	elow = min(elow, share->pages);
-	elow += elow ? CDM_RECLAIM_BATCH - 1 : 0;
-	share->low = share->pages && share->pages <= elow;
-	share->pages -= min(share->pages, elow);
+	elow = min(elow, usage);
+	if (elow) {
+		elow += CDM_RECLAIM_BATCH - 1;
+		share->low = usage <= elow;
+		share->pages = usage - min(usage, elow);
+	} else {
+		share->low = false;
+		share->pages = ULONG_MAX;
+	}
 }
 
 /**

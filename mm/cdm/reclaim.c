@@ -42,16 +42,16 @@
 
 /*
  * Passes over the groups for one call. The first looks at a batch of each group's
- * pages, those after that at eight times as many each, and soon at all. Then it
- * may take a few until pages that are all in use have got old, but not many: it
- * ends when each page was looked at so many times in vain.
+ * pages, those after that at twice as many each, and in the end at all. So groups
+ * whose pages nobody has looked at for long get old at the same pace. Then it may
+ * take a few passes until pages that are all in use have got old, but not many:
+ * it ends when each page was looked at so many times in vain.
  */
-#define CDM_RECLAIM_PASSES	12
-#define CDM_PASS_SHIFT		3
+#define CDM_RECLAIM_PASSES	(DEF_PRIORITY + 8)
 #define CDM_VAIN_LOOKS		4
 
-/* From this one on recently used pages are taken as well. */
-#define CDM_FORCE_PASS		3
+/* After so many looks at all of a group recently used pages are taken as well. */
+#define CDM_FULL_LOOKS		2
 
 /*
  * Reclaim that looked at so many pages in vain is not tried again for so long, if
@@ -78,6 +78,7 @@
  * @vain:	pages that were looked at in groups where all stayed
  * @low:	take protected pages
  * @protected:	set if there were protected pages
+ * @forced:	recently used pages were looked for, too
  * @last_resort: who asks has no other way out
  * @no_room:	set if RAM had no room for a page
  * @full:	a group whose memory.max had none; only to be compared
@@ -92,6 +93,7 @@ struct cdm_walk {
 	unsigned long wanted;
 	unsigned long got;
 	unsigned long vain;
+	bool forced;
 	bool last_resort;
 	bool low;
 	bool protected;
@@ -119,12 +121,33 @@ bool cdm_may_reclaim(gfp_t gfp)
 	return gfpflags_allow_blocking(gfp) && !(current->flags & PF_MEMALLOC);
 }
 
-/* What part of a group's @pages does a pass look at? See mem_cgroup_demote_node(). */
+/*
+ * What part of a group's @pages does a pass look at? See mem_cgroup_demote_node().
+ * Below 0 it is all of them, as often before.
+ */
 static int cdm_priority(unsigned long pages, int pass)
 {
 	int first = ilog2(max(pages / CDM_RECLAIM_BATCH, 1));
 
-	return max(min(first, DEF_PRIORITY - 1) - CDM_PASS_SHIFT * pass, 0);
+	return min(first, DEF_PRIORITY - 1) - pass;
+}
+
+/* Pages of @memcg itself that reclaim could find, whoever is charged for them. */
+static unsigned long cdm_listed(struct mem_cgroup *memcg, pg_data_t *pgdat)
+{
+	struct lruvec *lruvec = mem_cgroup_lruvec(memcg, pgdat);
+	unsigned long pages = 0;
+	enum lru_list lru;
+
+	for_each_evictable_lru(lru)
+		pages += mem_cgroup_get_zone_lru_size(lruvec, lru, ZONE_MOVABLE);
+#ifdef CONFIG_LRU_GEN
+	for (int gen = 0; gen < MAX_NR_GENS; gen++)
+		for (int type = 0; type < ANON_AND_FILE; type++)
+			pages += max(READ_ONCE(lruvec->lrugen.nr_pages[gen][type][ZONE_MOVABLE]),
+				     0L);
+#endif
+	return pages;
 }
 
 /* Demote some of what @memcg itself has. The caller holds a reference. */
@@ -133,11 +156,18 @@ static void cdm_walk_group(struct cdm_walk *walk, struct mem_cgroup *memcg, int 
 	struct cdm_share share;
 	struct cdm_scope scope;
 	struct cdm_owner *owner;
-	unsigned long got, scanned = 0;
+	unsigned long got, listed, scanned = 0;
+	int priority;
+	bool force;
 
 	/* One that is being made has no pages, and no place in the LRU's lists. */
 	if (!mem_cgroup_online(memcg) && !css_is_dying(&memcg->css))
 		return;
+	listed = cdm_listed(memcg, walk->pgdat);
+	if (!listed)
+		return;
+	priority = cdm_priority(listed, pass);
+	force = priority <= -CDM_FULL_LOOKS;
 	rcu_read_lock();
 	owner = cdm_owner_get(cdm_owner_of_css(cgroup_e_css(memcg->css.cgroup,
 							    &cdm_cgrp_subsys)));
@@ -157,8 +187,8 @@ static void cdm_walk_group(struct cdm_walk *walk, struct mem_cgroup *memcg, int 
 		atomic_inc(&cdm_busy[walk->idx]);
 		got = mem_cgroup_demote_node(memcg, walk->pgdat,
 					     min(share.pages, walk->wanted - walk->got),
-					     cdm_priority(share.own, pass),
-					     pass >= CDM_FORCE_PASS, walk->gfp, &scanned);
+					     max(priority, 0), force, walk->gfp, &scanned);
+		walk->forced |= force;
 		atomic_long_add(got, &cdm_demoted[walk->idx]);
 		atomic_dec(&cdm_busy[walk->idx]);
 		cdm_scope_end(&scope);
@@ -220,11 +250,12 @@ static void cdm_walk(struct cdm_walk *walk)
 	int pass;
 
 	walk->vain = 0;
+	walk->forced = false;
 	for (pass = 0; pass < CDM_RECLAIM_PASSES && walk->got < walk->wanted; pass++) {
 		cdm_walk_once(walk, pass);
 		/* To look harder only helps if what was found could leave. */
 		if (fatal_signal_pending(current) || (walk->no_room && !walk->got) ||
-		    (walk->vain > enough && pass > CDM_FORCE_PASS))
+		    (walk->vain > enough && walk->forced))
 			break;
 	}
 }
@@ -411,7 +442,7 @@ unsigned long __cdm_shrink_node(struct pglist_data *pgdat, int priority)
 	if (walk.wanted) {
 		trace_cdm_reclaim_begin(pgdat->node_id, root->id, CDM_FOR_KSWAPD, walk.wanted);
 		lru_add_drain();
-		cdm_walk_once(&walk, (DEF_PRIORITY - priority) / 2);
+		cdm_walk_once(&walk, DEF_PRIORITY - priority);
 		trace_cdm_reclaim_end(pgdat->node_id, root->id, CDM_FOR_KSWAPD, walk.got);
 	}
 	if (walk.got || !walk.wanted)

@@ -206,7 +206,7 @@ static void expect_share(struct kunit *test, struct cgroup_subsys_state *root,
 	struct cdm_share share;
 
 	cdm_get_share(cdm_owner_of_css(css), cdm_owner_of_css(root), IDX, &share);
-	KUNIT_EXPECT_EQ(test, share.pages, pages - min(pages, kept));
+	KUNIT_EXPECT_EQ(test, share.pages, kept ? pages - min(pages, kept) : ULONG_MAX);
 	KUNIT_EXPECT_EQ(test, share.low, pages && pages <= kept);
 }
 

@@ -671,6 +671,25 @@ static void test_lower(const char *group, const void *huge)
 	task_end(&task);
 }
 
+/* What a group had when cdm was switched on for it is charged to its parent. */
+static void test_lower_switched(const char *group)
+{
+	struct cdm_task task;
+	char *a, *b;
+
+	cdm_two_groups(group, &a, &b);
+	CHECK_EQ(cdm_enable(group, "+memory"), 0);
+	start_cold(&task, a, 300);
+	CHECK_EQ(cdm_enable(group, "-cdm"), 0);
+	CHECK_EQ(cdm_enable(group, "+cdm"), 0);
+	CHECK_EQ(cdm_pages(a, cdm_node), 0);
+	CHECK_EQ(cdm_pages(group, cdm_node), 300);
+	CHECK_EQ(cdm_limit(group, cdm_node, 100), 0);
+	CHECK_LE(cdm_pages(group, cdm_node), 100);
+	CHECK_GT(cdm_pages(group, cdm_node), 100 - BATCH);
+	task_end(&task);
+}
+
 static const char *lowered;
 
 static struct cdm_reply op_lower(struct cdm_buf *buf, long pages, long b)
@@ -980,7 +999,7 @@ static void run_crowds(void)
 	}
 }
 
-#define OTHERS		25
+#define OTHERS		26
 #define CASES		(ARRAY_SIZE(kinds) + ARRAY_SIZE(crowds) + OTHERS)
 
 static void run(void)
@@ -1010,6 +1029,8 @@ static void run(void)
 	cdm_case("reclaim with RAM full goes on in RAM", test_full_ram);
 	cdm_case_arg("a lower cdm.max is met, base pages", test_lower, NULL);
 	cdm_case_arg("a lower cdm.max is met, huge pages", test_lower, "huge");
+	cdm_case("a lower cdm.max, and pages from before cdm was on",
+		 test_lower_switched);
 	cdm_case("a lower cdm.max whose writer is killed", test_lower_killed);
 	run_crowds();
 	cdm_case("a task that is killed leaves others alone", test_killed);
