@@ -35,8 +35,9 @@ shell: kernel ## a shell in a guest with device memory; "exit" leaves it
 	@$(S)vm shell
 
 demo: kernel ## three policies on one small device; DEMO=tenants: two tenants
-	@CDM_BUILD=$$($(S)where programs) CDM_LANE=$(LANE) \
-		$(CDM_REPO)/tools/testing/cdm/demo/$(or $(DEMO),run).sh \
+	@demo=$(CDM_REPO)/tools/testing/cdm/demo/$(or $(DEMO),run).sh; \
+	test -f $$demo || { echo "DEMO=$(DEMO): there is DEMO=tenants" >&2; exit 2; }; \
+	CDM_BUILD=$$($(S)where programs) CDM_LANE=$(LANE) $$demo \
 		$(if $(OUT),--out "$(OUT)")
 
 check: ready ## every check and test; ends with "N passed, N failed"
