@@ -788,6 +788,33 @@ static void contiguous(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, cdm_usage(root, idx), before);
 }
 
+/* The bulk allocator, from which user space gets kernel memory only. */
+static void in_bulk(struct kunit *test)
+{
+	const gfp_t gfp = GFP_HIGHUSER_MOVABLE | __GFP_THISNODE | __GFP_NOWARN;
+	struct cdm_owner *root = cdm_owner_of_css(root_css());
+	unsigned long before, nr = 0, got;
+	struct page *pages[50] = { };
+	int idx, nid;
+
+	if (nodes_empty(cdm_nodes))
+		kunit_skip(test, "no node");
+	nid = first_node(cdm_nodes);
+	idx = cdm_node_idx(nid);
+	before = cdm_usage(root, idx);
+
+	/* It may give less than it was asked for. */
+	while ((got = alloc_pages_bulk_array_node(gfp, nid, ARRAY_SIZE(pages), pages)) > nr)
+		nr = got;
+	KUNIT_EXPECT_EQ(test, nr, ARRAY_SIZE(pages));
+	KUNIT_EXPECT_EQ(test, cdm_usage(root, idx), before + nr);
+	while (nr--) {
+		KUNIT_EXPECT_EQ(test, page_to_nid(pages[nr]), nid);
+		__free_page(pages[nr]);
+	}
+	KUNIT_EXPECT_EQ(test, cdm_usage(root, idx), before);
+}
+
 static struct kunit_case cdm_cases[] = {
 	KUNIT_CASE(parse_size),
 	KUNIT_CASE(limit_is_exact),
@@ -798,6 +825,7 @@ static struct kunit_case cdm_cases[] = {
 	KUNIT_CASE(late_charge),
 	KUNIT_CASE(new_node),
 	KUNIT_CASE(contiguous),
+	KUNIT_CASE(in_bulk),
 	KUNIT_CASE_SLOW(model),
 	KUNIT_CASE_SLOW(id_reuse),
 	{ }
