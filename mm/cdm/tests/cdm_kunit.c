@@ -815,6 +815,34 @@ static void in_bulk(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, cdm_usage(root, idx), before);
 }
 
+/* A bad page that is freed goes nowhere, and is nobody's. */
+static void poisoned(struct kunit *test)
+{
+	const gfp_t gfp = GFP_HIGHUSER_MOVABLE | __GFP_THISNODE | __GFP_NOWARN;
+	struct cdm_owner *root = cdm_owner_of_css(root_css());
+	unsigned long before;
+	struct page *page;
+	int idx, nid;
+
+	if (nodes_empty(cdm_nodes) || !IS_ENABLED(CONFIG_MEMORY_FAILURE))
+		kunit_skip(test, "no node, or no bad pages");
+	nid = first_node(cdm_nodes);
+	idx = cdm_node_idx(nid);
+	before = cdm_usage(root, idx);
+
+	page = alloc_pages_node(nid, gfp, 0);
+	KUNIT_ASSERT_NOT_NULL(test, page);
+	KUNIT_EXPECT_EQ(test, cdm_usage(root, idx), before + 1);
+	SetPageHWPoison(page);
+	__free_page(page);
+	KUNIT_EXPECT_EQ(test, cdm_usage(root, idx), before);
+
+	ClearPageHWPoison(page);
+	init_page_count(page);
+	__free_page(page);
+	KUNIT_EXPECT_EQ(test, cdm_usage(root, idx), before);
+}
+
 static struct kunit_case cdm_cases[] = {
 	KUNIT_CASE(parse_size),
 	KUNIT_CASE(limit_is_exact),
@@ -826,6 +854,7 @@ static struct kunit_case cdm_cases[] = {
 	KUNIT_CASE(new_node),
 	KUNIT_CASE(contiguous),
 	KUNIT_CASE(in_bulk),
+	KUNIT_CASE(poisoned),
 	KUNIT_CASE_SLOW(model),
 	KUNIT_CASE_SLOW(id_reuse),
 	{ }

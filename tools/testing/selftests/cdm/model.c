@@ -461,11 +461,26 @@ static bool region_asked(const struct region *region)
 	return region->policy != POLICY_NONE;
 }
 
+/*
+ * A huge page of what somebody has moved to the node is there too, with what was
+ * never written.
+ */
+static bool collapses_there(const struct region *region, long page, enum op op)
+{
+	long start = page - page % cdm_hpages, i;
+
+	for (i = start; i < start + cdm_hpages && i < region->pages; i++)
+		if (op == OP_COLLAPSE && region->page[i].place == ON_NODE)
+			return true;
+	return false;
+}
+
 static void region_learn(struct slot *slot, struct region *region, int pagemap,
 			 enum op op, bool loose)
 {
 	static unsigned long entry[REGION_PAGES];
 	ssize_t size = region->pages * sizeof(*entry);
+	bool there = false;
 	long i;
 
 	if (pread(pagemap, entry, size, (unsigned long)region->addr /
@@ -473,10 +488,13 @@ static void region_learn(struct slot *slot, struct region *region, int pagemap,
 		FAIL("no page map of process %d", slot->pid);
 		return;
 	}
-	for (i = 0; i < region->pages; i++) {
+	for (i = 0; i < region->pages && !model->failed; i++) {
 		struct page *page = &region->page[i];
 		bool empty = page->place == NOWHERE && !page->written;
 
+		if (!(i % cdm_hpages))
+			there = region_asked(region) ||
+				collapses_there(region, i, op);
 		if (page->gone)
 			continue;
 		page_learn(page, entry[i], op, slot->group);
@@ -488,7 +506,7 @@ static void region_learn(struct slot *slot, struct region *region, int pagemap,
 		if (empty && page->place != NOWHERE && !region->huge)
 			FAIL("page %ld at %p of process %d: not asked for", i,
 			     region->addr, slot->pid);
-		if (empty && page->place == ON_NODE && !region_asked(region))
+		if (empty && page->place == ON_NODE && !there)
 			FAIL("page %ld at %p of process %d: for RAM", i,
 			     region->addr, slot->pid);
 	}
