@@ -434,6 +434,95 @@ static void test_ksm(const char *group)
 	check_untouched();
 }
 
+/* Pages that differ from each other, and not from those of another task. */
+static struct cdm_reply op_mergeable(struct cdm_buf *buf, long nr, long b)
+{
+	long i;
+
+	(void)b;
+	for (i = 0; i < nr; i++)
+		memset(buf->addr + i * cdm_psize, 1 + i, cdm_psize);
+	return buf_errno(madvise(buf->addr, nr * cdm_psize, MADV_MERGEABLE));
+}
+
+#define KSM_BATCH	25
+
+/* The batch is done, or the round was, and nothing is left of it. */
+static bool ksm_stepped(long scanned, long rounds)
+{
+	double end = cdm_now() + 20 * cdm_slow;
+
+	while (file_long(KSM "pages_scanned") < scanned + KSM_BATCH &&
+	       file_long(KSM "full_scans") == rounds) {
+		if (cdm_now() > end)
+			return false;
+		sched_yield();
+	}
+	return true;
+}
+
+/* ksmd looks at a batch of pages each time its pause is changed. */
+static void ksm_step(void)
+{
+	long scanned = file_long(KSM "pages_scanned");
+	long rounds = file_long(KSM "full_scans");
+	static long pause = 1000000;
+
+	CHECK_EQ(file_write(KSM "sleep_millisecs", "%ld", ++pause), 0);
+	CHECK_EQ(ksm_stepped(scanned, rounds), true);
+}
+
+static void ksm_round(void)
+{
+	long before = file_long(KSM "full_scans");
+	int steps = 100;
+
+	while (file_long(KSM "full_scans") == before && steps--)
+		ksm_step();
+	CHECK_GE(steps, 0);
+}
+
+/* A page that went to the device after it was remembered is not merged either. */
+static void test_ksm_later(const char *group)
+{
+	const long nr = 4 * KSM_BATCH;
+	struct cdm_task dev, ram;
+	long scanned, rounds;
+	int i;
+
+	CHECK_EQ(file_write(KSM "smart_scan", "0"), 0);
+	CHECK_EQ(file_write(KSM "sleep_millisecs", "1000000"), 0);
+	CHECK_EQ(file_write(KSM "pages_to_scan", "%d", KSM_BATCH), 0);
+	task_start(&dev, group);
+	CHECK_EQ(task_call(&dev, op_map, nr, -1).ret, 0);
+	CHECK_EQ(task_call(&dev, op_mergeable, nr, 0).ret, 0);
+	task_start(&ram, group);
+	CHECK_EQ(task_call(&ram, op_map, nr, -1).ret, 0);
+	CHECK_EQ(task_call(&ram, op_mergeable, nr, 0).ret, 0);
+	scanned = file_long(KSM "pages_scanned");
+	rounds = file_long(KSM "full_scans");
+	CHECK_EQ(file_write(KSM "run", "1"), 0);
+	CHECK_EQ(ksm_stepped(scanned, rounds), true);
+	/* Once to see that they do not change, then half of it to remember. */
+	ksm_round();
+	for (i = 0; i < nr / KSM_BATCH; i++)
+		ksm_step();
+	CHECK_EQ(file_long(KSM "pages_unshared"), nr);
+	CHECK_EQ(task_call(&dev, op_move, nr, cdm_node).ok, nr);
+	ksm_round();
+	CHECK_EQ(task_call(&dev, op_count, 0, nr).dev, nr);
+	/* And where it is remembered, it would have been merged. */
+	CHECK_EQ(task_call(&dev, op_move, nr, cdm_ram).ok, nr);
+	ksm_round();
+	ksm_round();
+	CHECK_EQ(file_long(KSM "pages_sharing"), nr);
+	CHECK_EQ(file_write(KSM "run", "2"), 0);
+	task_end(&ram);
+	task_end(&dev);
+	CHECK_EQ(file_write(KSM "smart_scan", "1"), 0);
+	CHECK_EQ(file_write(KSM "run", "0"), 0);
+}
+
 static struct cdm_reply op_hugepage(struct cdm_buf *buf, long a, long b)
 {
 	(void)a;
@@ -796,7 +885,7 @@ static void run(const char *name, void (*fn)(const char *group),
 
 int main(void)
 {
-	cdm_init(22);
+	cdm_init(23);
 	before = device_state();
 	run("base pages beyond RAM", test_anon, NULL);
 	run("huge pages beyond RAM", test_thp, THP_ENABLED);
@@ -811,6 +900,7 @@ int main(void)
 	run("swap readahead of another group's pages", test_swap_readahead,
 	    NULL);
 	run("KSM merges in RAM", test_ksm, KSM);
+	run("KSM leaves what went to the device", test_ksm_later, KSM);
 	run("khugepaged never adds to the device", test_khugepaged,
 	    KHUGEPAGED);
 	run("policies that do not name the device", test_policies, NULL);
