@@ -326,39 +326,53 @@ static void test_shared(const char *group)
 	cdm_check_root(0);
 }
 
-/* Moved to the device and back: by its owner's quota. */
+/* Moved to the device and back: by its owner's quota, and a small page with them. */
 static struct cdm_reply op_move_huge(struct cdm_buf *buf, long huge, long node)
 {
+	static char *small;
 	void *page[16] = { NULL };
 	int nodes[16] = { 0 }, status[16] = { 0 };
 	struct cdm_reply reply = { 0 };
 	long i;
 
-	for (i = 0; i < huge; i++) {
-		page[i] = buf->addr + base(i) * cdm_psize;
-		nodes[i] = node;
+	if (!small) {
+		small = mmap(NULL, cdm_psize, PROT_READ | PROT_WRITE,
+			     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		*small = 1;
 	}
-	sys_move_pages(0, huge, page, nodes, status, MPOL_MF_MOVE);
-	sys_move_pages(0, huge, page, NULL, status, 0);
+	for (i = 0; i < huge; i++)
+		page[i] = buf->addr + base(i) * cdm_psize;
+	page[huge] = small;
+	for (i = 0; i <= huge; i++)
+		nodes[i] = node;
+	sys_move_pages(0, huge + 1, page, nodes, status, MPOL_MF_MOVE);
+	sys_move_pages(0, huge + 1, page, NULL, status, 0);
 	for (i = 0; i < huge; i++)
 		reply.ok += status[i] == node;
+	reply.ret = status[huge];
 	return reply;
 }
 
 static void test_move(const char *group)
 {
+	struct cdm_reply reply;
 	struct cdm_task task;
 
 	CHECK_EQ(cdm_set_pool(cdm_node, POOL_KB, 3), 3);
 	CHECK_EQ(cdm_set_pool(cdm_ram, POOL_KB, 3), 3);
-	CHECK_EQ(cdm_limit(group, cdm_node, base(2)), 0);
+	CHECK_EQ(cdm_limit(group, cdm_node, base(2) + 1), 0);
 	task_start(&task, group);
 	CHECK_EQ(task_call(&task, op_map_pool, 3, cdm_ram).ret, 0);
 	CHECK_EQ(task_call(&task, op_touch_huge, 0, 3).ram, 3);
 	CHECK_EQ(cdm_pages(group, cdm_node), 0);
-	CHECK_EQ(task_call(&task, op_move_huge, 3, cdm_node).ok, 2);
-	CHECK_EQ(cdm_pages(group, cdm_node), base(2));
-	CHECK_EQ(task_call(&task, op_move_huge, 3, cdm_ram).ok, 3);
+	/* The one that is refused does not keep what comes after it from moving. */
+	reply = task_call(&task, op_move_huge, 3, cdm_node);
+	CHECK_EQ(reply.ok, 2);
+	CHECK_EQ(reply.ret, cdm_node);
+	CHECK_EQ(cdm_pages(group, cdm_node), base(2) + 1);
+	reply = task_call(&task, op_move_huge, 3, cdm_ram);
+	CHECK_EQ(reply.ok, 3);
+	CHECK_EQ(reply.ret, cdm_ram);
 	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
 	task_end(&task);
 	CHECK_EQ(cdm_set_pool(cdm_ram, POOL_KB, 0), 0);
