@@ -1356,6 +1356,7 @@ struct pin_longterm_test {
 
 static int longterm_fd = -1;
 
+/* Without pages it opens the file that does it. */
 struct cdm_reply op_longterm(struct cdm_buf *buf, long first, long nr)
 {
 	struct pin_longterm_test args = {
@@ -1364,9 +1365,12 @@ struct cdm_reply op_longterm(struct cdm_buf *buf, long first, long nr)
 		.flags = USE_WRITE,
 	};
 
-	longterm_fd = open("/sys/kernel/debug/gup_test", O_RDWR | O_CLOEXEC);
+	if (longterm_fd < 0)
+		longterm_fd = open("/sys/kernel/debug/gup_test", O_RDWR | O_CLOEXEC);
 	if (longterm_fd < 0)
 		return buf_errno(-1);
+	if (!nr)
+		return buf_errno(0);
 	return buf_errno(ioctl(longterm_fd, PIN_LONGTERM_TEST_START, &args));
 }
 

@@ -326,7 +326,7 @@ static void test_shared(const char *group)
 	cdm_check_root(0);
 }
 
-/* Moved to the device and back: by its owner's quota, and a small page with them. */
+/* Moved to the device and back: by its owner's quota, as is a small page with them. */
 static struct cdm_reply op_move_huge(struct cdm_buf *buf, long huge, long node)
 {
 	static char *small;
@@ -365,7 +365,6 @@ static void test_move(const char *group)
 	CHECK_EQ(task_call(&task, op_map_pool, 3, cdm_ram).ret, 0);
 	CHECK_EQ(task_call(&task, op_touch_huge, 0, 3).ram, 3);
 	CHECK_EQ(cdm_pages(group, cdm_node), 0);
-	/* The one that is refused does not keep what comes after it from moving. */
 	reply = task_call(&task, op_move_huge, 3, cdm_node);
 	CHECK_EQ(reply.ok, 2);
 	CHECK_EQ(reply.ret, cdm_node);
@@ -378,6 +377,62 @@ static void test_move(const char *group)
 	CHECK_EQ(cdm_set_pool(cdm_ram, POOL_KB, 0), 0);
 	CHECK_EQ(cdm_set_pool(cdm_node, POOL_KB, 0), 0);
 	cdm_check_root(0);
+}
+
+/* What another CPU holds of the quota in stock does not keep a page from moving. */
+static void test_move_stock(const char *group)
+{
+	struct cdm_task task, other;
+
+	CHECK_EQ(cdm_set_pool(cdm_node, POOL_KB, 1), 1);
+	CHECK_EQ(cdm_set_pool(cdm_ram, POOL_KB, 1), 1);
+	CHECK_EQ(cdm_limit(group, cdm_node, base(1) + 1), 0);
+	task_start(&task, group);
+	CHECK_EQ(task_call(&task, op_on_cpu, 0, 0).ret, 0);
+	CHECK_EQ(task_call(&task, op_map_pool, 1, cdm_ram).ret, 0);
+	CHECK_EQ(task_call(&task, op_touch_huge, 0, 1).ram, 1);
+	task_start(&other, group);
+	CHECK_EQ(task_call(&other, op_on_cpu, 1, 0).ret, 0);
+	CHECK_EQ(task_call(&other, op_map, 16, cdm_node).ret, 0);
+	CHECK_EQ(task_call(&other, op_touch, 0, 16).dev, 16);
+	CHECK_EQ(task_call(&other, op_unmap, 0, 16).ret, 0);
+	CHECK_EQ(task_call(&task, op_move_huge, 1, cdm_node).ok, 1);
+	task_end(&other);
+	task_end(&task);
+	CHECK_EQ(cdm_set_pool(cdm_ram, POOL_KB, 0), 0);
+	CHECK_EQ(cdm_set_pool(cdm_node, POOL_KB, 0), 0);
+	cdm_check_root(0);
+}
+
+/* Somebody else moves it from one device to another: it stays its owner's. */
+static void test_moved(const char *group)
+{
+	int from, to, status = -1;
+	struct cdm_task task;
+	void *page;
+
+	CHECK_EQ(cdm_hotplug("add", "movable"), 0);
+	from = cdm_node;
+	to = cdm_other_node();
+	if (!CHECK_GE(to, 0))
+		return;
+	CHECK_EQ(cdm_set_pool(from, POOL_KB, 1), 1);
+	CHECK_EQ(cdm_set_pool(to, POOL_KB, 1), 1);
+	task_start(&task, group);
+	CHECK_EQ(task_call(&task, op_map_loose, 1, from).ret, 0);
+	CHECK_EQ(task_call(&task, op_touch_huge, 0, 1).dev, 1);
+	CHECK_EQ(cdm_pages(group, from), base(1));
+	page = (void *)task_call(&task, op_address, 0, 0).ret;
+	CHECK_EQ(sys_move_pages(task.pid, 1, &page, &to, &status,
+				MPOL_MF_MOVE_ALL), 0);
+	CHECK_EQ(status, to);
+	CHECK_EQ(cdm_pages(group, from), 0);
+	CHECK_EQ(cdm_pages(group, to), base(1));
+	task_end(&task);
+	CHECK_EQ(cdm_pages(group, to), 0);
+	CHECK_EQ(cdm_set_pool(from, POOL_KB, 0), 0);
+	CHECK_EQ(cdm_set_pool(to, POOL_KB, 0), 0);
+	CHECK_EQ(cdm_hotplug("remove", NULL), 0);
 }
 
 /* Taken out of service: replaced by another of the pool, the owner's as well. */
@@ -453,7 +508,7 @@ static void test_poison(const char *group)
 
 int main(void)
 {
-	cdm_init(12);
+	cdm_init(14);
 	if (!file_exists(cdm_pool_path(cdm_node, POOL_KB, "nr_hugepages")))
 		ksft_exit_skip("no huge pages\n");
 	cdm_case("a pool is the root's", test_pool);
@@ -468,6 +523,9 @@ int main(void)
 	cdm_case("a child's copy is the child's", test_fork);
 	cdm_case("shared pages are of who touches them first", test_shared);
 	cdm_case("moved to the device and back", test_move);
+	cdm_case("another CPU's stock is no obstacle to a move",
+		 test_move_stock);
+	cdm_case("moved by somebody else to another device", test_moved);
 	cdm_case("a page is taken out of service", test_soft_offline);
 	cdm_case("a page fails in use", test_poison);
 	cdm_exit();
