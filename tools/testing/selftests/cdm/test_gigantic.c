@@ -5,7 +5,7 @@
  * asks and whatever is free, and nobody is charged. Those that the command line
  * asks for come from RAM, or not at all.
  *
- * vm: --nodes big --append hugepagesz=1G --append hugepages=3
+ * vm: --nodes big --append hugepages=12 --append hugepagesz=1G --append hugepages=3
  */
 
 #include <sys/mman.h>
@@ -19,6 +19,8 @@
 #define GIB		(1024L * 1024 * 1024)
 #define POOL_KB		(GIB / 1024)
 #define ALL_POOLS	"/sys/kernel/mm/hugepages/hugepages-1048576kB/nr_hugepages"
+#define SMALL_KB	2048
+#define ALL_SMALL	"/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages"
 
 /* The command line has asked for more than RAM has, and the device has some. */
 static void test_boot(const char *group)
@@ -27,6 +29,10 @@ static void test_boot(const char *group)
 	CHECK_EQ(file_long(cdm_pool_path(cdm_node, POOL_KB, "nr_hugepages")), 0);
 	CHECK_GE(file_long(ALL_POOLS), 1);
 	CHECK_LT(file_long(ALL_POOLS), 3);
+	/* Smaller ones are spread over the nodes that have RAM. */
+	CHECK_EQ(file_long(ALL_SMALL), 12);
+	CHECK_EQ(file_long(cdm_pool_path(cdm_node, SMALL_KB, "nr_hugepages")), 0);
+	CHECK_EQ(file_write(ALL_SMALL, "0"), 0);
 	cdm_check_root(0);
 	/* Nor are there more later, when the pool is to grow. */
 	CHECK_EQ(file_write(ALL_POOLS, "4"), 0);
