@@ -5,7 +5,7 @@
  * asks and whatever is free, and nobody is charged. Those that the command line
  * asks for come from RAM, or not at all.
  *
- * vm: --nodes big --append hugepages=12 --append hugepagesz=1G --append hugepages=3
+ * vm: --nodes big --append hugepages=48 --append hugepagesz=1G --append hugepages=3
  */
 
 #include <sys/mman.h>
@@ -30,7 +30,7 @@ static void test_boot(const char *group)
 	CHECK_GE(file_long(ALL_POOLS), 1);
 	CHECK_LT(file_long(ALL_POOLS), 3);
 	/* Smaller ones are spread over the nodes that have RAM. */
-	CHECK_EQ(file_long(ALL_SMALL), 12);
+	CHECK_EQ(file_long(ALL_SMALL), 48);
 	CHECK_EQ(file_long(cdm_pool_path(cdm_node, SMALL_KB, "nr_hugepages")), 0);
 	CHECK_EQ(file_write(ALL_SMALL, "0"), 0);
 	cdm_check_root(0);
