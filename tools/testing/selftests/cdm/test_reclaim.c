@@ -559,10 +559,13 @@ static void test_no_swap(const char *group)
 /* Have a system call fill pages one by one; says how many it could. */
 static struct cdm_reply op_fill(struct cdm_buf *buf, long first, long nr)
 {
-	int fd = open("/dev/zero", O_RDONLY | O_CLOEXEC);
+	/* Opened by a call for no pages: later there may be no RAM for that. */
+	static int fd = -1;
 	struct cdm_reply reply = { 0 };
 	long i;
 
+	if (fd < 0)
+		fd = open("/dev/zero", O_RDONLY | O_CLOEXEC);
 	for (i = first; i < first + nr; i++) {
 		if (read(fd, buf->addr + i * cdm_psize, cdm_psize) == cdm_psize)
 			reply.ok++;
@@ -571,7 +574,6 @@ static struct cdm_reply op_fill(struct cdm_buf *buf, long first, long nr)
 		else
 			reply.ret = -errno;
 	}
-	close(fd);
 	return reply;
 }
 
@@ -591,6 +593,7 @@ static void test_full_fail(const char *group)
 	CHECK_EQ(task_call(&task, op_discard, ROOM, more).ret, 0);
 	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
 	CHECK_EQ(task_call(&task, op_touch, 0, ROOM).dev, ROOM);
+	task_call(&task, op_fill, 0, 0);
 	cdm_drain();
 	cdm_fill_ram(group);
 	/*
@@ -977,7 +980,9 @@ static void test_trace(const char *group)
 	provoke(group, a, b, &task);
 	CHECK_GT(traced("depleted"), 0);
 	CHECK_GT(traced("kswapd"), 0);
-	CHECK_EQ(traced(""), cdm_stat(cdm_root, "demoted") - before);
+	/* With those that a task gave up while they were on their way. */
+	CHECK_GE(traced(""), cdm_stat(cdm_root, "demoted") - before);
+	CHECK_LE(traced(""), cdm_stat(cdm_root, "demoted") - before + 2 * BATCH);
 	CHECK_EQ(traced(""), traced("limit") + traced("excess") +
 		 traced("proactive") + traced("low") + traced("depleted") +
 		 traced("kswapd"));
