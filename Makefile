@@ -46,6 +46,9 @@ check: ready ## every check and test; ends with "N passed, N failed"
 test: ready ## one of them: T=<name>; without T, their names
 	@$(S)check $(if $(T),$(T),--list)
 
+bench: ready ## what operations cost, in instructions; BASELINE=<json> compares
+	@$(S)bench $(if $(OUT),--out $(OUT)) $(if $(BASELINE),--baseline $(BASELINE))
+
 soak: ready ## tests that go by chance, in the debug lane, for MIN minutes (30)
 	@$(S)soak $(or $(MIN),30)
 
@@ -67,4 +70,4 @@ stat: ## changed lines in existing kernel files, by file
 clean: ## remove what was built from this clone
 	@$(S)where --clean
 
-.PHONY: help ready tree kernel shell demo check test soak mutants refresh patches deb stat clean
+.PHONY: help ready tree kernel shell demo check test bench soak mutants refresh patches deb stat clean

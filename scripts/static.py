@@ -16,6 +16,8 @@ IGNORE = {
     "include/trace/": ["OPEN_ENDED_LINE", "PARENTHESIS_ALIGNMENT"],
     # It looks for the documentation in the same patch; it is in one of ours.
     "mm/cdm/audit.c": ["UNDOCUMENTED_SETUP"],
+    # The names of formats are those of inttypes.h.
+    "tools/testing/cdm/bench/insncount.c": ["CAMELCASE"],
 }
 
 

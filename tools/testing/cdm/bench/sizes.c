@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Sizes of structures that are nobody else's business, for make bench: compiled,
+ * looked at with nm, and never linked.
+ */
+#include <mm/cdm/owner.c>
+#include <kernel/cgroup/cdm.c>
+
+#define SIZE(name, type) char size_##name[sizeof(type)]
+
+SIZE(entry, *((struct cdm_owner_table *)0)->section[0]);
+SIZE(directory, ((struct cdm_owner_table *)0)->section[0]);
+SIZE(group, struct cdm_group);
+SIZE(owner, struct cdm_owner);
+SIZE(counter, struct cdm_counter);
+SIZE(count, struct cdm_count);
+SIZE(stock, struct cdm_stock);
