@@ -11,6 +11,7 @@
 #ifndef _LINUX_CDM_H
 #define _LINUX_CDM_H
 
+#include <linux/cgroup.h>
 #include <linux/cleanup.h>
 #include <linux/errno.h>
 #include <linux/gfp.h>
@@ -26,6 +27,7 @@ struct mempolicy;
 struct numa_meminfo;
 struct seq_file;
 struct sysinfo;
+struct zone;
 
 /**
  * struct cdm_scope - names who pays when current is not the payer
@@ -53,6 +55,10 @@ struct cdm_scope {
 
 /* In mm/page_alloc.c, for mm/cdm/ alone: __alloc_pages() behind the door. */
 struct page *__alloc_pages_raw(gfp_t gfp, unsigned int order, int nid, nodemask_t *nodemask);
+/* The same for a movable base page of a zone that has plenty. NULL says nothing. */
+struct page *__alloc_page_zone(gfp_t gfp, struct zone *zone);
+/* In mm/memcontrol.c, for mm/cdm/ alone: give a charge back to this CPU's stock. */
+void refill_stock(struct mem_cgroup *memcg, unsigned int nr_pages);
 
 #ifdef CONFIG_CGROUP_CDM
 
@@ -73,12 +79,28 @@ static inline bool cdm_node(int nid)
 	return cdm_enabled() && nid >= 0 && node_isset(nid, cdm_nodes);
 }
 
+/*
+ * No CDM node has a lower number, and no page of theirs a lower struct page. One
+ * comparison with these tells most of RAM apart. They only ever become less, before
+ * there is memory that needs it.
+ */
+extern int cdm_first_node;
+extern unsigned long cdm_first_page;
+
+static inline bool cdm_page(const struct page *page)
+{
+	return cdm_enabled() && unlikely((unsigned long)page >= cdm_first_page) &&
+	       node_isset(page_to_nid(page), cdm_nodes);
+}
+
 static inline bool cdm_folio(const struct folio *folio)
 {
-	return cdm_node(folio_nid(folio));
+	return cdm_page(&folio->page);
 }
 
 struct page *cdm_alloc_pages(gfp_t gfp, unsigned int order, int nid, nodemask_t *nodemask);
+vm_fault_t cdm_remote_fault(struct vm_area_struct *vma, unsigned long address,
+			    unsigned int flags);
 void __cdm_free_pages(struct page *page, unsigned int order);
 void __cdm_migrate_owner(struct folio *dst, struct folio *src);
 struct folio *__cdm_get_new_folio(new_folio_t get_new_folio, struct folio *src,
@@ -87,8 +109,9 @@ int __cdm_migrate_error(struct folio *src, struct list_head *ret);
 struct mempolicy *__cdm_readahead_policy(struct mempolicy *mpol);
 int __cdm_spread_node(int rotor);
 int __cdm_alloc_contig(unsigned long start_pfn, unsigned long end_pfn, gfp_t gfp);
-bool __cdm_uncounted(void);
-bool __cdm_memcg_migrate(struct folio *old, struct folio *new);
+int cdm_commit(struct folio *folio, struct mem_cgroup *memcg);
+void __cdm_hugetlb_uncount(struct folio *folio, struct mem_cgroup *memcg);
+void __cdm_memcg_migrate(struct folio *old, struct folio *new, struct mem_cgroup *memcg);
 void __cdm_hugetlb_prepare(struct vm_area_struct *vma, unsigned long addr, unsigned int order);
 void __cdm_hugetlb_to_pool(struct folio *folio);
 unsigned long __cdm_shrink_node(struct pglist_data *pgdat, int priority);
@@ -101,13 +124,15 @@ static inline bool cdm_wants(int nid, const nodemask_t *nodemask)
 {
 	if (!cdm_enabled())
 		return false;
-	return nodemask ? nodes_intersects(*nodemask, cdm_nodes) : node_isset(nid, cdm_nodes);
+	if (unlikely(nodemask))
+		return nodes_intersects(*nodemask, cdm_nodes);
+	return unlikely(nid >= cdm_first_node) && node_isset(nid, cdm_nodes);
 }
 
 /* The door out: ends the charge of 1 << @order pages. Any context. */
 static inline void cdm_free_pages(struct page *page, unsigned int order)
 {
-	if (cdm_node(page_to_nid(page)))
+	if (cdm_page(page))
 		__cdm_free_pages(page, order);
 }
 
@@ -141,28 +166,27 @@ static inline void cdm_scope_leave(struct cdm_scope *scope)
 
 /*
  * handle_mm_fault(): a fault on behalf of another address space is paid for by
- * that space, and a page that policy refused is a SIGBUS: VM_FAULT_OOM would
- * only repeat the fault for ever. Callers without a user to signal (GUP, faults
- * of the kernel) keep VM_FAULT_OOM and turn it into -ENOMEM or -EFAULT.
+ * that space. True if it is one, and has to go through cdm_remote_fault().
  */
-static inline void cdm_enter_fault(struct cdm_scope *scope, struct mm_struct *mm)
+static inline bool cdm_enter_fault(struct mm_struct *mm)
 {
 	if (!cdm_enabled())
-		return;
+		return false;
 	current->cdm_refused = false;
-	if (mm != current->mm)
-		cdm_scope_begin(scope, NULL, mm);
+	return unlikely(mm != current->mm) &&
+	       !(current->cdm_scope && current->cdm_scope->mm == mm);
 }
 
-static inline vm_fault_t cdm_exit_fault(struct cdm_scope *scope, struct mm_struct *mm,
-					vm_fault_t ret, unsigned int flags)
+/*
+ * A page that policy refused is a SIGBUS: VM_FAULT_OOM would only repeat the fault
+ * for ever. Callers without a user to signal (GUP, faults of the kernel) keep
+ * VM_FAULT_OOM and turn it into -ENOMEM or -EFAULT.
+ */
+static inline vm_fault_t cdm_exit_fault(vm_fault_t ret, unsigned int flags)
 {
-	if (!cdm_enabled())
+	if (!cdm_enabled() || likely(!(ret & VM_FAULT_OOM)))
 		return ret;
-	/* The key may have been enabled after cdm_enter_fault(). */
-	if (current->cdm_scope == scope)
-		cdm_scope_end(scope);
-	if (unlikely(ret & VM_FAULT_OOM) && current->cdm_refused && (flags & FAULT_FLAG_USER))
+	if (current->cdm_refused && (flags & FAULT_FLAG_USER))
 		ret = (ret & ~VM_FAULT_OOM) | VM_FAULT_SIGBUS;
 	return ret;
 }
@@ -236,16 +260,38 @@ static inline int cdm_alloc_contig(unsigned long start_pfn, unsigned long end_pf
 	return __cdm_alloc_contig(start_pfn, end_pfn, gfp);
 }
 
+/* Boot option cgroup.memory=cdm. */
+extern bool cdm_counted;
+
+/*
+ * Do CDM pages not count in memory.current? cgroup v1 has no cdm: what is charged
+ * there counts as ever. Wrong for pages of removed groups alone, if memory is
+ * mounted on the other version meanwhile.
+ */
+static inline bool cdm_not_ram(void)
+{
+	return !cdm_counted && cgroup_subsys_on_dfl(memory_cgrp_subsys);
+}
+
 /* Is @folio left out of memory.current? The same at its charge and its uncharge. */
 static inline bool cdm_uncounted(const struct folio *folio)
 {
-	return cdm_folio(folio) && __cdm_uncounted();
+	return cdm_folio(folio) && cdm_not_ram();
 }
 
-/* mem_cgroup_migrate(): done here if one of the folios counts as RAM and the other does not. */
-static inline bool cdm_memcg_migrate(struct folio *old, struct folio *new)
+/* mem_cgroup_migrate(): one of the folios may count as RAM and the other not. */
+static inline void cdm_memcg_migrate(struct folio *old, struct folio *new,
+				     struct mem_cgroup *memcg)
 {
-	return cdm_enabled() && __cdm_memcg_migrate(old, new);
+	if (cdm_folio(old) != cdm_folio(new))
+		__cdm_memcg_migrate(old, new, memcg);
+}
+
+/* alloc_hugetlb_folio() charges before it has a page: does this one not count? */
+static inline void cdm_hugetlb_uncount(struct folio *folio, struct mem_cgroup *memcg, int charged)
+{
+	if (!charged && cdm_uncounted(folio))
+		__cdm_hugetlb_uncount(folio, memcg);
 }
 
 /*
@@ -282,7 +328,7 @@ static inline bool cdm_shrink_node(struct pglist_data *pgdat, int priority, bool
 /* Pages to count as RAM of @count that appeared at or left @page. */
 static inline long cdm_ram_pages(const struct page *page, long count)
 {
-	return cdm_node(page_to_nid(page)) ? 0 : count;
+	return cdm_page(page) ? 0 : count;
 }
 
 struct folio *cdm_dequeue_hugetlb(struct hstate *h, gfp_t gfp, int nid, nodemask_t *nodemask,
@@ -357,12 +403,18 @@ static inline void cdm_free_pages(struct page *page, unsigned int order)
 {
 }
 
-static inline void cdm_enter_fault(struct cdm_scope *scope, struct mm_struct *mm)
+static inline bool cdm_enter_fault(struct mm_struct *mm)
 {
+	return false;
 }
 
-static inline vm_fault_t cdm_exit_fault(struct cdm_scope *scope, struct mm_struct *mm,
-					vm_fault_t ret, unsigned int flags)
+static inline vm_fault_t cdm_remote_fault(struct vm_area_struct *vma, unsigned long address,
+					  unsigned int flags)
+{
+	return VM_FAULT_OOM;
+}
+
+static inline vm_fault_t cdm_exit_fault(vm_fault_t ret, unsigned int flags)
 {
 	return ret;
 }
@@ -399,9 +451,18 @@ static inline bool cdm_uncounted(const struct folio *folio)
 	return false;
 }
 
-static inline bool cdm_memcg_migrate(struct folio *old, struct folio *new)
+static inline int cdm_commit(struct folio *folio, struct mem_cgroup *memcg)
 {
-	return false;
+	return 0;
+}
+
+static inline void cdm_memcg_migrate(struct folio *old, struct folio *new,
+				     struct mem_cgroup *memcg)
+{
+}
+
+static inline void cdm_hugetlb_uncount(struct folio *folio, struct mem_cgroup *memcg, int charged)
+{
 }
 
 static inline void cdm_hugetlb_prepare(struct vm_area_struct *vma, unsigned long addr,

@@ -9,7 +9,9 @@
 #include <linux/cache.h>
 #include <linux/cgroup.h>
 #include <linux/list.h>
+#include <linux/percpu.h>
 #include <linux/refcount.h>
+#include <linux/sched.h>
 #include <linux/spinlock.h>
 #include <linux/workqueue.h>
 
@@ -78,7 +80,8 @@ enum cdm_event {
  * enum cdm_stat - lines of cdm.stat that count migrated pages
  * @CDM_STAT_MOVED_IN: to the node, from RAM or another CDM node
  * @CDM_STAT_MOVED_OUT: from the node, for none of the reasons below
- * @CDM_STAT_DEMOTED: from the node to RAM, by reclaim
+ * @CDM_STAT_DEMOTED: from the node to RAM, by reclaim: the sum of those below,
+ *	made when it is read
  * @CDM_STAT_PINNED_OUT: from the node to RAM, to be pinned for long
  * @CDM_STAT_DEMOTED_ANON: part of @CDM_STAT_DEMOTED: private memory
  * @CDM_STAT_DEMOTED_FILE: part of @CDM_STAT_DEMOTED: page cache
@@ -167,7 +170,86 @@ struct cdm_share {
 	bool low;
 };
 
-struct cdm_group;
+/* Pages taken ahead by a charge, and kept at most by an uncharge. */
+#define CDM_BATCH	128U
+#define CDM_STOCK_MAX	(2 * CDM_BATCH)
+#define CDM_STOCK_SLOTS	8
+
+/**
+ * struct cdm_group - the cdm part of a cgroup
+ * @css:	base
+ * @owner:	who its pages are charged to; constant
+ * @id:		of @owner; constant
+ * @default_limit: by &enum cdm_limit: pages on nodes without a line of their own;
+ *		cdm_mutex
+ * @list:	in cdm_groups, parents before children; cdm_mutex
+ * @watchers:	open files that have reset cdm.peak; cdm_mutex
+ * @events_file: cdm.events, to notify
+ * @events_local_file: cdm.events.local, to notify
+ */
+struct cdm_group {
+	struct cgroup_subsys_state css;
+	struct cdm_owner *owner;
+	u16 id;
+	unsigned long default_limit[CDM_NR_LIMITS];
+	struct list_head list;
+	struct list_head watchers;
+	struct cgroup_file events_file;
+	struct cgroup_file events_local_file;
+};
+
+/*
+ * Charge held by a CPU, by owner and node: the owner's id, the node's index and
+ * the number of pages in one word, so that a reader on another CPU sees a
+ * consistent slot. Changed by its own CPU only: by one instruction, or with
+ * interrupts off. At most CDM_STOCK_SLOTS * CDM_STOCK_MAX pages.
+ */
+struct cdm_stock {
+	u64 slot[CDM_STOCK_SLOTS];
+};
+
+DECLARE_PER_CPU_ALIGNED(struct cdm_stock, cdm_stock);
+
+#define SLOT_KEY(id, idx)	((u64)(id) << 48 | (u64)(idx) << 32)
+#define SLOT_OF(id, idx)	(((id) + (idx)) % CDM_STOCK_SLOTS)
+
+/* Take a page from the stock of this CPU, whichever that is: the slot tells. */
+static __always_inline bool cdm_stock_take(u16 id, unsigned int idx)
+{
+	u64 val = this_cpu_read(cdm_stock.slot[SLOT_OF(id, idx)]);
+
+	/* There is one, and all of them are of @id. */
+	return val - (SLOT_KEY(id, idx) + 1) < CDM_STOCK_MAX &&
+	       this_cpu_try_cmpxchg(cdm_stock.slot[SLOT_OF(id, idx)], &val, val - 1);
+}
+
+/* Put one to those that are there, if they are not too many. */
+static __always_inline bool cdm_stock_put(u16 id, unsigned int idx)
+{
+	u64 val = this_cpu_read(cdm_stock.slot[SLOT_OF(id, idx)]);
+
+	return val - (SLOT_KEY(id, idx) + 1) < CDM_STOCK_MAX - 1 &&
+	       this_cpu_try_cmpxchg(cdm_stock.slot[SLOT_OF(id, idx)], &val, val + 1);
+}
+
+static __always_inline u16 cdm_css_id(const struct cgroup_subsys_state *css)
+{
+	return container_of(css, struct cdm_group, css)->id;
+}
+
+/**
+ * cdm_mm_id - who pays for pages of an address space
+ * @mm: the address space, or NULL
+ *
+ * Context: RCU read side.
+ * Return: the owner's id, as of cdm_owner_of_mm(); 0 without an owner.
+ */
+static __always_inline u16 cdm_mm_id(const struct mm_struct *mm)
+{
+	struct task_struct *task = mm ? rcu_dereference(mm->owner) : NULL;
+
+	return task ? cdm_css_id(task_css(task, cdm_cgrp_id)) : 0;
+}
 
 /**
  * struct cdm_owner - who a page is charged to
@@ -203,6 +285,7 @@ u16 cdm_try_charge(struct cdm_owner *owner, unsigned int idx, unsigned int nr,
 		   struct cdm_owner **limit);
 void cdm_uncharge(u16 id, unsigned int idx, unsigned int nr);
 void cdm_drain(unsigned int idx);
+bool cdm_any_stock(unsigned int idx);
 void cdm_drain_all(void);
 unsigned long cdm_headroom(struct cdm_owner *owner, unsigned int idx);
 void cdm_get_share(struct cdm_owner *owner, const struct cdm_owner *root, unsigned int idx,

@@ -48,32 +48,7 @@
 #include <linux/slab.h>
 #include <linux/smp.h>
 #include <linux/string.h>
-
-/* Pages taken ahead by a charge, and kept at most by an uncharge. */
-#define CDM_BATCH	64U
-#define CDM_STOCK_MAX	(2 * CDM_BATCH)
-#define CDM_STOCK_SLOTS	8
-
-/**
- * struct cdm_group - the cdm part of a cgroup
- * @css:	base
- * @owner:	who its pages are charged to; constant
- * @default_limit: by &enum cdm_limit: pages on nodes without a line of their own;
- *		cdm_mutex
- * @list:	in cdm_groups, parents before children; cdm_mutex
- * @watchers:	open files that have reset cdm.peak; cdm_mutex
- * @events_file: cdm.events, to notify
- * @events_local_file: cdm.events.local, to notify
- */
-struct cdm_group {
-	struct cgroup_subsys_state css;
-	struct cdm_owner *owner;
-	unsigned long default_limit[CDM_NR_LIMITS];
-	struct list_head list;
-	struct list_head watchers;
-	struct cgroup_file events_file;
-	struct cgroup_file events_local_file;
-};
+#include <linux/timer.h>
 
 /**
  * struct cdm_peak_watcher - an open cdm.peak that was reset
@@ -93,31 +68,23 @@ struct cdm_peak_watcher {
  * @lock:	protects every struct cdm_counter of the node
  * @stocked:	CPUs whose stock may hold pages of the node; a bit is set by its
  *		CPU before it keeps pages, and cleared by it when it has none
+ * @pending:	CPUs that may have migrated pages of the node to add to a @stat; as
+ *		@stocked
  * @lows:	groups with protection on the node; under @lock, read anywhere
  */
 struct cdm_count {
 	raw_spinlock_t lock;
 	unsigned int lows;
 	struct cpumask stocked;
+	struct cpumask pending;
 } ____cacheline_aligned_in_smp;
 
-/*
- * Charge held by a CPU, by owner and node: the owner's id, the node's index and
- * the number of pages in one word, so that a reader on another CPU sees a
- * consistent slot. Written by its own CPU only, interrupts off. At most
- * CDM_STOCK_SLOTS * CDM_STOCK_MAX pages.
- */
-struct cdm_stock {
-	u64 slot[CDM_STOCK_SLOTS];
-};
-
 #define SLOT_NR_MASK	0xffffffffULL
-#define SLOT_KEY(id, idx)	((u64)(id) << 48 | (u64)(idx) << 32)
 #define SLOT_ID(slot)	((u16)((slot) >> 48))
 #define SLOT_IDX(slot)	((unsigned int)((slot) >> 32) & 0xffff)
 #define SLOT_NR(slot)	((unsigned int)((slot) & SLOT_NR_MASK))
 
-static DEFINE_PER_CPU_ALIGNED(struct cdm_stock, cdm_stock);
+DEFINE_PER_CPU_ALIGNED(struct cdm_stock, cdm_stock);
 
 static struct cdm_count cdm_count[CDM_MAX_NODES] = {
 	[0 ... CDM_MAX_NODES - 1] = {
@@ -129,6 +96,8 @@ static DEFINE_MUTEX(cdm_mutex);
 static LIST_HEAD(cdm_groups);
 static struct cdm_group *cdm_root;
 static unsigned int cdm_nr_nodes;	/* indices in use; cdm_mutex, read anywhere */
+
+static void cdm_settle(unsigned int idx);
 
 /* Owners by id. Changed under cdm_mutex, read under RCU. */
 static DEFINE_IDR(cdm_owners);
@@ -197,7 +166,11 @@ static void cdm_owner_free_rcu(struct rcu_head *head)
 static void cdm_owner_free(struct work_struct *work)
 {
 	struct cdm_owner *owner = container_of(work, struct cdm_owner, free_work);
+	unsigned int idx;
 
+	/* What is pending for it goes to its ancestors. */
+	for (idx = 0; idx < READ_ONCE(cdm_nr_nodes); idx++)
+		cdm_settle(idx);
 	mutex_lock(&cdm_mutex);
 	idr_remove(&cdm_owners, owner->id);
 	mutex_unlock(&cdm_mutex);
@@ -426,7 +399,7 @@ static void cdm_flush_slot(u64 *slot)
 
 static u64 *cdm_slot(u16 id, unsigned int idx)
 {
-	return this_cpu_ptr(&cdm_stock.slot[(id + idx) % CDM_STOCK_SLOTS]);
+	return this_cpu_ptr(&cdm_stock.slot[SLOT_OF(id, idx)]);
 }
 
 /* Pages that a slot holds for @id and @idx: none if it is somebody else's. */
@@ -468,6 +441,9 @@ static bool cdm_charge_locked(struct cdm_owner *owner, unsigned int idx, unsigne
 	 * there is room: all stocks together stay below half of it.
 	 */
 	*extra = min_t(unsigned long, CDM_BATCH, (room - nr) / (2 * num_online_cpus()));
+	/* Who does not find room now has to know that this CPU has some. */
+	if (*extra && !cpumask_test_cpu(smp_processor_id(), &cdm_count[idx].stocked))
+		cpumask_set_cpu(smp_processor_id(), &cdm_count[idx].stocked);
 	cdm_add(owner, idx, nr + *extra);
 	return true;
 }
@@ -624,6 +600,18 @@ void cdm_drain(unsigned int idx)
 }
 
 /**
+ * cdm_any_stock - might cdm_drain() find anything?
+ * @idx: index of the node
+ *
+ * Context: any.
+ * Return: true if so; what was charged before a charge that failed is known.
+ */
+bool cdm_any_stock(unsigned int idx)
+{
+	return !cpumask_empty(&cdm_count[idx].stocked);
+}
+
+/**
  * cdm_drain_all - cdm_drain() for every node
  *
  * Context: as cdm_drain().
@@ -636,6 +624,56 @@ void cdm_drain_all(void)
 		cdm_drain(idx);
 }
 
+/*
+ * Pages of one owner that a CPU has seen migrated and not yet added to the counters:
+ * there tend to be many in a row. Its own CPU only, interrupts off.
+ */
+struct cdm_pending {
+	u16 id;
+	u16 idx;
+	u32 nr[CDM_NR_STATS];
+};
+
+static DEFINE_PER_CPU(struct cdm_pending, cdm_pending);
+
+static void cdm_flush_pending(struct cdm_pending *p)
+{
+	struct cdm_owner *owner;
+	struct cdm_counter *c;
+	unsigned long flags;
+	int item;
+
+	rcu_read_lock();
+	owner = p->id ? cdm_owner_by_id(p->id) : NULL;
+	if (owner) {
+		raw_spin_lock_irqsave(&cdm_count[p->idx].lock, flags);
+		for (c = cdm_live_owner(owner, p->idx)->counter[p->idx]; c; c = c->parent)
+			for (item = 0; item < CDM_NR_STATS; item++)
+				WRITE_ONCE(c->stat[item], c->stat[item] + p->nr[item]);
+		raw_spin_unlock_irqrestore(&cdm_count[p->idx].lock, flags);
+	}
+	rcu_read_unlock();
+	memset(p, 0, sizeof(*p));
+}
+
+static void cdm_settle_local(void *arg)
+{
+	unsigned int idx = *(unsigned int *)arg;
+	unsigned long flags;
+
+	local_irq_save(flags);
+	if (this_cpu_ptr(&cdm_pending)->idx == idx)
+		cdm_flush_pending(this_cpu_ptr(&cdm_pending));
+	cpumask_clear_cpu(smp_processor_id(), &cdm_count[idx].pending);
+	local_irq_restore(flags);
+}
+
+/* Add to the counters what CPUs have pending. Context as cdm_drain(). */
+static void cdm_settle(unsigned int idx)
+{
+	on_each_cpu_mask(&cdm_count[idx].pending, cdm_settle_local, &idx, true);
+}
+
 static int cdm_cpu_dead(unsigned int cpu)
 {
 	struct cdm_stock *stock = per_cpu_ptr(&cdm_stock, cpu);
@@ -643,8 +681,11 @@ static int cdm_cpu_dead(unsigned int cpu)
 
 	for (i = 0; i < CDM_STOCK_SLOTS; i++)
 		cdm_flush_slot(&stock->slot[i]);
-	for (i = 0; i < CDM_MAX_NODES; i++)
+	cdm_flush_pending(per_cpu_ptr(&cdm_pending, cpu));
+	for (i = 0; i < CDM_MAX_NODES; i++) {
 		cpumask_clear_cpu(cpu, &cdm_count[i].stocked);
+		cpumask_clear_cpu(cpu, &cdm_count[i].pending);
+	}
 	return 0;
 }
 
@@ -866,6 +907,18 @@ unsigned long cdm_usage(struct cdm_owner *owner, unsigned int idx)
 	return usage > stocked ? usage - stocked : 0;
 }
 
+/*
+ * Notices are not sent more often than the cgroup core's timer does: while that is
+ * pending nothing is to be done. It runs after the event was counted.
+ */
+static void cdm_notify(struct cgroup_file *file)
+{
+	/* Pairs with the timer, which is not pending any more when it runs. */
+	smp_mb();
+	if (!timer_pending(&file->notify_timer))
+		cgroup_file_notify(file);
+}
+
 /**
  * cdm_event - count an event and wake who waits for it
  * @owner: group that it happened to
@@ -895,8 +948,8 @@ void cdm_event(struct cdm_owner *owner, unsigned int idx, enum cdm_event ev)
 		if (!group)
 			continue;
 		if (local)
-			cgroup_file_notify(&group->events_local_file);
-		cgroup_file_notify(&group->events_file);
+			cdm_notify(&group->events_local_file);
+		cdm_notify(&group->events_file);
 	}
 	rcu_read_unlock();
 }
@@ -912,19 +965,19 @@ void cdm_event(struct cdm_owner *owner, unsigned int idx, enum cdm_event ev)
  */
 void cdm_stat_add(u16 id, unsigned int idx, enum cdm_stat item, unsigned long nr)
 {
-	struct cdm_owner *owner;
-	struct cdm_counter *c;
+	struct cdm_pending *p;
 	unsigned long flags;
 
-	rcu_read_lock();
-	owner = cdm_owner_by_id(id);
-	if (!WARN_ONCE(!owner, "cdm: no owner %u\n", id)) {
-		raw_spin_lock_irqsave(&cdm_count[idx].lock, flags);
-		for (c = cdm_live_owner(owner, idx)->counter[idx]; c; c = c->parent)
-			c->stat[item] += nr;
-		raw_spin_unlock_irqrestore(&cdm_count[idx].lock, flags);
+	local_irq_save(flags);
+	p = this_cpu_ptr(&cdm_pending);
+	if (unlikely(p->id != id || p->idx != idx)) {
+		cdm_flush_pending(p);
+		p->id = id;
+		p->idx = idx;
+		cpumask_set_cpu(smp_processor_id(), &cdm_count[idx].pending);
 	}
-	rcu_read_unlock();
+	p->nr[item] += nr;
+	local_irq_restore(flags);
 }
 
 VISIBLE_IF_KUNIT void cdm_set_limit(struct cdm_owner *owner, unsigned int idx,
@@ -1351,6 +1404,15 @@ static int cdm_events_local_show(struct seq_file *sf, void *v)
 	return 0;
 }
 
+static unsigned long cdm_stat_read(const struct cdm_counter *c, enum cdm_stat item)
+{
+	if (item != CDM_STAT_DEMOTED)
+		return READ_ONCE(c->stat[item]);
+	return READ_ONCE(c->stat[CDM_STAT_DEMOTED_ANON]) +
+	       READ_ONCE(c->stat[CDM_STAT_DEMOTED_FILE]) +
+	       READ_ONCE(c->stat[CDM_STAT_DEMOTED_SHMEM]);
+}
+
 static int cdm_stat_show(struct seq_file *sf, void *v)
 {
 	static const char * const names[CDM_NR_STATS] = {
@@ -1369,9 +1431,10 @@ static int cdm_stat_show(struct seq_file *sf, void *v)
 	while (cdm_next_shown(&idx, &nid)) {
 		struct cdm_counter *c = group->owner->counter[idx];
 
+		cdm_settle(idx);
 		seq_printf(sf, "node%d", nid);
 		for (item = 0; item < CDM_NR_STATS; item++)
-			seq_printf(sf, " %s=%lu", names[item], READ_ONCE(c->stat[item]));
+			seq_printf(sf, " %s=%lu", names[item], cdm_stat_read(c, item));
 		seq_putc(sf, '\n');
 	}
 	return 0;
@@ -1570,6 +1633,7 @@ static struct cgroup_subsys_state *cdm_css_alloc(struct cgroup_subsys_state *par
 		return ERR_CAST(owner);
 	}
 	group->owner = owner;
+	group->id = owner->id;
 	if (!parent)
 		cdm_root = group;
 	return &group->css;

@@ -79,11 +79,11 @@ bool cdm_candidates(const struct cdm_request *rq, nodemask_t *nodes, nodemask_t 
 		nodes_and(*nodes, *rq->nodemask, cdm_nodes);
 		nodes_andnot(*ram, *rq->nodemask, cdm_nodes);
 	} else {
-		node_set(rq->nid, *nodes);
+		__node_set(rq->nid, nodes);
 	}
 	for_each_node_mask(nid, *nodes)
 		if (!cdm_node_allowed(nid))
-			node_clear(nid, *nodes);
+			__node_clear(nid, nodes);
 	return !nodes_empty(*nodes) && !nodes_empty(*ram) &&
 	       node_distance(rq->nid, cdm_nearest(rq->nid, ram)) <=
 	       node_distance(rq->nid, cdm_nearest(rq->nid, nodes));
@@ -144,13 +144,18 @@ static unsigned long cdm_reserved[CDM_MAX_NODES];
 
 #define CDM_RESERVE_TIME	HZ
 
+static __always_inline bool cdm_has_plenty(struct zone *zone, unsigned int order)
+{
+	return zone_page_state(zone, NR_FREE_PAGES) > high_wmark_pages(zone) + (1UL << order);
+}
+
 /* May @owner have 1 << @order pages that are free? All but @nr are charged already. */
 static bool cdm_may_take(struct cdm_owner *owner, int nid, unsigned int order, unsigned int nr)
 {
 	unsigned int idx = cdm_node_idx(nid);
 	struct zone *zone = cdm_zone(nid);
 
-	if (likely(zone_page_state(zone, NR_FREE_PAGES) > high_wmark_pages(zone) + (1UL << order)))
+	if (likely(cdm_has_plenty(zone, order)))
 		return true;
 	if (cdm_policy_reclaims(cdm_effective_policy(owner)) ||
 	    cdm_entitled(owner, cdm_owner_root(), idx, nr)) {
@@ -207,7 +212,7 @@ static u16 cdm_charge_owner(struct cdm_owner *payer, unsigned int idx, unsigned 
 		return 0;
 	}
 	id = cdm_try_charge(payer, idx, nr, limit);
-	if (unlikely(!id) && gfpflags_allow_blocking(gfp)) {
+	if (unlikely(!id) && gfpflags_allow_blocking(gfp) && cdm_any_stock(idx)) {
 		cdm_drain(idx);
 		id = cdm_try_charge(payer, idx, nr, limit);
 	}
@@ -260,9 +265,12 @@ static struct page *cdm_alloc_node(struct cdm_request *rq, int nid)
 	id = cdm_charge(rq, nid, &policy);
 	if (!id)
 		return NULL;
-	rcu_read_lock();
-	take = cdm_may_take(cdm_owner_by_id(id), nid, rq->order, 0);
-	rcu_read_unlock();
+	take = likely(cdm_has_plenty(cdm_zone(nid), rq->order));
+	if (!take) {
+		rcu_read_lock();
+		take = cdm_may_take(cdm_owner_by_id(id), nid, rq->order, 0);
+		rcu_read_unlock();
+	}
 	page = take ? cdm_take_page(rq, nid, cdm_policy_reclaims(policy)) : NULL;
 	if (likely(page)) {
 		cdm_set_owner(page, rq->order, id);
@@ -287,7 +295,7 @@ static struct page *cdm_alloc_nodes(struct cdm_request *rq, nodemask_t nodes)
 		int nid = cdm_nearest(rq->nid, &nodes);
 
 		page = cdm_alloc_node(rq, nid);
-		node_clear(nid, nodes);
+		__node_clear(nid, &nodes);
 	}
 	return page;
 }
@@ -415,18 +423,9 @@ static struct page *cdm_apply_policy(struct cdm_request *rq)
 	return cdm_alloc_ram(rq, rq->gfp);
 }
 
-/**
- * cdm_alloc_pages - allocate for a request that names a CDM node
- * @gfp: flags
- * @order: order
- * @nid: preferred node
- * @nodemask: nodes allowed, or NULL
- *
- * Context: that of __alloc_pages(); sleeps only if @gfp allows it.
- * Return: the page, charged to its owner if it is on a CDM node; NULL as
- * __alloc_pages() or if the payer's policy says so.
- */
-struct page *cdm_alloc_pages(gfp_t gfp, unsigned int order, int nid, nodemask_t *nodemask)
+/* Any request: see cdm_alloc_pages(). */
+static noinline struct page *cdm_alloc_slow(gfp_t gfp, unsigned int order, int nid,
+					    nodemask_t *nodemask)
 {
 	struct cdm_request rq = {
 		.gfp = current_gfp_context(gfp & gfp_allowed_mask),
@@ -468,6 +467,84 @@ out:
 	if (rq.limit)
 		cdm_owner_put(rq.limit);
 	return page;
+}
+
+/* The only node of a request, or NUMA_NO_NODE. */
+static __always_inline int cdm_only_node(int nid, const nodemask_t *nodemask)
+{
+	if (!nodemask)
+		return nid;
+	if (MAX_NUMNODES <= BITS_PER_LONG)
+		return is_power_of_2(nodemask->bits[0]) ? __ffs(nodemask->bits[0]) : NUMA_NO_NODE;
+	nid = first_node(*nodemask);
+	return next_node(nid, *nodemask) == MAX_NUMNODES ? nid : NUMA_NO_NODE;
+}
+
+/*
+ * The way in that most pages take: a task wants a movable base page, on one node that
+ * has plenty, and this CPU has charge of who pays in stock. What is not so simple,
+ * or does not work, gets NULL and is left to cdm_alloc_slow().
+ */
+static __always_inline struct page *cdm_alloc_fast(gfp_t gfp, int nid)
+{
+	const gfp_t movable = __GFP_HIGHMEM | __GFP_MOVABLE;
+	const gfp_t special = __GFP_ACCOUNT | __GFP_WRITE;
+	struct task_struct *task = current;
+	struct zone *zone = &NODE_DATA(nid)->node_zones[ZONE_MOVABLE];
+	unsigned int idx;
+	struct page *page;
+	bool taken;
+	u16 id;
+
+	if (unlikely((gfp & (movable | special)) != movable ||
+		     (task->flags & (PF_MEMALLOC | PF_MEMALLOC_PIN)) || cdm_charge_may_fail()))
+		return NULL;
+	if (cpusets_enabled() && !node_isset(nid, task->mems_allowed))
+		return NULL;
+	if (unlikely(!cdm_has_plenty(zone, 0)))
+		return NULL;
+	idx = cdm_idx[nid];
+	rcu_read_lock();
+	id = unlikely(task->cdm_scope) ? cdm_scope_id(task->cdm_scope) : cdm_mm_id(task->mm);
+	/* There are never pages of nobody in stock. */
+	taken = cdm_stock_take(id, idx);
+	rcu_read_unlock();
+	if (unlikely(!taken))
+		return NULL;
+	page = __alloc_page_zone(gfp, zone);
+	if (unlikely(!page)) {
+		cdm_uncharge(id, idx, 1);
+		return NULL;
+	}
+	preempt_disable();
+	*cdm_owner_slot(page, idx) = id;
+	preempt_enable();
+	return page;
+}
+
+/**
+ * cdm_alloc_pages - allocate for a request that names a CDM node
+ * @gfp: flags
+ * @order: order
+ * @nid: preferred node
+ * @nodemask: nodes allowed, or NULL
+ *
+ * Context: that of __alloc_pages(); sleeps only if @gfp allows it.
+ * Return: the page, charged to its owner if it is on a CDM node; NULL as
+ * __alloc_pages() or if the payer's policy says so.
+ */
+struct page *cdm_alloc_pages(gfp_t gfp, unsigned int order, int nid, nodemask_t *nodemask)
+{
+	int node = cdm_only_node(nid, nodemask);
+	struct page *page;
+
+	might_alloc(gfp);
+	if (likely(!order && node != NUMA_NO_NODE)) {
+		page = cdm_alloc_fast(gfp, node);
+		if (likely(page))
+			return page;
+	}
+	return cdm_alloc_slow(gfp, order, nid, nodemask);
 }
 
 /*

@@ -138,6 +138,21 @@ bool cdm_should_fail_charge(void)
 	return should_fail(&fail_cdm_charge, 1);
 }
 
+/**
+ * cdm_charge_may_fail - does anybody want charges to be refused?
+ *
+ * Context: any.
+ * Return: true if cdm_should_fail_charge() has to be asked.
+ */
+bool cdm_charge_may_fail(void)
+{
+#ifdef CONFIG_FAULT_INJECTION
+	return READ_ONCE(fail_cdm_charge.probability) || current->fail_nth;
+#else
+	return false;
+#endif
+}
+
 static int __init cdm_audit_init(void)
 {
 	if (cdm_off)

@@ -57,7 +57,7 @@ static struct folio *cdm_dequeue_ram(struct hstate *h, int nid, nodemask_t nodes
 
 		if (cdm_node_allowed(near))
 			folio = dequeue(h, near);
-		node_clear(near, nodes);
+		__node_clear(near, &nodes);
 	}
 	return folio;
 }
@@ -156,7 +156,7 @@ struct folio *cdm_dequeue_hugetlb(struct hstate *h, gfp_t gfp, int nid, nodemask
 		int near = cdm_nearest(nid, &nodes);
 
 		folio = cdm_dequeue_node(&rq, h, near, dequeue);
-		node_clear(near, nodes);
+		__node_clear(near, &nodes);
 	}
 	if (!folio && !ram_first)
 		folio = cdm_dequeue_ram(h, nid, ram, dequeue);

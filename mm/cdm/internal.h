@@ -6,6 +6,21 @@
 #include <linux/cdm_cgroup.h>
 
 /* owner.c */
+
+/*
+ * By node index: a node's arrays of owners, as if they began with section 0. There
+ * is one for each section that is, or was, online.
+ */
+extern u16 **cdm_owner_dir[CDM_MAX_NODES];
+
+/* Entry of a page on a CDM node. RCU read side, or interrupts off. */
+static __always_inline u16 *cdm_owner_slot(const struct page *page, unsigned int idx)
+{
+	unsigned long pfn = page_to_pfn(page);
+
+	return READ_ONCE(cdm_owner_dir[idx])[pfn_to_section_nr(pfn)] + (pfn & ~PAGE_SECTION_MASK);
+}
+
 int cdm_owner_table_grow(unsigned int idx, unsigned long start_pfn, unsigned long nr_pages);
 void cdm_set_owner(struct page *page, unsigned int order, u16 id);
 void cdm_set_owner_range(struct page *page, unsigned long nr, u16 id);
@@ -19,14 +34,24 @@ bool cdm_memcg_full(struct mem_cgroup *memcg);
 /* audit.c */
 #ifdef CONFIG_CGROUP_CDM_DEBUG
 bool cdm_should_fail_charge(void);
+bool cdm_charge_may_fail(void);
 #else
 static inline bool cdm_should_fail_charge(void)
+{
+	return false;
+}
+
+static inline bool cdm_charge_may_fail(void)
 {
 	return false;
 }
 #endif
 
 /* node.c */
+
+/* Index of a node that is known to be CDM. */
+extern s8 cdm_idx[MAX_NUMNODES];
+
 int cdm_nearest_ram(int nid);
 struct zone *cdm_zone(int nid);
 
@@ -62,6 +87,7 @@ bool cdm_may_reclaim(gfp_t gfp);
 
 /* migrate.c */
 struct cdm_owner *cdm_payer(struct cdm_scope *scope);
+u16 cdm_scope_id(const struct cdm_scope *scope);
 
 /* alloc.c */
 

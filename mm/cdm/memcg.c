@@ -9,11 +9,9 @@
  * free. Whether a folio counts depends on its node alone. So its uncharge needs
  * no note of its charge, and migration between CDM and RAM is a change of both:
  *
- *   RAM to CDM	the copy is put into the group without counting; the original
- *		keeps its group and stops counting when it is freed
+ *   RAM to CDM	what the original counted is given back when the copy takes its place
  *   CDM to RAM	the copy is charged before it is used, when that may still fail:
- *		a full group's page stays where it is. The original keeps its
- *		group as well
+ *		a full group's page stays where it is
  *
  * The boot option cgroup.memory=cdm makes CDM pages count as those in RAM do.
  */
@@ -29,7 +27,7 @@
 
 #include "internal.h"
 
-static bool cdm_counted __ro_after_init;
+bool cdm_counted __ro_after_init;
 
 static int __init cdm_memcg_setup(char *str)
 {
@@ -39,13 +37,16 @@ static int __init cdm_memcg_setup(char *str)
 }
 early_param("cgroup.memory", cdm_memcg_setup);
 
-/*
- * cgroup v1 has no cdm: what is charged there counts as ever. Wrong for pages of
- * removed groups alone, if memory is mounted on the other version meanwhile.
- */
-bool __cdm_uncounted(void)
+/* charge_memcg() of a folio that does not count. */
+int cdm_commit(struct folio *folio, struct mem_cgroup *memcg)
 {
-	return !cdm_counted && cgroup_subsys_on_dfl(memory_cgrp_subsys);
+	mem_cgroup_commit_charge(folio, memcg);
+	return 0;
+}
+
+void __cdm_hugetlb_uncount(struct folio *folio, struct mem_cgroup *memcg)
+{
+	mem_cgroup_cancel_charge(memcg, folio_nr_pages(folio));
 }
 
 /**
@@ -129,7 +130,7 @@ int cdm_memcg_charge_copy(struct folio *dst, struct folio *src, int reason)
  */
 bool cdm_memcg_full(struct mem_cgroup *memcg)
 {
-	if (!__cdm_uncounted())
+	if (!cdm_not_ram())
 		return false;
 	for (; memcg; memcg = parent_mem_cgroup(memcg))
 		if (page_counter_read(&memcg->memory) >= READ_ONCE(memcg->memory.max))
@@ -138,14 +139,22 @@ bool cdm_memcg_full(struct mem_cgroup *memcg)
 }
 
 /*
- * mem_cgroup_migrate(): see above. Cannot fail; the flags matter only for a copy
- * that bypassed cdm_get_new_folio().
+ * mem_cgroup_migrate(): the reference of @old on the group goes to @new, as ever.
+ * What @old took of memory.max goes to this CPU's stock if @new takes none; what @new
+ * takes was charged before, with a reference of its own. Cannot fail; the flags
+ * matter only for a copy that bypassed cdm_get_new_folio().
  */
-bool __cdm_memcg_migrate(struct folio *old, struct folio *new)
+void __cdm_memcg_migrate(struct folio *old, struct folio *new, struct mem_cgroup *memcg)
 {
-	if (cdm_uncounted(old) == cdm_uncounted(new))
-		return false;
+	if (!cdm_not_ram())
+		return;
+	if (cdm_folio(new)) {
+		if (!mem_cgroup_is_root(memcg))
+			refill_stock(memcg, folio_nr_pages(new));
+		return;
+	}
 	if (!folio_memcg_charged(new))
-		cdm_memcg_charge(new, folio_memcg(old), GFP_NOWAIT | __GFP_NOFAIL);
-	return true;
+		cdm_memcg_charge(new, memcg, GFP_NOWAIT | __GFP_NOFAIL);
+	new->memcg_data = 0;
+	css_put(&memcg->css);
 }

@@ -58,6 +58,31 @@ struct cdm_owner *cdm_payer(struct cdm_scope *scope)
 	return owner ? owner : cdm_owner_of_current();
 }
 
+/**
+ * cdm_scope_id - who pays, where that is simple
+ * @scope: current's
+ *
+ * Context: RCU read side.
+ * Return: the id of cdm_payer()'s answer; 0 if that has to be asked, or if who pays
+ * is not all that matters.
+ */
+u16 cdm_scope_id(const struct cdm_scope *scope)
+{
+	struct cgroup_subsys_state *css;
+	struct mem_cgroup *memcg;
+
+	if (!in_task() || scope->ram)
+		return 0;
+	if (!scope->src)
+		return cdm_mm_id(scope->mm);
+	memcg = cdm_folio(scope->src) ? NULL : folio_memcg_check(scope->src);
+	if (!memcg)
+		return 0;
+	/* None where cdm is not enabled: an ancestor's then. */
+	css = rcu_dereference(memcg->css.cgroup->subsys[cdm_cgrp_id]);
+	return css ? cdm_css_id(css) : 0;
+}
+
 struct folio *__cdm_get_new_folio(new_folio_t get_new_folio, struct folio *src,
 				  unsigned long private, int reason)
 {
@@ -89,6 +114,22 @@ struct folio *__cdm_get_new_folio(new_folio_t get_new_folio, struct folio *src,
 	/* For __cdm_migrate_error(), which runs next in this task. */
 	current->cdm_refused = !dst && scope.refused;
 	return dst;
+}
+
+/*
+ * handle_mm_fault() for another address space, which pays: see cdm_enter_fault().
+ * There are no registers that such a fault could be accounted to.
+ */
+vm_fault_t cdm_remote_fault(struct vm_area_struct *vma, unsigned long address,
+			    unsigned int flags)
+{
+	struct cdm_scope scope;
+	vm_fault_t ret;
+
+	cdm_scope_begin(&scope, NULL, vma->vm_mm);
+	ret = handle_mm_fault(vma, address, flags, NULL);
+	cdm_scope_end(&scope);
+	return ret;
 }
 
 /*

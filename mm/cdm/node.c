@@ -44,12 +44,15 @@ nodemask_t cdm_nodes __read_mostly;
 
 /* Nodes by index, in the order in which they were marked, and the reverse. */
 static int cdm_nids[CDM_MAX_NODES] __read_mostly = { [0 ... CDM_MAX_NODES - 1] = NUMA_NO_NODE };
-static s8 cdm_idx[MAX_NUMNODES] __read_mostly;
+s8 cdm_idx[MAX_NUMNODES] __read_mostly;
 static unsigned int cdm_nr;
 static DEFINE_MUTEX(cdm_node_mutex);
 
 /* Nodes with memory that is not CDM; changed at boot and by memory hotplug. */
 static nodemask_t cdm_ram __read_mostly;
+
+int cdm_first_node __read_mostly = MAX_NUMNODES;
+unsigned long cdm_first_page __read_mostly = ULONG_MAX;
 
 /* What cdm_nodes= says. */
 static nodemask_t cdm_param __initdata;
@@ -130,6 +133,7 @@ static int cdm_mark(int nid)
 	/* The index is read after the bit. */
 	smp_mb__before_atomic();
 	node_set(nid, cdm_nodes);
+	WRITE_ONCE(cdm_first_node, min(cdm_first_node, nid));
 	return 0;
 }
 
@@ -257,6 +261,23 @@ void __init cdm_numa_init(struct numa_meminfo *mi)
 			pr_err("node %d: more than %d CDM nodes, ignored\n", nid, CDM_MAX_NODES);
 }
 
+/* Make tables and counters for memory that is about to be there. */
+static int cdm_prepare(unsigned int idx, int nid, unsigned long start_pfn, unsigned long nr_pages)
+{
+	unsigned long pfn, first = cdm_first_page;
+	int ret;
+
+	ret = cdm_owner_table_grow(idx, start_pfn, nr_pages);
+	if (ret)
+		return ret;
+	/* Without a virtual memory map sections may lie in any order. */
+	for (pfn = start_pfn; pfn < start_pfn + nr_pages; pfn = SECTION_ALIGN_UP(pfn + 1))
+		if (pfn_valid(pfn))
+			first = min(first, (unsigned long)pfn_to_page(pfn));
+	WRITE_ONCE(cdm_first_page, first);
+	return cdm_cgroup_add_node(idx, nid);
+}
+
 /*
  * Memory that comes and goes
  */
@@ -264,7 +285,7 @@ void __init cdm_numa_init(struct numa_meminfo *mi)
 static int cdm_going_online(const struct memory_notify *arg)
 {
 	int nid = page_to_nid(pfn_to_page(arg->start_pfn));
-	int idx = cdm_node_idx(nid), ret;
+	int idx = cdm_node_idx(nid);
 
 	if (idx < 0)
 		return 0;
@@ -277,10 +298,7 @@ static int cdm_going_online(const struct memory_notify *arg)
 		pr_err("node %d: coherent device memory cannot hold its own memmap\n", nid);
 		return -EINVAL;
 	}
-	ret = cdm_owner_table_grow(idx, arg->start_pfn, arg->nr_pages);
-	if (!ret)
-		ret = cdm_cgroup_add_node(idx, nid);
-	return ret;
+	return cdm_prepare(idx, nid, arg->start_pfn, arg->nr_pages);
 }
 
 static int cdm_memory_callback(struct notifier_block *nb, unsigned long action, void *data)
@@ -370,7 +388,7 @@ static void __init cdm_unmark(int nid, const char *why)
 static int __init cdm_boot_node(int nid)
 {
 	pg_data_t *pgdat = NODE_DATA(nid);
-	int idx = cdm_node_idx(nid), ret;
+	int ret;
 
 	if (!node_state(nid, N_MEMORY))
 		return 0;
@@ -378,9 +396,7 @@ static int __init cdm_boot_node(int nid)
 		cdm_unmark(nid, "has memory outside ZONE_MOVABLE");
 		return 0;
 	}
-	ret = cdm_owner_table_grow(idx, pgdat->node_start_pfn, pgdat->node_spanned_pages);
-	if (!ret)
-		ret = cdm_cgroup_add_node(idx, nid);
+	ret = cdm_prepare(cdm_idx[nid], nid, pgdat->node_start_pfn, pgdat->node_spanned_pages);
 	if (ret)
 		return ret;
 	/* No RAM: memblock counted it when it was freed to the allocator. */

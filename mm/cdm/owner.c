@@ -15,6 +15,10 @@
  * An entry is written by whoever holds the page: the allocator before it hands
  * the page out, the freeing path, or migration with both folios locked. So
  * there is no lock. Directories are read with interrupts off or under RCU.
+ *
+ * The allocator's paths use cdm_owner_dir[], which leads to the same arrays and
+ * has no bounds: they have a page, so its section went online. Others ask
+ * cdm_owner_entry().
  */
 #include <linux/cdm.h>
 #include <linux/memory_hotplug.h>
@@ -43,6 +47,7 @@ struct cdm_owner_table {
 
 /* By node index. Replaced under the memory hotplug lock, or at boot. */
 static struct cdm_owner_table __rcu *cdm_owner_tables[CDM_MAX_NODES];
+u16 **cdm_owner_dir[CDM_MAX_NODES] __read_mostly;
 
 /* Entry of @pfn, or NULL. RCU read side. */
 static u16 *cdm_owner_entry(unsigned int idx, unsigned long pfn)
@@ -108,6 +113,9 @@ int cdm_owner_table_grow(unsigned int idx, unsigned long start_pfn, unsigned lon
 		if (!table)
 			return -ENOMEM;
 		rcu_assign_pointer(cdm_owner_tables[idx], table);
+		/* The same, for those who know that there is an array. */
+		smp_store_release(&cdm_owner_dir[idx], (u16 **)((unsigned long)table->section -
+								table->first * sizeof(u16 *)));
 		if (old)
 			kfree_rcu(old, rcu);
 	}
@@ -219,9 +227,21 @@ u16 cdm_get_owner(const struct page *page)
  */
 void __cdm_free_pages(struct page *page, unsigned int order)
 {
-	unsigned int idx = cdm_node_idx(page_to_nid(page));
+	unsigned int idx = cdm_idx[page_to_nid(page)];
 	unsigned long flags;
 	u16 *entry, id = 0;
+
+	if (likely(!order)) {
+		preempt_disable();
+		entry = cdm_owner_slot(page, idx);
+		id = *entry;
+		if (likely(id))
+			*entry = 0;
+		preempt_enable();
+		if (likely(id) && !cdm_stock_put(id, idx))
+			cdm_uncharge(id, idx, 1);
+		return;
+	}
 
 	local_irq_save(flags);
 	entry = cdm_owner_entry(idx, page_to_pfn(page));
@@ -263,10 +283,14 @@ static void cdm_move_entries(struct folio *dst, struct folio *src)
 
 static void cdm_count_folio(struct folio *folio, enum cdm_stat item)
 {
-	u16 id = cdm_get_owner(&folio->page);
+	unsigned int idx = cdm_idx[folio_nid(folio)];
+	u16 id;
 
+	preempt_disable();
+	id = *cdm_owner_slot(&folio->page, idx);
+	preempt_enable();
 	if (id)
-		cdm_stat_add(id, cdm_node_idx(folio_nid(folio)), item, folio_nr_pages(folio));
+		cdm_stat_add(id, idx, item, folio_nr_pages(folio));
 }
 
 /* Why does current take a folio off its node? */
@@ -295,9 +319,8 @@ void __cdm_migrate_owner(struct folio *dst, struct folio *src)
 	if (cdm_folio(src)) {
 		enum cdm_stat reason = cdm_leave_reason();
 
-		cdm_count_folio(src, reason);
-		if (reason == CDM_STAT_DEMOTED)
-			cdm_count_folio(src, cdm_demoted_kind(src));
+		/* The sum of what is demoted is made when it is read. */
+		cdm_count_folio(src, reason == CDM_STAT_DEMOTED ? cdm_demoted_kind(src) : reason);
 	}
 	if (cdm_folio(dst))
 		cdm_count_folio(dst, CDM_STAT_MOVED_IN);
