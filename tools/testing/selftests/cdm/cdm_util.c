@@ -559,14 +559,15 @@ int cdm_reclaim(const char *group, int node, long pages)
 }
 
 /*
- * Mount cgroup2 anew, with the option memory_recursiveprot or without it, and
- * all else as it is. Returns 0 or -errno.
+ * Mount cgroup2 anew, with an option or without it, and all else as it is.
+ * Returns 0 or -errno.
  */
-int cdm_recursive_low(bool on)
+int cdm_mount_option(const char *option, bool on)
 {
-	static const char * const others[] = {
+	static const char * const all[] = {
 		"nsdelegate", "favordynmods", "memory_localevents",
-		"memory_hugetlb_accounting", "pids_localevents",
+		"memory_recursiveprot", "memory_hugetlb_accounting",
+		"pids_localevents",
 	};
 	char mounts[1 << 14], key[PATH_MAX + 16], options[256], *pos;
 	struct statvfs st;
@@ -580,18 +581,22 @@ int cdm_recursive_low(bool on)
 	if (!pos)
 		return -ENOENT;
 	*strchrnul(pos, '\n') = '\0';
-	snprintf(options, sizeof(options), "%s",
-		 on ? "memory_recursiveprot" : "");
-	for (i = 0; i < ARRAY_SIZE(others); i++)
-		if (strstr(pos, others[i]))
+	snprintf(options, sizeof(options), "%s", on ? option : "");
+	for (i = 0; i < ARRAY_SIZE(all); i++)
+		if (strstr(pos, all[i]) && strcmp(all[i], option))
 			snprintf(options + strlen(options),
 				 sizeof(options) - strlen(options), ",%s",
-				 others[i]);
+				 all[i]);
 	/* The flags of a mount have the same bits in both interfaces. */
 	if (mount("none", cdm_root, NULL, MS_REMOUNT |
 		  (st.f_flag & (ST_NOSUID | ST_NODEV | ST_NOEXEC)), options))
 		return -errno;
 	return 0;
+}
+
+int cdm_recursive_low(bool on)
+{
+	return cdm_mount_option("memory_recursiveprot", on);
 }
 
 /* What follows "node<N> " in the text of a keyed file. */

@@ -120,6 +120,7 @@ int cdm_write(const char *group, const char *file, const char *fmt, ...)
 int cdm_limit(const char *group, int node, long pages);
 int cdm_protect(const char *group, int node, long pages);
 int cdm_reclaim(const char *group, int node, long pages);
+int cdm_mount_option(const char *option, bool on);
 int cdm_recursive_low(bool on);
 long cdm_value(const char *group, const char *file, int node);
 long cdm_pages(const char *group, int node);

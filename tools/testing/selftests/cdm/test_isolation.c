@@ -816,6 +816,28 @@ static struct cdm_reply op_bind_static(struct cdm_buf *buf, long pages,
 				   MPOL_BIND | MPOL_F_STATIC_NODES, node, 0));
 }
 
+/*
+ * Nodes of a policy follow those of the cpuset by position: the device does not
+ * come to take the place of RAM.
+ */
+static void test_cpuset_position(const char *group)
+{
+	struct cdm_task task;
+	char mems[64], *child;
+	int second;
+
+	ram_list(mems, sizeof(mems));
+	if (sscanf(mems, "%*d-%d", &second) != 1)
+		second = cdm_ram + 1;
+	child = cpuset_group(group, mems);
+	task_start(&task, child);
+	CHECK_EQ(task_call(&task, op_map, 100, second).ret, 0);
+	CHECK_EQ(cdm_write(child, "cpuset.mems", "%d,%d", cdm_ram, cdm_node), 0);
+	CHECK_EQ(task_call(&task, op_touch, 0, 100).ram, 100);
+	task_end(&task);
+	check_untouched();
+}
+
 /* Left out later: what is there goes to RAM, and so does what comes. */
 static void cpuset_leaves_out(const char *group, cdm_op map)
 {
@@ -850,6 +872,20 @@ static void test_cpuset_later_static(const char *group)
 }
 
 /* A task that may use the device alone: everything it does still works. */
+#define OVERCOMMIT	"/proc/sys/vm/nr_overcommit_hugepages"
+
+/* Huge pages that are reserved, though the pool has none. */
+static struct cdm_reply op_reserve_huge(struct cdm_buf *buf, long huge, long b)
+{
+	void *addr = mmap(NULL, huge * cdm_hpages * cdm_psize,
+			  PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
+
+	(void)buf;
+	(void)b;
+	return buf_errno(addr == MAP_FAILED ? -1 : 0);
+}
+
 static void test_cpuset_only(const char *group)
 {
 	long pages = mib_pages(SOME_MIB / 4);
@@ -866,6 +902,10 @@ static void test_cpuset_only(const char *group)
 	CHECK_EQ(task_call(&child_task, op_write_cache, pages, 0).ret, 0);
 	CHECK_EQ(task_call(&child_task, op_page_tables, 500, 0).ret, 0);
 	/* Nor is all of that on the device, which nobody has named. */
+	check_untouched();
+	CHECK_EQ(file_write(OVERCOMMIT, "2"), 0);
+	CHECK_EQ(task_call(&task, op_reserve_huge, 1, 0).ret, -ENOMEM);
+	CHECK_EQ(file_write(OVERCOMMIT, "0"), 0);
 	check_untouched();
 	CHECK_EQ(task_call(&task, op_map, 100, cdm_node).ret, 0);
 	CHECK_EQ(task_call(&task, op_touch, 0, 100).dev, 100);
@@ -885,7 +925,7 @@ static void run(const char *name, void (*fn)(const char *group),
 
 int main(void)
 {
-	cdm_init(23);
+	cdm_init(24);
 	before = device_state();
 	run("base pages beyond RAM", test_anon, NULL);
 	run("huge pages beyond RAM", test_thp, THP_ENABLED);
@@ -912,6 +952,8 @@ int main(void)
 	run("the device is ZONE_MOVABLE alone", test_zones, NULL);
 	run("a cpuset without the node is obeyed", test_cpuset_excludes,
 	    NULL);
+	run("a cpuset that changes maps no RAM to the device",
+	    test_cpuset_position, NULL);
 	run("a cpuset that drops the node evicts", test_cpuset_later, NULL);
 	run("a cpuset that drops the node beats static nodes",
 	    test_cpuset_later_static, NULL);
