@@ -113,6 +113,7 @@ enum cdm_limit {
 
 /**
  * struct cdm_counter - pages of one group on one node
+ * @id:		of the owner; constant
  * @parent:	same node's counter in the parent group; NULL in the root
  * @usage:	pages charged to the group and those below it, those that wait in
  *		per-CPU stocks included
@@ -126,6 +127,8 @@ enum cdm_limit {
  * @fd_peak:	the same since the last reset through some open file
  * @own:	part of @usage that is charged to this very group
  * @dead:	the group was removed: @usage has moved to the parent, only @own counts
+ * @stocked:	CPUs may hold pages of the group and those below it in stock; no lock,
+ *		see cdm_drain_for()
  * @futile:	jiffies; reclaim from the group and those below it has found nothing,
  *		and need not be tried before; no lock
  * @turn:	id of the memory group that was the last to give pages to reclaim from
@@ -136,10 +139,11 @@ enum cdm_limit {
  * @events_local: of the group alone
  * @stat:	pages of the group and those below it, by &enum cdm_stat
  *
- * All but @futile, @turn, @has_line and the constant @parent are under the node's lock; readers
- * that only show a number take no lock.
+ * All but @futile, @turn, @has_line, @stocked and what is constant are under the
+ * node's lock; readers that only show a number take no lock.
  */
 struct cdm_counter {
+	u16 id;
 	struct cdm_counter *parent;
 	unsigned long usage;
 	unsigned long max;
@@ -151,6 +155,7 @@ struct cdm_counter {
 	unsigned long fd_peak;
 	unsigned long own;
 	bool dead;
+	bool stocked;
 	bool has_line[CDM_NR_LIMITS];
 	unsigned long futile;
 	unsigned short turn;
@@ -180,6 +185,7 @@ struct cdm_share {
  * @css:	base
  * @owner:	who its pages are charged to; constant
  * @id:		of @owner; constant
+ * @policy:	that applies: its own or an ancestor's; cdm_mutex, read anywhere
  * @default_limit: by &enum cdm_limit: pages on nodes without a line of their own;
  *		cdm_mutex
  * @list:	in cdm_groups, parents before children; cdm_mutex
@@ -191,6 +197,7 @@ struct cdm_group {
 	struct cgroup_subsys_state css;
 	struct cdm_owner *owner;
 	u16 id;
+	u8 policy;
 	unsigned long default_limit[CDM_NR_LIMITS];
 	struct list_head list;
 	struct list_head watchers;
@@ -232,23 +239,23 @@ static __always_inline bool cdm_stock_put(u16 id, unsigned int idx)
 	       this_cpu_try_cmpxchg(cdm_stock.slot[SLOT_OF(id, idx)], &val, val + 1);
 }
 
-static __always_inline u16 cdm_css_id(const struct cgroup_subsys_state *css)
+static __always_inline struct cdm_group *cdm_css_group(struct cgroup_subsys_state *css)
 {
-	return container_of(css, struct cdm_group, css)->id;
+	return container_of(css, struct cdm_group, css);
 }
 
 /**
- * cdm_mm_id - who pays for pages of an address space
+ * cdm_mm_group - whose group pays for pages of an address space
  * @mm: the address space, or NULL
  *
  * Context: RCU read side.
- * Return: the owner's id, as of cdm_owner_of_mm(); 0 without an owner.
+ * Return: the group of cdm_owner_of_mm(), or NULL without an owner.
  */
-static __always_inline u16 cdm_mm_id(const struct mm_struct *mm)
+static __always_inline struct cdm_group *cdm_mm_group(const struct mm_struct *mm)
 {
 	struct task_struct *task = mm ? rcu_dereference(mm->owner) : NULL;
 
-	return task ? cdm_css_id(task_css(task, cdm_cgrp_id)) : 0;
+	return task ? cdm_css_group(task_css(task, cdm_cgrp_id)) : NULL;
 }
 
 /**
@@ -285,7 +292,8 @@ u16 cdm_try_charge(struct cdm_owner *owner, unsigned int idx, unsigned int nr,
 		   struct cdm_owner **limit);
 void cdm_uncharge(u16 id, unsigned int idx, unsigned int nr);
 void cdm_drain(unsigned int idx);
-bool cdm_any_stock(unsigned int idx);
+bool cdm_drain_for(struct cdm_owner *limit, unsigned int idx);
+bool cdm_refuse_page(struct cdm_group *group, unsigned int idx);
 void cdm_drain_all(void);
 unsigned long cdm_headroom(struct cdm_owner *owner, unsigned int idx);
 void cdm_get_share(struct cdm_owner *owner, const struct cdm_owner *root, unsigned int idx,

@@ -68,8 +68,9 @@ struct cdm_peak_watcher {
  * @lock:	protects every struct cdm_counter of the node
  * @stocked:	CPUs whose stock may hold pages of the node; a bit is set by its
  *		CPU before it keeps pages, and cleared by it when it has none
- * @pending:	CPUs that may have migrated pages of the node to add to a @stat; as
- *		@stocked
+ * @pending:	CPUs that may have pages or refusals of the node to add to a @stat or
+ *		to events; as @stocked
+ * @draining:	runs of cdm_drain_for()
  * @lows:	groups with protection on the node; under @lock, read anywhere
  */
 struct cdm_count {
@@ -77,6 +78,7 @@ struct cdm_count {
 	unsigned int lows;
 	struct cpumask stocked;
 	struct cpumask pending;
+	atomic_t draining;
 } ____cacheline_aligned_in_smp;
 
 #define SLOT_NR_MASK	0xffffffffULL
@@ -408,17 +410,31 @@ static unsigned int cdm_slot_nr(u64 slot, u16 id, unsigned int idx)
 	return (slot ^ SLOT_KEY(id, idx)) >> 32 ? 0 : SLOT_NR(slot);
 }
 
+/*
+ * This CPU is about to have pages of @c in stock: let those know who do not find room.
+ * Interrupts off until it has them.
+ */
+static void cdm_mark_stocked(struct cdm_counter *c, unsigned int idx)
+{
+	struct cpumask *stocked = &cdm_count[idx].stocked;
+	int cpu = smp_processor_id();
+
+	if (!cpumask_test_cpu(cpu, stocked))
+		cpumask_set_cpu(cpu, stocked);
+	/* Who sees the mark sees the CPU: see cdm_drain_for(). */
+	smp_wmb();
+	for (; c; c = c->parent)
+		if (!READ_ONCE(c->stocked))
+			WRITE_ONCE(c->stocked, true);
+}
+
 /* Put @nr pages into this CPU's stock. Interrupts off. */
 static void cdm_keep(u16 id, unsigned int idx, unsigned int nr)
 {
-	struct cpumask *stocked = &cdm_count[idx].stocked;
 	u64 *slot = cdm_slot(id, idx);
-	int cpu = smp_processor_id();
 
 	if ((*slot ^ SLOT_KEY(id, idx)) >> 32)
 		cdm_flush_slot(slot);
-	if (!cpumask_test_cpu(cpu, stocked))
-		cpumask_set_cpu(cpu, stocked);
 	WRITE_ONCE(*slot, SLOT_KEY(id, idx) | nr);
 }
 
@@ -441,9 +457,8 @@ static bool cdm_charge_locked(struct cdm_owner *owner, unsigned int idx, unsigne
 	 * there is room: all stocks together stay below half of it.
 	 */
 	*extra = min_t(unsigned long, CDM_BATCH, (room - nr) / (2 * num_online_cpus()));
-	/* Who does not find room now has to know that this CPU has some. */
-	if (*extra && !cpumask_test_cpu(smp_processor_id(), &cdm_count[idx].stocked))
-		cpumask_set_cpu(smp_processor_id(), &cdm_count[idx].stocked);
+	if (*extra)
+		cdm_mark_stocked(c, idx);
 	cdm_add(owner, idx, nr + *extra);
 	return true;
 }
@@ -562,6 +577,7 @@ void cdm_uncharge(u16 id, unsigned int idx, unsigned int nr)
 	} else if (nr >= CDM_BATCH || cdm_over(owner->counter[idx])) {
 		cdm_sub(owner, idx, nr, NULL);
 	} else {
+		cdm_mark_stocked(owner->counter[idx], idx);
 		cdm_keep(id, idx, nr);
 	}
 out:
@@ -599,16 +615,42 @@ void cdm_drain(unsigned int idx)
 	on_each_cpu_mask(&cdm_count[idx].stocked, cdm_drain_local, &idx, true);
 }
 
+/* Is a charge that does not fit at @c refused for good, without a drain? */
+static bool cdm_is_full(const struct cdm_counter *c, unsigned int idx)
+{
+	if (READ_ONCE(c->stocked))
+		return false;
+	/* Who has taken the mark away may not be done. */
+	smp_rmb();
+	return !atomic_read(&cdm_count[idx].draining);
+}
+
 /**
- * cdm_any_stock - might cdm_drain() find anything?
+ * cdm_drain_for - cdm_drain(), if that may make room under a limit
+ * @limit: whose limit has refused a charge
  * @idx: index of the node
  *
- * Context: any.
- * Return: true if so; what was charged before a charge that failed is known.
+ * A group whose quota is used up may be refused again and again, and should not
+ * interrupt the CPUs of others each time.
+ *
+ * Context: RCU read side; otherwise as cdm_drain().
+ * Return: false if it was not worth while: nobody has pages of the group in stock.
  */
-bool cdm_any_stock(unsigned int idx)
+bool cdm_drain_for(struct cdm_owner *limit, unsigned int idx)
 {
-	return !cpumask_empty(&cdm_count[idx].stocked);
+	struct cdm_counter *c = limit->counter[idx];
+
+	if (cdm_is_full(c, idx))
+		return false;
+	atomic_inc(&cdm_count[idx].draining);
+	smp_mb__after_atomic();
+	WRITE_ONCE(c->stocked, false);
+	/* Pages that are kept from here on are marked again. */
+	smp_mb();
+	cdm_drain(idx);
+	smp_mb__before_atomic();
+	atomic_dec(&cdm_count[idx].draining);
+	return true;
 }
 
 /**
@@ -656,6 +698,164 @@ static void cdm_flush_pending(struct cdm_pending *p)
 	memset(p, 0, sizeof(*p));
 }
 
+/* Events of @owner and those above it. Any context, RCU read side. */
+static void cdm_count_events(struct cdm_owner *owner, unsigned int idx, enum cdm_event ev,
+			     unsigned int nr)
+{
+	struct cdm_counter *c;
+	unsigned long flags;
+
+	raw_spin_lock_irqsave(&cdm_count[idx].lock, flags);
+	c = cdm_live_owner(owner, idx)->counter[idx];
+	WRITE_ONCE(c->events_local[ev], c->events_local[ev] + nr);
+	for (; c; c = c->parent)
+		WRITE_ONCE(c->events[ev], c->events[ev] + nr);
+	raw_spin_unlock_irqrestore(&cdm_count[idx].lock, flags);
+}
+
+/*
+ * Notices are not sent more often than the cgroup core's timer does: while that is
+ * pending nothing is to be done. It runs after the event was counted.
+ */
+static void cdm_notify_file(struct cgroup_file *file)
+{
+	/* Pairs with the timer, which is not pending any more when it runs. */
+	smp_mb();
+	if (!timer_pending(&file->notify_timer))
+		cgroup_file_notify(file);
+}
+
+/* Wake who waits for events of @owner. RCU read side; not under the node's lock. */
+static void cdm_notify(struct cdm_owner *owner, unsigned int idx)
+{
+	struct cdm_group *group;
+	bool local = true;
+
+	owner = cdm_live_owner(owner, idx);
+	for (; owner; owner = owner->parent, local = false) {
+		group = rcu_dereference(owner->group);
+		if (!group)
+			continue;
+		if (local)
+			cdm_notify_file(&group->events_local_file);
+		cdm_notify_file(&group->events_file);
+	}
+}
+
+/*
+ * Requests of one owner that one limit has refused, that went to RAM, and that this CPU
+ * has not counted yet: there tend to be many in a row. Its own CPU only, interrupts
+ * off. Who waits for the events is told by a timer, a jiffy later.
+ */
+struct cdm_refusals {
+	u16 payer;
+	u16 limit;
+	u16 idx;
+	u32 nr;
+	struct timer_list timer;
+};
+
+static void cdm_refusals_timer(struct timer_list *timer);
+static DEFINE_PER_CPU(struct cdm_refusals, cdm_refusals) = {
+	.timer = __TIMER_INITIALIZER(cdm_refusals_timer, TIMER_PINNED),
+};
+
+static void cdm_flush_refusals(struct cdm_refusals *r)
+{
+	struct cdm_owner *owner;
+
+	if (!r->nr)
+		return;
+	rcu_read_lock();
+	owner = cdm_owner_by_id(r->limit);
+	if (owner)
+		cdm_count_events(owner, r->idx, CDM_EV_MAX, r->nr);
+	owner = cdm_owner_by_id(r->payer);
+	if (owner)
+		cdm_count_events(owner, r->idx, CDM_EV_FALLBACK, r->nr);
+	rcu_read_unlock();
+	r->nr = 0;
+}
+
+/* Tell of what @r has counted. Interrupts on. */
+static void cdm_tell_refusals(const struct cdm_refusals *r)
+{
+	const u16 ids[] = { r->payer, r->limit };
+	struct cdm_owner *owner;
+	int i;
+
+	rcu_read_lock();
+	for (i = 0; i < ARRAY_SIZE(ids); i++) {
+		owner = ids[i] ? cdm_owner_by_id(ids[i]) : NULL;
+		if (owner)
+			cdm_notify(owner, r->idx);
+	}
+	rcu_read_unlock();
+}
+
+static void cdm_refusals_timer(struct timer_list *timer)
+{
+	struct cdm_refusals *r = from_timer(r, timer, timer), told;
+
+	local_irq_disable();
+	told = *r;
+	/* That of a CPU which is gone was flushed when it went. */
+	if (r == this_cpu_ptr(&cdm_refusals))
+		cdm_flush_refusals(r);
+	local_irq_enable();
+	cdm_tell_refusals(&told);
+}
+
+/**
+ * cdm_refuse_page - does a base page of a group have to go to RAM?
+ * @group: its group
+ * @idx: index of the node
+ *
+ * Looks at the limits without the lock, for a quota that is used up. True only if
+ * it is certain: there is no room at this moment, nobody has any in stock, the
+ * policy is fallback, and no protection says otherwise. The events are counted.
+ *
+ * Context: RCU read side, task.
+ * Return: true if so.
+ */
+bool cdm_refuse_page(struct cdm_group *group, unsigned int idx)
+{
+	/* Pairs with smp_store_release() in cdm_add_counter(). */
+	struct cdm_counter *c = smp_load_acquire(&group->owner->counter[idx]);
+	struct cdm_refusals *r, told = { };
+	unsigned long flags;
+
+	if (READ_ONCE(group->policy) != CDM_FALLBACK || !c || READ_ONCE(c->dead) ||
+	    READ_ONCE(cdm_count[idx].lows))
+		return false;
+	while (READ_ONCE(c->usage) < READ_ONCE(c->max)) {
+		c = c->parent;
+		if (!c)
+			return false;
+	}
+	if (!cdm_is_full(c, idx))
+		return false;
+
+	local_irq_save(flags);
+	r = this_cpu_ptr(&cdm_refusals);
+	if (unlikely(r->payer != group->id || r->limit != c->id || r->idx != idx)) {
+		told = *r;
+		cdm_flush_refusals(r);
+		r->payer = group->id;
+		r->limit = c->id;
+		r->idx = idx;
+	}
+	if (!r->nr++) {
+		cpumask_set_cpu(smp_processor_id(), &cdm_count[idx].pending);
+		mod_timer(&r->timer, jiffies + 1);
+	}
+	local_irq_restore(flags);
+	/* The timer will not know of those any more. */
+	if (unlikely(told.payer))
+		cdm_tell_refusals(&told);
+	return true;
+}
+
 static void cdm_settle_local(void *arg)
 {
 	unsigned int idx = *(unsigned int *)arg;
@@ -664,6 +864,8 @@ static void cdm_settle_local(void *arg)
 	local_irq_save(flags);
 	if (this_cpu_ptr(&cdm_pending)->idx == idx)
 		cdm_flush_pending(this_cpu_ptr(&cdm_pending));
+	if (this_cpu_ptr(&cdm_refusals)->idx == idx)
+		cdm_flush_refusals(this_cpu_ptr(&cdm_refusals));
 	cpumask_clear_cpu(smp_processor_id(), &cdm_count[idx].pending);
 	local_irq_restore(flags);
 }
@@ -682,6 +884,7 @@ static int cdm_cpu_dead(unsigned int cpu)
 	for (i = 0; i < CDM_STOCK_SLOTS; i++)
 		cdm_flush_slot(&stock->slot[i]);
 	cdm_flush_pending(per_cpu_ptr(&cdm_pending, cpu));
+	cdm_flush_refusals(per_cpu_ptr(&cdm_refusals, cpu));
 	for (i = 0; i < CDM_MAX_NODES; i++) {
 		cpumask_clear_cpu(cpu, &cdm_count[i].stocked);
 		cpumask_clear_cpu(cpu, &cdm_count[i].pending);
@@ -907,18 +1110,6 @@ unsigned long cdm_usage(struct cdm_owner *owner, unsigned int idx)
 	return usage > stocked ? usage - stocked : 0;
 }
 
-/*
- * Notices are not sent more often than the cgroup core's timer does: while that is
- * pending nothing is to be done. It runs after the event was counted.
- */
-static void cdm_notify(struct cgroup_file *file)
-{
-	/* Pairs with the timer, which is not pending any more when it runs. */
-	smp_mb();
-	if (!timer_pending(&file->notify_timer))
-		cgroup_file_notify(file);
-}
-
 /**
  * cdm_event - count an event and wake who waits for it
  * @owner: group that it happened to
@@ -930,27 +1121,9 @@ static void cdm_notify(struct cgroup_file *file)
  */
 void cdm_event(struct cdm_owner *owner, unsigned int idx, enum cdm_event ev)
 {
-	struct cdm_counter *c;
-	struct cdm_group *group;
-	unsigned long flags;
-	bool local = true;
-
-	raw_spin_lock_irqsave(&cdm_count[idx].lock, flags);
-	owner = cdm_live_owner(owner, idx);
-	owner->counter[idx]->events_local[ev]++;
-	for (c = owner->counter[idx]; c; c = c->parent)
-		c->events[ev]++;
-	raw_spin_unlock_irqrestore(&cdm_count[idx].lock, flags);
-
 	rcu_read_lock();
-	for (; owner; owner = owner->parent, local = false) {
-		group = rcu_dereference(owner->group);
-		if (!group)
-			continue;
-		if (local)
-			cdm_notify(&group->events_local_file);
-		cdm_notify(&group->events_file);
-	}
+	cdm_count_events(owner, idx, ev, 1);
+	cdm_notify(owner, idx);
 	rcu_read_unlock();
 }
 
@@ -1012,6 +1185,7 @@ static int cdm_add_counter(struct cdm_group *group, unsigned int idx)
 	c = kzalloc(sizeof(*c), GFP_KERNEL);
 	if (!c)
 		return -ENOMEM;
+	c->id = owner->id;
 	c->parent = owner->parent ? owner->parent->counter[idx] : NULL;
 	c->max = group->default_limit[CDM_LIMIT_MAX];
 	c->futile = jiffies;
@@ -1347,6 +1521,16 @@ static const char * const cdm_policy_names[CDM_NR_POLICIES] = {
 	[CDM_FAIL]		= "fail",
 };
 
+/* Groups are in the list after their parents. */
+static void cdm_update_policies(void)
+{
+	struct cdm_group *group;
+
+	lockdep_assert_held(&cdm_mutex);
+	list_for_each_entry(group, &cdm_groups, list)
+		WRITE_ONCE(group->policy, cdm_effective_policy(group->owner));
+}
+
 static int cdm_policy_show(struct seq_file *sf, void *v)
 {
 	struct cdm_group *group = css_cdm(seq_css(sf));
@@ -1363,7 +1547,10 @@ static ssize_t cdm_policy_write(struct kernfs_open_file *of, char *buf, size_t n
 	policy = match_string(cdm_policy_names, CDM_NR_POLICIES, strstrip(buf));
 	if (policy < 0)
 		return policy;
+	mutex_lock(&cdm_mutex);
 	WRITE_ONCE(group->owner->policy, policy);
+	cdm_update_policies();
+	mutex_unlock(&cdm_mutex);
 	return nbytes;
 }
 
@@ -1384,6 +1571,7 @@ static void cdm_show_events(struct seq_file *sf, bool local)
 	while (cdm_next_shown(&idx, &nid)) {
 		struct cdm_counter *c = group->owner->counter[idx];
 
+		cdm_settle(idx);
 		seq_printf(sf, "node%d", nid);
 		for (ev = 0; ev < CDM_NR_EVENTS; ev++)
 			seq_printf(sf, " %s=%lu", names[ev],
@@ -1649,8 +1837,10 @@ static int cdm_css_online(struct cgroup_subsys_state *css)
 	mutex_lock(&cdm_mutex);
 	for (idx = 0; idx < cdm_nr_nodes && !ret; idx++)
 		ret = cdm_add_counter(group, idx);
-	if (!ret)
+	if (!ret) {
 		list_add_tail(&group->list, &cdm_groups);
+		group->policy = cdm_effective_policy(group->owner);
+	}
 	mutex_unlock(&cdm_mutex);
 	return ret;
 }

@@ -212,10 +212,8 @@ static u16 cdm_charge_owner(struct cdm_owner *payer, unsigned int idx, unsigned 
 		return 0;
 	}
 	id = cdm_try_charge(payer, idx, nr, limit);
-	if (unlikely(!id) && gfpflags_allow_blocking(gfp) && cdm_any_stock(idx)) {
-		cdm_drain(idx);
+	if (unlikely(!id) && gfpflags_allow_blocking(gfp) && cdm_drain_for(*limit, idx))
 		id = cdm_try_charge(payer, idx, nr, limit);
-	}
 	return id;
 }
 
@@ -480,21 +478,34 @@ static __always_inline int cdm_only_node(int nid, const nodemask_t *nodemask)
 	return next_node(nid, *nodemask) == MAX_NUMNODES ? nid : NUMA_NO_NODE;
 }
 
+static bool cdm_traced(void)
+{
+	return trace_cdm_charge_fail_enabled() || trace_cdm_policy_enabled();
+}
+
+/* A quota that is used up, and is asked for again and again. */
+static struct page *cdm_alloc_refused(gfp_t gfp, int nid)
+{
+	return __alloc_pages_raw(gfp, 0, cdm_node(nid) ? cdm_nearest_ram(nid) : nid, NULL);
+}
+
 /*
  * The way in that most pages take: a task wants a movable base page, on one node that
  * has plenty, and this CPU has charge of who pays in stock. What is not so simple,
- * or does not work, gets NULL and is left to cdm_alloc_slow().
+ * or does not work, gets NULL and is left to cdm_alloc_slow(). @from is the node
+ * that is preferred; it may be one of RAM.
  */
-static __always_inline struct page *cdm_alloc_fast(gfp_t gfp, int nid)
+static __always_inline struct page *cdm_alloc_fast(gfp_t gfp, int nid, int from)
 {
 	const gfp_t movable = __GFP_HIGHMEM | __GFP_MOVABLE;
 	const gfp_t special = __GFP_ACCOUNT | __GFP_WRITE;
 	struct task_struct *task = current;
 	struct zone *zone = &NODE_DATA(nid)->node_zones[ZONE_MOVABLE];
+	struct cdm_group *group = NULL;
 	unsigned int idx;
 	struct page *page;
-	bool taken;
-	u16 id;
+	bool taken, refused = false;
+	u16 id = 0;
 
 	if (unlikely((gfp & (movable | special)) != movable ||
 		     (task->flags & (PF_MEMALLOC | PF_MEMALLOC_PIN)) || cdm_charge_may_fail()))
@@ -505,12 +516,19 @@ static __always_inline struct page *cdm_alloc_fast(gfp_t gfp, int nid)
 		return NULL;
 	idx = cdm_idx[nid];
 	rcu_read_lock();
-	id = unlikely(task->cdm_scope) ? cdm_scope_id(task->cdm_scope) : cdm_mm_id(task->mm);
+	if (unlikely(task->cdm_scope))
+		id = cdm_scope_id(task->cdm_scope);
+	else
+		group = cdm_mm_group(task->mm);
+	if (likely(group))
+		id = group->id;
 	/* There are never pages of nobody in stock. */
 	taken = cdm_stock_take(id, idx);
+	if (unlikely(!taken) && group && !(gfp & __GFP_THISNODE) && !cdm_traced())
+		refused = cdm_refuse_page(group, idx);
 	rcu_read_unlock();
 	if (unlikely(!taken))
-		return NULL;
+		return refused ? cdm_alloc_refused(gfp, from) : NULL;
 	page = __alloc_page_zone(gfp, zone);
 	if (unlikely(!page)) {
 		cdm_uncharge(id, idx, 1);
@@ -540,7 +558,7 @@ struct page *cdm_alloc_pages(gfp_t gfp, unsigned int order, int nid, nodemask_t 
 
 	might_alloc(gfp);
 	if (likely(!order && node != NUMA_NO_NODE)) {
-		page = cdm_alloc_fast(gfp, node);
+		page = cdm_alloc_fast(gfp, node, nid);
 		if (likely(page))
 			return page;
 	}

@@ -70,17 +70,20 @@ u16 cdm_scope_id(const struct cdm_scope *scope)
 {
 	struct cgroup_subsys_state *css;
 	struct mem_cgroup *memcg;
+	struct cdm_group *group;
 
 	if (!in_task() || scope->ram)
 		return 0;
-	if (!scope->src)
-		return cdm_mm_id(scope->mm);
+	if (!scope->src) {
+		group = cdm_mm_group(scope->mm);
+		return group ? group->id : 0;
+	}
 	memcg = cdm_folio(scope->src) ? NULL : folio_memcg_check(scope->src);
 	if (!memcg)
 		return 0;
 	/* None where cdm is not enabled: an ancestor's then. */
 	css = rcu_dereference(memcg->css.cgroup->subsys[cdm_cgrp_id]);
-	return css ? cdm_css_id(css) : 0;
+	return css ? cdm_css_group(css)->id : 0;
 }
 
 struct folio *__cdm_get_new_folio(new_folio_t get_new_folio, struct folio *src,

@@ -633,9 +633,67 @@ static void test_remote_write(const char *group)
 	task_end(&owner);
 }
 
+/* How often others have asked CPU 1 to do something. */
+static long asked(void)
+{
+	static char buf[1 << 14];
+	char *pos;
+
+	if (file_read("/proc/interrupts", buf, sizeof(buf)))
+		return CDM_NONE;
+	pos = strstr(buf, "CAL:");
+	if (!pos)
+		return CDM_NONE;
+	strtol(pos + strlen("CAL:"), &pos, 10);
+	return strtol(pos, NULL, 10);
+}
+
+/*
+ * A group whose quota is used up goes on asking. That interrupts no CPU that holds
+ * charge of another group; and what is in stock for itself is found.
+ */
+static void test_leave_alone(const char *group)
+{
+	struct cdm_task full, other;
+	char *a, *b;
+	long before;
+
+	cdm_two_groups(group, &a, &b);
+	CHECK_EQ(cdm_limit(a, cdm_node, 100), 0);
+	task_start(&other, b);
+	CHECK_EQ(task_call(&other, op_on_cpu, 1, 0).ret, 0);
+	CHECK_EQ(task_call(&other, op_map, 200, cdm_node).ret, 0);
+	CHECK_EQ(task_call(&other, op_touch, 0, 100).dev, 100);
+	task_start(&full, a);
+	CHECK_EQ(task_call(&full, op_on_cpu, 0, 0).ret, 0);
+	CHECK_EQ(task_call(&full, op_map, 800, cdm_node).ret, 0);
+	CHECK_EQ(task_call(&full, op_touch, 0, 200).dev, 100);
+	before = asked();
+	CHECK_EQ(task_call(&full, op_touch, 200, 500).ram, 500);
+	CHECK_LE(asked() - before, 100);
+	CHECK_EQ(cdm_event(a, "cdm.events", cdm_node, "max"), 600);
+	CHECK_EQ(cdm_event(a, "cdm.events", cdm_node, "fallback"), 600);
+	CHECK_EQ(cdm_event(a, "cdm.events.local", cdm_node, "max"), 600);
+	CHECK_EQ(cdm_event(group, "cdm.events", cdm_node, "fallback"), 600);
+	CHECK_EQ(cdm_event(group, "cdm.events.local", cdm_node, "fallback"), 0);
+	task_end(&other);
+
+	/* A page given back on another CPU is one that can be had. */
+	task_start(&other, a);
+	CHECK_EQ(task_call(&other, op_on_cpu, 1, 0).ret, 0);
+	CHECK_EQ(task_call(&full, op_unmap, 0, 10).ret, 0);
+	CHECK_EQ(task_call(&other, op_map, 20, cdm_node).ret, 0);
+	CHECK_EQ(task_call(&other, op_touch, 0, 20).dev, 10);
+	CHECK_EQ(task_call(&other, op_unmap, 0, 5).ret, 0);
+	CHECK_EQ(task_call(&full, op_touch, 700, 100).dev, 5);
+	CHECK_EQ(cdm_pages(a, cdm_node), 100);
+	task_end(&other);
+	task_end(&full);
+}
+
 int main(void)
 {
-	cdm_init(22);
+	cdm_init(23);
 	cdm_case_arg("a quota of N pages gives N pages (fallback)", test_alone,
 		     "fallback");
 	cdm_case_arg("a quota of N pages gives N pages (fail)", test_alone,
@@ -668,6 +726,8 @@ int main(void)
 	cdm_case("pinned pages stay when the limit is lowered",
 		 test_lower_limit_pinned);
 	cdm_case("charges stay when a task moves", test_task_move);
+	cdm_case("a quota that is used up leaves others alone",
+		 test_leave_alone);
 	cdm_case("the owner pays for what others write to it",
 		 test_remote_write);
 	cdm_exit();
