@@ -138,15 +138,18 @@ static bool cdm_pcp_has(struct zone *zone, unsigned long nr)
  * By node index: jiffies. Until then what is below the node's high watermark is
  * left to those whose requests have pages demoted. Otherwise a group that takes
  * what it finds would have others' and its own pages demoted for ever by taking
- * what was freed for somebody else.
+ * what was freed for somebody else. So is what kswapd demotes beyond that mark:
+ * less than a batch, which may wait for its end on a CPU's list.
  */
 static unsigned long cdm_reserved[CDM_MAX_NODES];
 
 #define CDM_RESERVE_TIME	HZ
+#define CDM_RESERVE_SLACK	(2 * CDM_RECLAIM_BATCH)
 
 static __always_inline bool cdm_has_plenty(struct zone *zone, unsigned int order)
 {
-	return zone_page_state(zone, NR_FREE_PAGES) > high_wmark_pages(zone) + (1UL << order);
+	return zone_page_state(zone, NR_FREE_PAGES) >
+	       high_wmark_pages(zone) + CDM_RESERVE_SLACK + (1UL << order);
 }
 
 /* May @owner have 1 << @order pages that are free? All but @nr are charged already. */
