@@ -643,11 +643,13 @@ bool cdm_drain_for(struct cdm_owner *limit, unsigned int idx)
 	if (cdm_is_full(c, idx))
 		return false;
 	atomic_inc(&cdm_count[idx].draining);
+	/* Who misses the mark sees that: see cdm_is_full(). */
 	smp_mb__after_atomic();
 	WRITE_ONCE(c->stocked, false);
 	/* Pages that are kept from here on are marked again. */
 	smp_mb();
 	cdm_drain(idx);
+	/* It is done. */
 	smp_mb__before_atomic();
 	atomic_dec(&cdm_count[idx].draining);
 	return true;

@@ -816,6 +816,16 @@ static struct cdm_reply op_bind_static(struct cdm_buf *buf, long pages,
 				   MPOL_BIND | MPOL_F_STATIC_NODES, node, 0));
 }
 
+/* A node with RAM beside the first. */
+static int second_ram(void)
+{
+	char mems[64];
+	int last;
+
+	ram_list(mems, sizeof(mems));
+	return sscanf(mems, "%*d-%d", &last) == 1 ? last : CDM_NONE;
+}
+
 /*
  * Nodes of a policy follow those of the cpuset by position: the device does not
  * come to take the place of RAM.
@@ -823,12 +833,10 @@ static struct cdm_reply op_bind_static(struct cdm_buf *buf, long pages,
 static void test_cpuset_position(const char *group)
 {
 	struct cdm_task task;
+	int second = second_ram();
 	char mems[64], *child;
-	int second;
 
 	ram_list(mems, sizeof(mems));
-	if (sscanf(mems, "%*d-%d", &second) != 1)
-		second = cdm_ram + 1;
 	child = cpuset_group(group, mems);
 	task_start(&task, child);
 	CHECK_EQ(task_call(&task, op_map, 100, second).ret, 0);
@@ -861,19 +869,6 @@ static void cpuset_leaves_out(const char *group, cdm_op map)
 	check_untouched();
 }
 
-static void test_cpuset_later(const char *group)
-{
-	cpuset_leaves_out(group, op_map);
-}
-
-static void test_cpuset_later_static(const char *group)
-{
-	cpuset_leaves_out(group, op_bind_static);
-}
-
-/* A task that may use the device alone: everything it does still works. */
-#define OVERCOMMIT	"/proc/sys/vm/nr_overcommit_hugepages"
-
 /* Huge pages that are reserved, though the pool has none. */
 static struct cdm_reply op_reserve_huge(struct cdm_buf *buf, long huge, long b)
 {
@@ -886,6 +881,38 @@ static struct cdm_reply op_reserve_huge(struct cdm_buf *buf, long huge, long b)
 	return buf_errno(addr == MAP_FAILED ? -1 : 0);
 }
 
+#define OVERCOMMIT	"/proc/sys/vm/nr_overcommit_hugepages"
+
+/* More than the RAM of the cpuset has: what the device has is no way out. */
+static void test_cpuset_reserve(const char *group)
+{
+	int second = second_ram();
+	long pages = node_meminfo(second, "MemTotal:") * 1024 / cdm_psize;
+	struct cdm_task task;
+	char mems[16], *child;
+
+	snprintf(mems, sizeof(mems), "%d,%d", second, cdm_node);
+	child = cpuset_group(group, mems);
+	task_start(&task, child);
+	CHECK_EQ(file_write(OVERCOMMIT, "%ld", pages / cdm_hpages + 8), 0);
+	CHECK_EQ(task_call(&task, op_reserve_huge, pages / cdm_hpages + 8, 0).ret,
+		 -ENOMEM);
+	CHECK_EQ(file_write(OVERCOMMIT, "0"), 0);
+	check_untouched();
+	task_end(&task);
+}
+
+static void test_cpuset_later(const char *group)
+{
+	cpuset_leaves_out(group, op_map);
+}
+
+static void test_cpuset_later_static(const char *group)
+{
+	cpuset_leaves_out(group, op_bind_static);
+}
+
+/* A task that may use the device alone: everything it does still works. */
 static void test_cpuset_only(const char *group)
 {
 	long pages = mib_pages(SOME_MIB / 4);
@@ -902,10 +929,6 @@ static void test_cpuset_only(const char *group)
 	CHECK_EQ(task_call(&child_task, op_write_cache, pages, 0).ret, 0);
 	CHECK_EQ(task_call(&child_task, op_page_tables, 500, 0).ret, 0);
 	/* Nor is all of that on the device, which nobody has named. */
-	check_untouched();
-	CHECK_EQ(file_write(OVERCOMMIT, "2"), 0);
-	CHECK_EQ(task_call(&task, op_reserve_huge, 1, 0).ret, -ENOMEM);
-	CHECK_EQ(file_write(OVERCOMMIT, "0"), 0);
 	check_untouched();
 	CHECK_EQ(task_call(&task, op_map, 100, cdm_node).ret, 0);
 	CHECK_EQ(task_call(&task, op_touch, 0, 100).dev, 100);
@@ -925,7 +948,7 @@ static void run(const char *name, void (*fn)(const char *group),
 
 int main(void)
 {
-	cdm_init(24);
+	cdm_init(25);
 	before = device_state();
 	run("base pages beyond RAM", test_anon, NULL);
 	run("huge pages beyond RAM", test_thp, THP_ENABLED);
@@ -954,6 +977,7 @@ int main(void)
 	    NULL);
 	run("a cpuset that changes maps no RAM to the device",
 	    test_cpuset_position, NULL);
+	run("huge pages beyond a cpuset's RAM", test_cpuset_reserve, OVERCOMMIT);
 	run("a cpuset that drops the node evicts", test_cpuset_later, NULL);
 	run("a cpuset that drops the node beats static nodes",
 	    test_cpuset_later_static, NULL);
