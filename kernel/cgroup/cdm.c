@@ -421,8 +421,8 @@ static void cdm_mark_stocked(struct cdm_counter *c, unsigned int idx)
 
 	if (!cpumask_test_cpu(cpu, stocked))
 		cpumask_set_cpu(cpu, stocked);
-	/* Who sees the mark sees the CPU: see cdm_drain_for(). */
-	smp_wmb();
+	/* Who takes the mark away, or finds it, sees the CPU: see cdm_drain_for(). */
+	smp_mb();
 	for (; c; c = c->parent)
 		if (!READ_ONCE(c->stocked))
 			WRITE_ONCE(c->stocked, true);
@@ -835,6 +835,8 @@ bool cdm_refuse_page(struct cdm_group *group, unsigned int idx)
 		if (!c)
 			return false;
 	}
+	/* A charge that made it full marked what it left in stock before. */
+	smp_rmb();
 	if (!cdm_is_full(c, idx))
 		return false;
 

@@ -297,6 +297,8 @@ static void test_swap(const char *group)
 	cdm_zswap(true);
 
 	task_start_on(&task, group, 200, cdm_node);
+	/* What another CPU has not put on the LRU yet cannot be taken off it. */
+	cdm_drain();
 	CHECK_EQ(task_call(&task, op_pageout, 0, 200).ret, 0);
 	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
 
@@ -306,6 +308,7 @@ static void test_swap(const char *group)
 	CHECK_EQ(reply.bad, 0);
 	CHECK_EQ(cdm_pages(group, cdm_node), 200);
 
+	cdm_drain();
 	CHECK_EQ(task_call(&task, op_pageout, 0, 200).ret, 0);
 	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
 	CHECK_EQ(cdm_limit(group, cdm_node, 50), 0);

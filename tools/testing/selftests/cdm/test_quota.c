@@ -322,7 +322,10 @@ static void test_deny(const char *group)
 	task_end(&task);
 }
 
-/* Freed pages can be had again, any number of times. */
+/*
+ * Freed pages can be had again, any number of times. On one CPU: another's list
+ * of pages that are new to the LRU would keep some that the task has given up.
+ */
 static void test_reuse(const char *group)
 {
 	struct cdm_task task;
@@ -331,6 +334,7 @@ static void test_reuse(const char *group)
 	CHECK_EQ(cdm_write(group, "cdm.policy", "fail"), 0);
 	CHECK_EQ(cdm_limit(group, cdm_node, 77), 0);
 	task_start(&task, group);
+	CHECK_EQ(task_call(&task, op_on_cpu, 0, 0).ret, 0);
 	CHECK_EQ(task_call(&task, op_map, 77, cdm_node).ret, 0);
 	for (i = 0; i < 100; i++) {
 		CHECK_EQ(task_call(&task, op_touch, 0, 77).dev, 77);
@@ -681,6 +685,7 @@ static void test_leave_alone(const char *group)
 	/* A page given back on another CPU is one that can be had. */
 	task_start(&other, a);
 	CHECK_EQ(task_call(&other, op_on_cpu, 1, 0).ret, 0);
+	cdm_drain();
 	CHECK_EQ(task_call(&full, op_unmap, 0, 10).ret, 0);
 	CHECK_EQ(task_call(&other, op_map, 20, cdm_node).ret, 0);
 	CHECK_EQ(task_call(&other, op_touch, 0, 20).dev, 10);
