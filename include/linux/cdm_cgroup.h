@@ -113,7 +113,6 @@ enum cdm_limit {
 
 /**
  * struct cdm_counter - pages of one group on one node
- * @id:		of the owner; constant
  * @parent:	same node's counter in the parent group; NULL in the root
  * @usage:	pages charged to the group and those below it, those that wait in
  *		per-CPU stocks included
@@ -143,7 +142,6 @@ enum cdm_limit {
  * node's lock; readers that only show a number take no lock.
  */
 struct cdm_counter {
-	u16 id;
 	struct cdm_counter *parent;
 	unsigned long usage;
 	unsigned long max;
@@ -239,9 +237,9 @@ static __always_inline bool cdm_stock_put(u16 id, unsigned int idx)
 	       this_cpu_try_cmpxchg(cdm_stock.slot[SLOT_OF(id, idx)], &val, val + 1);
 }
 
-static __always_inline struct cdm_group *cdm_css_group(struct cgroup_subsys_state *css)
+static __always_inline struct cdm_group *css_cdm(struct cgroup_subsys_state *css)
 {
-	return container_of(css, struct cdm_group, css);
+	return css ? container_of(css, struct cdm_group, css) : NULL;
 }
 
 /**
@@ -255,7 +253,7 @@ static __always_inline struct cdm_group *cdm_mm_group(const struct mm_struct *mm
 {
 	struct task_struct *task = mm ? rcu_dereference(mm->owner) : NULL;
 
-	return task ? cdm_css_group(task_css(task, cdm_cgrp_id)) : NULL;
+	return task ? css_cdm(task_css(task, cdm_cgrp_id)) : NULL;
 }
 
 /**

@@ -107,11 +107,6 @@ static DEFINE_IDR(cdm_owners);
 /* Boot option cdm=off. */
 bool cdm_off __ro_after_init;
 
-static struct cdm_group *css_cdm(struct cgroup_subsys_state *css)
-{
-	return css ? container_of(css, struct cdm_group, css) : NULL;
-}
-
 /*
  * Owners
  */
@@ -217,11 +212,9 @@ struct cdm_owner *cdm_owner_of_css(struct cgroup_subsys_state *css)
  */
 struct cdm_owner *cdm_owner_of_mm(struct mm_struct *mm)
 {
-	struct task_struct *task = rcu_dereference(mm->owner);
+	struct cdm_group *group = cdm_mm_group(mm);
 
-	if (unlikely(!task))
-		return cdm_root->owner;
-	return cdm_owner_of_css(task_css(task, cdm_cgrp_id));
+	return likely(group) ? group->owner : cdm_root->owner;
 }
 
 /**
@@ -822,8 +815,9 @@ static void cdm_refusals_timer(struct timer_list *timer)
  */
 bool cdm_refuse_page(struct cdm_group *group, unsigned int idx)
 {
+	struct cdm_owner *limit = group->owner;
 	/* Pairs with smp_store_release() in cdm_add_counter(). */
-	struct cdm_counter *c = smp_load_acquire(&group->owner->counter[idx]);
+	struct cdm_counter *c = smp_load_acquire(&limit->counter[idx]);
 	struct cdm_refusals *r, told = { };
 	unsigned long flags;
 
@@ -831,9 +825,10 @@ bool cdm_refuse_page(struct cdm_group *group, unsigned int idx)
 	    READ_ONCE(cdm_count[idx].lows))
 		return false;
 	while (READ_ONCE(c->usage) < READ_ONCE(c->max)) {
-		c = c->parent;
-		if (!c)
+		limit = limit->parent;
+		if (!limit)
 			return false;
+		c = limit->counter[idx];
 	}
 	/* A charge that made it full marked what it left in stock before. */
 	smp_rmb();
@@ -842,11 +837,11 @@ bool cdm_refuse_page(struct cdm_group *group, unsigned int idx)
 
 	local_irq_save(flags);
 	r = this_cpu_ptr(&cdm_refusals);
-	if (unlikely(r->payer != group->id || r->limit != c->id || r->idx != idx)) {
+	if (unlikely(r->payer != group->id || r->limit != limit->id || r->idx != idx)) {
 		told = *r;
 		cdm_flush_refusals(r);
 		r->payer = group->id;
-		r->limit = c->id;
+		r->limit = limit->id;
 		r->idx = idx;
 	}
 	if (!r->nr++) {
@@ -1189,7 +1184,6 @@ static int cdm_add_counter(struct cdm_group *group, unsigned int idx)
 	c = kzalloc(sizeof(*c), GFP_KERNEL);
 	if (!c)
 		return -ENOMEM;
-	c->id = owner->id;
 	c->parent = owner->parent ? owner->parent->counter[idx] : NULL;
 	c->max = group->default_limit[CDM_LIMIT_MAX];
 	c->futile = jiffies;

@@ -503,7 +503,7 @@ static __always_inline struct page *cdm_alloc_fast(gfp_t gfp, int nid, int from)
 	const gfp_t movable = __GFP_HIGHMEM | __GFP_MOVABLE;
 	const gfp_t special = __GFP_ACCOUNT | __GFP_WRITE;
 	struct task_struct *task = current;
-	struct zone *zone = &NODE_DATA(nid)->node_zones[ZONE_MOVABLE];
+	struct zone *zone = cdm_zone(nid);
 	struct cdm_group *group = NULL;
 	unsigned int idx;
 	struct page *page;

@@ -4,6 +4,7 @@
 
 #include <linux/cdm.h>
 #include <linux/cdm_cgroup.h>
+#include <linux/mmzone.h>
 
 /* owner.c */
 
@@ -53,7 +54,12 @@ static inline bool cdm_charge_may_fail(void)
 extern s8 cdm_idx[MAX_NUMNODES];
 
 int cdm_nearest_ram(int nid);
-struct zone *cdm_zone(int nid);
+
+/* All of a CDM node's memory. */
+static inline struct zone *cdm_zone(int nid)
+{
+	return &NODE_DATA(nid)->node_zones[ZONE_MOVABLE];
+}
 
 /* reclaim.c */
 

@@ -68,7 +68,6 @@ struct cdm_owner *cdm_payer(struct cdm_scope *scope)
  */
 u16 cdm_scope_id(const struct cdm_scope *scope)
 {
-	struct cgroup_subsys_state *css;
 	struct mem_cgroup *memcg;
 	struct cdm_group *group;
 
@@ -76,14 +75,14 @@ u16 cdm_scope_id(const struct cdm_scope *scope)
 		return 0;
 	if (!scope->src) {
 		group = cdm_mm_group(scope->mm);
-		return group ? group->id : 0;
+	} else {
+		memcg = cdm_folio(scope->src) ? NULL : folio_memcg_check(scope->src);
+		if (!memcg)
+			return 0;
+		/* None where cdm is not enabled: an ancestor's then. */
+		group = css_cdm(rcu_dereference(memcg->css.cgroup->subsys[cdm_cgrp_id]));
 	}
-	memcg = cdm_folio(scope->src) ? NULL : folio_memcg_check(scope->src);
-	if (!memcg)
-		return 0;
-	/* None where cdm is not enabled: an ancestor's then. */
-	css = rcu_dereference(memcg->css.cgroup->subsys[cdm_cgrp_id]);
-	return css ? cdm_css_group(css)->id : 0;
+	return group ? group->id : 0;
 }
 
 struct folio *__cdm_get_new_folio(new_folio_t get_new_folio, struct folio *src,

@@ -81,11 +81,6 @@ int cdm_idx_node(unsigned int idx)
 	return READ_ONCE(cdm_nids[idx]);
 }
 
-struct zone *cdm_zone(int nid)
-{
-	return &NODE_DATA(nid)->node_zones[ZONE_MOVABLE];
-}
-
 /**
  * cdm_node_capacity - memory of a node
  * @idx: index of the node

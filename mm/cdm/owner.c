@@ -211,12 +211,10 @@ void cdm_set_owner(struct page *page, unsigned int order, u16 id)
  */
 u16 cdm_get_owner(const struct page *page)
 {
-	u16 *entry, id = 0;
+	u16 id;
 
 	preempt_disable();
-	entry = cdm_owner_entry(cdm_node_idx(page_to_nid(page)), page_to_pfn(page));
-	if (entry)
-		id = READ_ONCE(*entry);
+	id = READ_ONCE(*cdm_owner_slot(page, cdm_idx[page_to_nid(page)]));
 	preempt_enable();
 	return id;
 }
@@ -283,14 +281,10 @@ static void cdm_move_entries(struct folio *dst, struct folio *src)
 
 static void cdm_count_folio(struct folio *folio, enum cdm_stat item)
 {
-	unsigned int idx = cdm_idx[folio_nid(folio)];
-	u16 id;
+	u16 id = cdm_get_owner(&folio->page);
 
-	preempt_disable();
-	id = *cdm_owner_slot(&folio->page, idx);
-	preempt_enable();
 	if (id)
-		cdm_stat_add(id, idx, item, folio_nr_pages(folio));
+		cdm_stat_add(id, cdm_idx[folio_nid(folio)], item, folio_nr_pages(folio));
 }
 
 /* Why does current take a folio off its node? */

@@ -1388,6 +1388,23 @@ struct cdm_reply op_longterm_end(struct cdm_buf *buf, long a, long b)
 	return buf_errno(0);
 }
 
+/* Map @huge pages of the default size, bound to @node if it is one. */
+struct cdm_reply buf_map_pool(struct cdm_buf *buf, long huge, int node,
+			      int flags)
+{
+	buf->pages = huge * cdm_hpages;
+	buf->addr = mmap(NULL, buf->pages * cdm_psize, PROT_READ | PROT_WRITE,
+			 MAP_ANONYMOUS | MAP_HUGETLB | flags, -1, 0);
+	if (buf->addr == MAP_FAILED)
+		return buf_errno(-1);
+	return node < 0 ? buf_errno(0) : op_bind(buf, node, 0);
+}
+
+struct cdm_reply op_map_pool(struct cdm_buf *buf, long huge, long node)
+{
+	return buf_map_pool(buf, huge, node, MAP_PRIVATE);
+}
+
 struct cdm_reply op_on_cpu(struct cdm_buf *buf, long cpu, long b)
 {
 	cpu_set_t set;
@@ -1538,6 +1555,13 @@ void task_start_on(struct cdm_task *task, const char *group, long pages,
 		CHECK_EQ(reply.dev, pages);
 	else
 		CHECK_EQ(node < 0 ? reply.ram : reply.other, pages);
+}
+
+/* Start a worker in @group that stays on a CPU. */
+void task_start_cpu(struct cdm_task *task, const char *group, int cpu)
+{
+	task_start(task, group);
+	CHECK_EQ(task_call(task, op_on_cpu, cpu, 0).ret, 0);
 }
 
 static void request(struct cdm_task *task, enum request_kind kind, cdm_op op,

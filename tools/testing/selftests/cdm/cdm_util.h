@@ -165,6 +165,10 @@ long cdm_trace_sum(const char *event, const char *text, const char *key,
 const char *cdm_pool_path(int node, long kb, const char *file);
 long cdm_set_pool(int node, long kb, long pages);
 
+/* The size of a huge page of the default size in sysfs. */
+#define CDM_POOL_KB	(cdm_hpages * cdm_psize / 1024)
+#define CDM_OVERCOMMIT	"/proc/sys/vm/nr_overcommit_hugepages"
+
 /* The root's group has @pages of the device, and all is in order. */
 void cdm_check_root(long pages);
 
@@ -225,6 +229,7 @@ struct cdm_task {
 void task_start(struct cdm_task *task, const char *group);
 void task_start_on(struct cdm_task *task, const char *group, long pages,
 		   int node);
+void task_start_cpu(struct cdm_task *task, const char *group, int cpu);
 int task_fork(struct cdm_task *task, struct cdm_task *child);
 int task_fork_into(struct cdm_task *task, struct cdm_task *child,
 		   const char *group);
@@ -269,6 +274,7 @@ struct cdm_reply op_frame(struct cdm_buf *buf, long page, long b);
 struct cdm_reply op_longterm(struct cdm_buf *buf, long first, long nr);
 struct cdm_reply op_longterm_end(struct cdm_buf *buf, long a, long b);
 struct cdm_reply op_on_cpu(struct cdm_buf *buf, long cpu, long b);
+struct cdm_reply op_map_pool(struct cdm_buf *buf, long huge, long node);
 
 /* A file in the current directory, and where its pages in memory are. */
 #define CDM_CACHED	"cached"
@@ -279,6 +285,8 @@ struct cdm_reply op_where_file(struct cdm_buf *buf, long pages, long b);
 /* Parts of the above, for calls that a program adds. */
 struct cdm_reply buf_touch(const struct cdm_buf *buf, long first, long nr);
 struct cdm_reply buf_count(const struct cdm_buf *buf, long first, long nr);
+struct cdm_reply buf_map_pool(struct cdm_buf *buf, long huge, int node,
+			      int flags);
 struct cdm_reply buf_errno(long ret);
 int buf_map(struct cdm_buf *buf, long pages, int node, bool huge);
 struct cdm_reply buf_map_fd(struct cdm_buf *buf, long first, long pages, int fd,

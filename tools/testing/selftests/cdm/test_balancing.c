@@ -114,8 +114,7 @@ static void use_and_check(const char *group, struct cdm_task *task, long dev)
 static void start(struct cdm_task *task, const char *group, cdm_op map)
 {
 	CHECK_EQ(file_write(BALANCING, "1"), 0);
-	task_start(task, group);
-	CHECK_EQ(task_call(task, op_on_cpu, 0, 0).ret, 0);
+	task_start_cpu(task, group, 0);
 	CHECK_EQ(task_call(task, map, PAGES, -1).ret, 0);
 	CHECK_EQ(task_call(task, op_touch, 0, PAGES).ram, PAGES);
 }

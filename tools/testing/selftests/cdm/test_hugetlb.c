@@ -14,13 +14,9 @@
 
 #include "cdm_util.h"
 
-/* The size of a huge page in sysfs. */
-#define POOL_KB		(cdm_hpages * cdm_psize / 1024)
-#define OVERCOMMIT	"/proc/sys/vm/nr_overcommit_hugepages"
-
 static long free_pool(int node)
 {
-	return file_long(cdm_pool_path(node, POOL_KB, "free_hugepages"));
+	return file_long(cdm_pool_path(node, CDM_POOL_KB, "free_hugepages"));
 }
 
 /* Base pages of @huge huge ones. */
@@ -31,37 +27,21 @@ static long base(long huge)
 
 static struct cdm_reply op_set_pool(struct cdm_buf *buf, long node, long pages)
 {
-	struct cdm_reply reply = { .ret = cdm_set_pool(node, POOL_KB, pages) };
+	struct cdm_reply reply = { .ret = cdm_set_pool(node, CDM_POOL_KB, pages) };
 
 	(void)buf;
 	return reply;
 }
 
-/* Huge pages of the default size, without a reservation if so wished. */
-static struct cdm_reply map_pool(struct cdm_buf *buf, long huge, int node,
-				 int flags)
-{
-	buf->pages = base(huge);
-	buf->addr = mmap(NULL, buf->pages * cdm_psize, PROT_READ | PROT_WRITE,
-			 MAP_ANONYMOUS | MAP_HUGETLB | flags, -1, 0);
-	if (buf->addr == MAP_FAILED)
-		return buf_errno(-1);
-	return node < 0 ? buf_errno(0) : op_bind(buf, node, 0);
-}
-
-static struct cdm_reply op_map_pool(struct cdm_buf *buf, long huge, long node)
-{
-	return map_pool(buf, huge, node, MAP_PRIVATE);
-}
-
+/* Without a reservation. */
 static struct cdm_reply op_map_loose(struct cdm_buf *buf, long huge, long node)
 {
-	return map_pool(buf, huge, node, MAP_PRIVATE | MAP_NORESERVE);
+	return buf_map_pool(buf, huge, node, MAP_PRIVATE | MAP_NORESERVE);
 }
 
 static struct cdm_reply op_map_shared(struct cdm_buf *buf, long huge, long node)
 {
-	return map_pool(buf, huge, node, MAP_SHARED);
+	return buf_map_pool(buf, huge, node, MAP_SHARED);
 }
 
 /* Write to a page of each of @nr huge pages from @first on, and say where. */
@@ -97,7 +77,7 @@ static void test_pool(const char *group)
 	cdm_check_root(base(2));
 	task_end(&task);
 	cdm_check_root(base(2));
-	CHECK_EQ(cdm_set_pool(cdm_node, POOL_KB, 0), 0);
+	CHECK_EQ(cdm_set_pool(cdm_node, CDM_POOL_KB, 0), 0);
 	cdm_check_root(0);
 }
 
@@ -108,7 +88,7 @@ static void test_use(const char *group)
 	char *a, *b;
 
 	cdm_two_groups(group, &a, &b);
-	CHECK_EQ(cdm_set_pool(cdm_node, POOL_KB, 4), 4);
+	CHECK_EQ(cdm_set_pool(cdm_node, CDM_POOL_KB, 4), 4);
 	CHECK_EQ(cdm_limit(a, cdm_node, base(4)), 0);
 	task_start(&task, a);
 	CHECK_EQ(task_call(&task, op_map_pool, 4, cdm_node).ret, 0);
@@ -129,12 +109,12 @@ static void test_use(const char *group)
 	cdm_check_root(base(4));
 
 	/* A pool that shrinks lets go of what is in use when it is free. */
-	cdm_set_pool(cdm_node, POOL_KB, 1);
+	cdm_set_pool(cdm_node, CDM_POOL_KB, 1);
 	cdm_check_root(base(4));
 	task_end(&task);
 	CHECK_EQ(cdm_settle(a, cdm_node, 0), 0);
 	cdm_check_root(base(1));
-	CHECK_EQ(cdm_set_pool(cdm_node, POOL_KB, 0), 0);
+	CHECK_EQ(cdm_set_pool(cdm_node, CDM_POOL_KB, 0), 0);
 	cdm_check_root(0);
 }
 
@@ -158,8 +138,8 @@ static void test_policies(const char *group)
 	struct cdm_reply reply;
 	struct cdm_task task;
 
-	CHECK_EQ(cdm_set_pool(cdm_node, POOL_KB, 3), 3);
-	CHECK_EQ(cdm_set_pool(cdm_ram, POOL_KB, 2), 2);
+	CHECK_EQ(cdm_set_pool(cdm_node, CDM_POOL_KB, 3), 3);
+	CHECK_EQ(cdm_set_pool(cdm_ram, CDM_POOL_KB, 2), 2);
 	task_start(&task, group);
 	CHECK_EQ(task_call(&task, op_map_loose, 3, -1).ret, 0);
 	CHECK_EQ(task_call(&task, op_touch_bound, 3, cdm_node).dev, 3);
@@ -174,8 +154,8 @@ static void test_policies(const char *group)
 	CHECK_EQ(cdm_pages(group, cdm_node), 0);
 	CHECK_EQ(free_pool(cdm_node), 3);
 	task_end(&task);
-	CHECK_EQ(cdm_set_pool(cdm_ram, POOL_KB, 0), 0);
-	CHECK_EQ(cdm_set_pool(cdm_node, POOL_KB, 0), 0);
+	CHECK_EQ(cdm_set_pool(cdm_ram, CDM_POOL_KB, 0), 0);
+	CHECK_EQ(cdm_set_pool(cdm_node, CDM_POOL_KB, 0), 0);
 	cdm_check_root(0);
 }
 
@@ -194,8 +174,8 @@ static void refuse(const char *group, const char *policy, long pool, long ram)
 
 	CHECK_EQ(cdm_write(group, "cdm.policy", "%s", policy), 0);
 	CHECK_EQ(cdm_limit(group, cdm_node, base(1) + base(1) / 2), 0);
-	CHECK_EQ(cdm_set_pool(cdm_node, POOL_KB, 4), 4);
-	CHECK_EQ(cdm_set_pool(cdm_ram, POOL_KB, pool), pool);
+	CHECK_EQ(cdm_set_pool(cdm_node, CDM_POOL_KB, 4), 4);
+	CHECK_EQ(cdm_set_pool(cdm_ram, CDM_POOL_KB, pool), pool);
 	task_start(&task, group);
 	CHECK_EQ(task_call(&task, op_map_loose, 4, cdm_node).ret, 0);
 	reply = task_call(&task, op_touch_huge, 0, 4);
@@ -208,8 +188,8 @@ static void refuse(const char *group, const char *policy, long pool, long ram)
 	cdm_check_root(base(4));
 	task_end(&task);
 	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
-	CHECK_EQ(cdm_set_pool(cdm_ram, POOL_KB, 0), 0);
-	CHECK_EQ(cdm_set_pool(cdm_node, POOL_KB, 0), 0);
+	CHECK_EQ(cdm_set_pool(cdm_ram, CDM_POOL_KB, 0), 0);
+	CHECK_EQ(cdm_set_pool(cdm_node, CDM_POOL_KB, 0), 0);
 	cdm_check_root(0);
 }
 
@@ -227,8 +207,8 @@ static void test_overcommit(const char *group)
 	struct cdm_task task;
 
 	CHECK_EQ(cdm_limit(group, cdm_node, base(1)), 0);
-	CHECK_EQ(cdm_set_pool(cdm_node, POOL_KB, 1), 1);
-	CHECK_EQ(file_write(OVERCOMMIT, "4"), 0);
+	CHECK_EQ(cdm_set_pool(cdm_node, CDM_POOL_KB, 1), 1);
+	CHECK_EQ(file_write(CDM_OVERCOMMIT, "4"), 0);
 	task_start(&task, group);
 	CHECK_EQ(task_call(&task, op_map_loose, 3, cdm_node).ret, 0);
 	reply = task_call(&task, op_touch_huge, 0, 3);
@@ -237,8 +217,8 @@ static void test_overcommit(const char *group)
 	CHECK_EQ(cdm_pages(group, cdm_node), base(1));
 	cdm_check_root(base(1));
 	task_end(&task);
-	CHECK_EQ(file_write(OVERCOMMIT, "0"), 0);
-	CHECK_EQ(cdm_set_pool(cdm_node, POOL_KB, 0), 0);
+	CHECK_EQ(file_write(CDM_OVERCOMMIT, "0"), 0);
+	CHECK_EQ(cdm_set_pool(cdm_node, CDM_POOL_KB, 0), 0);
 	cdm_check_root(0);
 }
 
@@ -250,7 +230,7 @@ static void test_reclaim(const char *group, const void *policy)
 
 	CHECK_EQ(cdm_write(group, "cdm.policy", "%s", (const char *)policy),
 		 0);
-	CHECK_EQ(cdm_set_pool(cdm_node, POOL_KB, 4), 4);
+	CHECK_EQ(cdm_set_pool(cdm_node, CDM_POOL_KB, 4), 4);
 	CHECK_EQ(cdm_limit(group, cdm_node, base(4)), 0);
 	task_start_on(&cold, group, base(3), cdm_node);
 	CHECK_EQ(cdm_pages(group, cdm_node), base(3));
@@ -267,7 +247,7 @@ static void test_reclaim(const char *group, const void *policy)
 	task_end(&task);
 	task_end(&cold);
 	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
-	CHECK_EQ(cdm_set_pool(cdm_node, POOL_KB, 0), 0);
+	CHECK_EQ(cdm_set_pool(cdm_node, CDM_POOL_KB, 0), 0);
 	cdm_check_root(0);
 }
 
@@ -278,7 +258,7 @@ static void test_fork(const char *group)
 	char *a, *b;
 
 	cdm_two_groups(group, &a, &b);
-	CHECK_EQ(cdm_set_pool(cdm_node, POOL_KB, 4), 4);
+	CHECK_EQ(cdm_set_pool(cdm_node, CDM_POOL_KB, 4), 4);
 	task_start(&parent, a);
 	CHECK_EQ(task_call(&parent, op_map_loose, 2, cdm_node).ret, 0);
 	CHECK_EQ(task_call(&parent, op_touch_huge, 0, 2).dev, 2);
@@ -297,7 +277,7 @@ static void test_fork(const char *group)
 	task_end(&child);
 	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
 	cdm_check_root(base(4));
-	CHECK_EQ(cdm_set_pool(cdm_node, POOL_KB, 0), 0);
+	CHECK_EQ(cdm_set_pool(cdm_node, CDM_POOL_KB, 0), 0);
 	cdm_check_root(0);
 }
 
@@ -308,7 +288,7 @@ static void test_shared(const char *group)
 	char *a, *b;
 
 	cdm_two_groups(group, &a, &b);
-	CHECK_EQ(cdm_set_pool(cdm_node, POOL_KB, 3), 3);
+	CHECK_EQ(cdm_set_pool(cdm_node, CDM_POOL_KB, 3), 3);
 	task_start(&parent, a);
 	CHECK_EQ(task_call(&parent, op_map_shared, 3, cdm_node).ret, 0);
 	CHECK_EQ(task_call(&parent, op_touch_huge, 0, 1).dev, 1);
@@ -322,7 +302,7 @@ static void test_shared(const char *group)
 	CHECK_EQ(cdm_pages(b, cdm_node), base(2));
 	task_end(&parent);
 	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
-	CHECK_EQ(cdm_set_pool(cdm_node, POOL_KB, 0), 0);
+	CHECK_EQ(cdm_set_pool(cdm_node, CDM_POOL_KB, 0), 0);
 	cdm_check_root(0);
 }
 
@@ -358,8 +338,8 @@ static void test_move(const char *group)
 	struct cdm_reply reply;
 	struct cdm_task task;
 
-	CHECK_EQ(cdm_set_pool(cdm_node, POOL_KB, 3), 3);
-	CHECK_EQ(cdm_set_pool(cdm_ram, POOL_KB, 3), 3);
+	CHECK_EQ(cdm_set_pool(cdm_node, CDM_POOL_KB, 3), 3);
+	CHECK_EQ(cdm_set_pool(cdm_ram, CDM_POOL_KB, 3), 3);
 	CHECK_EQ(cdm_limit(group, cdm_node, base(2) + 1), 0);
 	task_start(&task, group);
 	CHECK_EQ(task_call(&task, op_map_pool, 3, cdm_ram).ret, 0);
@@ -374,8 +354,8 @@ static void test_move(const char *group)
 	CHECK_EQ(reply.ret, cdm_ram);
 	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
 	task_end(&task);
-	CHECK_EQ(cdm_set_pool(cdm_ram, POOL_KB, 0), 0);
-	CHECK_EQ(cdm_set_pool(cdm_node, POOL_KB, 0), 0);
+	CHECK_EQ(cdm_set_pool(cdm_ram, CDM_POOL_KB, 0), 0);
+	CHECK_EQ(cdm_set_pool(cdm_node, CDM_POOL_KB, 0), 0);
 	cdm_check_root(0);
 }
 
@@ -384,23 +364,21 @@ static void test_move_stock(const char *group)
 {
 	struct cdm_task task, other;
 
-	CHECK_EQ(cdm_set_pool(cdm_node, POOL_KB, 1), 1);
-	CHECK_EQ(cdm_set_pool(cdm_ram, POOL_KB, 1), 1);
+	CHECK_EQ(cdm_set_pool(cdm_node, CDM_POOL_KB, 1), 1);
+	CHECK_EQ(cdm_set_pool(cdm_ram, CDM_POOL_KB, 1), 1);
 	CHECK_EQ(cdm_limit(group, cdm_node, base(1) + 1), 0);
-	task_start(&task, group);
-	CHECK_EQ(task_call(&task, op_on_cpu, 0, 0).ret, 0);
+	task_start_cpu(&task, group, 0);
 	CHECK_EQ(task_call(&task, op_map_pool, 1, cdm_ram).ret, 0);
 	CHECK_EQ(task_call(&task, op_touch_huge, 0, 1).ram, 1);
-	task_start(&other, group);
-	CHECK_EQ(task_call(&other, op_on_cpu, 1, 0).ret, 0);
+	task_start_cpu(&other, group, 1);
 	CHECK_EQ(task_call(&other, op_map, 16, cdm_node).ret, 0);
 	CHECK_EQ(task_call(&other, op_touch, 0, 16).dev, 16);
 	CHECK_EQ(task_call(&other, op_unmap, 0, 16).ret, 0);
 	CHECK_EQ(task_call(&task, op_move_huge, 1, cdm_node).ok, 1);
 	task_end(&other);
 	task_end(&task);
-	CHECK_EQ(cdm_set_pool(cdm_ram, POOL_KB, 0), 0);
-	CHECK_EQ(cdm_set_pool(cdm_node, POOL_KB, 0), 0);
+	CHECK_EQ(cdm_set_pool(cdm_ram, CDM_POOL_KB, 0), 0);
+	CHECK_EQ(cdm_set_pool(cdm_node, CDM_POOL_KB, 0), 0);
 	cdm_check_root(0);
 }
 
@@ -416,8 +394,8 @@ static void test_moved(const char *group)
 	to = cdm_other_node();
 	if (!CHECK_GE(to, 0))
 		return;
-	CHECK_EQ(cdm_set_pool(from, POOL_KB, 1), 1);
-	CHECK_EQ(cdm_set_pool(to, POOL_KB, 1), 1);
+	CHECK_EQ(cdm_set_pool(from, CDM_POOL_KB, 1), 1);
+	CHECK_EQ(cdm_set_pool(to, CDM_POOL_KB, 1), 1);
 	task_start(&task, group);
 	CHECK_EQ(task_call(&task, op_map_loose, 1, from).ret, 0);
 	CHECK_EQ(task_call(&task, op_touch_huge, 0, 1).dev, 1);
@@ -430,8 +408,8 @@ static void test_moved(const char *group)
 	CHECK_EQ(cdm_pages(group, to), base(1));
 	task_end(&task);
 	CHECK_EQ(cdm_pages(group, to), 0);
-	CHECK_EQ(cdm_set_pool(from, POOL_KB, 0), 0);
-	CHECK_EQ(cdm_set_pool(to, POOL_KB, 0), 0);
+	CHECK_EQ(cdm_set_pool(from, CDM_POOL_KB, 0), 0);
+	CHECK_EQ(cdm_set_pool(to, CDM_POOL_KB, 0), 0);
 	CHECK_EQ(cdm_hotplug("remove", NULL), 0);
 }
 
@@ -452,7 +430,7 @@ static void test_soft_offline(const char *group)
 	struct cdm_task task;
 	long frame;
 
-	CHECK_EQ(cdm_set_pool(cdm_node, POOL_KB, 3), 3);
+	CHECK_EQ(cdm_set_pool(cdm_node, CDM_POOL_KB, 3), 3);
 	task_start(&task, group);
 	CHECK_EQ(task_call(&task, op_map_loose, 2, cdm_node).ret, 0);
 	CHECK_EQ(task_call(&task, op_touch_huge, 0, 2).dev, 2);
@@ -463,7 +441,7 @@ static void test_soft_offline(const char *group)
 	CHECK_EQ(cdm_audit(cdm_node, "poisoned"), 1);
 	task_end(&task);
 	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
-	CHECK_EQ(cdm_set_pool(cdm_node, POOL_KB, 0), 0);
+	CHECK_EQ(cdm_set_pool(cdm_node, CDM_POOL_KB, 0), 0);
 	cdm_check_root(0);
 	CHECK_EQ(cdm_audit(cdm_node, "poisoned"), 1);
 	CHECK_EQ(cdm_unpoison(frame), 0);
@@ -492,7 +470,7 @@ static void test_poison(const char *group)
 {
 	struct cdm_task task;
 
-	CHECK_EQ(cdm_set_pool(cdm_node, POOL_KB, 2), 2);
+	CHECK_EQ(cdm_set_pool(cdm_node, CDM_POOL_KB, 2), 2);
 	task_start(&task, group);
 	CHECK_EQ(task_call(&task, op_map_loose, 2, cdm_node).ret, 0);
 	CHECK_EQ(task_call(&task, op_touch_huge, 0, 2).dev, 2);
@@ -500,7 +478,7 @@ static void test_poison(const char *group)
 	task_send(&task, op_poison, 0, 0);
 	CHECK_EQ(task_end(&task), -SIGBUS);
 	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
-	CHECK_EQ(cdm_set_pool(cdm_node, POOL_KB, 0), 0);
+	CHECK_EQ(cdm_set_pool(cdm_node, CDM_POOL_KB, 0), 0);
 	/* All but the one bad page can be used again. */
 	cdm_check_root(0);
 	CHECK_EQ(cdm_audit(cdm_node, "poisoned"), 1);
@@ -509,7 +487,7 @@ static void test_poison(const char *group)
 int main(void)
 {
 	cdm_init(14);
-	if (!file_exists(cdm_pool_path(cdm_node, POOL_KB, "nr_hugepages")))
+	if (!file_exists(cdm_pool_path(cdm_node, CDM_POOL_KB, "nr_hugepages")))
 		ksft_exit_skip("no huge pages\n");
 	cdm_case("a pool is the root's", test_pool);
 	cdm_case("a page in use is its user's", test_use);

@@ -869,35 +869,20 @@ static void cpuset_leaves_out(const char *group, cdm_op map)
 	check_untouched();
 }
 
-/* Huge pages that are reserved, though the pool has none. */
-static struct cdm_reply op_reserve_huge(struct cdm_buf *buf, long huge, long b)
-{
-	void *addr = mmap(NULL, huge * cdm_hpages * cdm_psize,
-			  PROT_READ | PROT_WRITE,
-			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
-
-	(void)buf;
-	(void)b;
-	return buf_errno(addr == MAP_FAILED ? -1 : 0);
-}
-
-#define OVERCOMMIT	"/proc/sys/vm/nr_overcommit_hugepages"
-
 /* More than the RAM of the cpuset has: what the device has is no way out. */
 static void test_cpuset_reserve(const char *group)
 {
 	int second = second_ram();
-	long pages = node_meminfo(second, "MemTotal:") * 1024 / cdm_psize;
+	long huge = node_meminfo(second, "MemTotal:") / CDM_POOL_KB + 8;
 	struct cdm_task task;
 	char mems[16], *child;
 
 	snprintf(mems, sizeof(mems), "%d,%d", second, cdm_node);
 	child = cpuset_group(group, mems);
 	task_start(&task, child);
-	CHECK_EQ(file_write(OVERCOMMIT, "%ld", pages / cdm_hpages + 8), 0);
-	CHECK_EQ(task_call(&task, op_reserve_huge, pages / cdm_hpages + 8, 0).ret,
-		 -ENOMEM);
-	CHECK_EQ(file_write(OVERCOMMIT, "0"), 0);
+	CHECK_EQ(file_write(CDM_OVERCOMMIT, "%ld", huge), 0);
+	CHECK_EQ(task_call(&task, op_map_pool, huge, -1).ret, -ENOMEM);
+	CHECK_EQ(file_write(CDM_OVERCOMMIT, "0"), 0);
 	check_untouched();
 	task_end(&task);
 }
@@ -977,7 +962,7 @@ int main(void)
 	    NULL);
 	run("a cpuset that changes maps no RAM to the device",
 	    test_cpuset_position, NULL);
-	run("huge pages beyond a cpuset's RAM", test_cpuset_reserve, OVERCOMMIT);
+	run("huge pages beyond a cpuset's RAM", test_cpuset_reserve, CDM_OVERCOMMIT);
 	run("a cpuset that drops the node evicts", test_cpuset_later, NULL);
 	run("a cpuset that drops the node beats static nodes",
 	    test_cpuset_later_static, NULL);

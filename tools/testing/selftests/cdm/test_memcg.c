@@ -23,16 +23,7 @@ static char *child_of(const char *group)
 	return cdm_group(group, "child");
 }
 
-#define POOL_KB		(cdm_hpages * cdm_psize / 1024)
 #define ACCOUNTING	"memory_hugetlb_accounting"
-
-static struct cdm_reply op_map_pool(struct cdm_buf *buf, long pages, long node)
-{
-	buf->pages = pages;
-	buf->addr = mmap(NULL, pages * cdm_psize, PROT_READ | PROT_WRITE,
-			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
-	return buf->addr == MAP_FAILED ? buf_errno(-1) : op_bind(buf, node, 0);
-}
 
 /* Pages of a pool, where they count at all; in RAM they do. */
 static void test_pool(const char *group)
@@ -44,24 +35,24 @@ static void test_pool(const char *group)
 
 	CHECK_EQ(cdm_mount_option(ACCOUNTING, true), 0);
 	child = child_of(group);
-	CHECK_EQ(cdm_set_pool(cdm_node, POOL_KB, 2), 2);
-	CHECK_EQ(cdm_set_pool(cdm_ram, POOL_KB, 2), 2);
+	CHECK_EQ(cdm_set_pool(cdm_node, CDM_POOL_KB, 2), 2);
+	CHECK_EQ(cdm_set_pool(cdm_ram, CDM_POOL_KB, 2), 2);
 	task_start(&task, child);
 	before = cdm_ram_pages(child);
-	CHECK_EQ(task_call(&task, op_map_pool, pages, cdm_node).ret, 0);
+	CHECK_EQ(task_call(&task, op_map_pool, 2, cdm_node).ret, 0);
 	CHECK_EQ(task_call(&task, op_touch, 0, pages).dev, pages);
 	CHECK_EQ(cdm_pages(child, cdm_node), pages);
 	cdm_check_ram(child, before, 0);
 	task_start(&ram, child);
-	CHECK_EQ(task_call(&ram, op_map_pool, pages, cdm_ram).ret, 0);
+	CHECK_EQ(task_call(&ram, op_map_pool, 2, cdm_ram).ret, 0);
 	CHECK_EQ(task_call(&ram, op_touch, 0, pages).ram, pages);
 	cdm_check_ram(child, before, pages);
 	task_end(&task);
 	cdm_check_ram(child, before, pages);
 	task_end(&ram);
 	CHECK_LE(cdm_ram_pages(child), CDM_RAM_SLACK);
-	CHECK_EQ(cdm_set_pool(cdm_ram, POOL_KB, 0), 0);
-	CHECK_EQ(cdm_set_pool(cdm_node, POOL_KB, 0), 0);
+	CHECK_EQ(cdm_set_pool(cdm_ram, CDM_POOL_KB, 0), 0);
+	CHECK_EQ(cdm_set_pool(cdm_node, CDM_POOL_KB, 0), 0);
 	CHECK_EQ(cdm_mount_option(ACCOUNTING, false), 0);
 	cdm_check_root(0);
 }

@@ -333,8 +333,7 @@ static void test_reuse(const char *group)
 
 	CHECK_EQ(cdm_write(group, "cdm.policy", "fail"), 0);
 	CHECK_EQ(cdm_limit(group, cdm_node, 77), 0);
-	task_start(&task, group);
-	CHECK_EQ(task_call(&task, op_on_cpu, 0, 0).ret, 0);
+	task_start_cpu(&task, group, 0);
 	CHECK_EQ(task_call(&task, op_map, 77, cdm_node).ret, 0);
 	for (i = 0; i < 100; i++) {
 		CHECK_EQ(task_call(&task, op_touch, 0, 77).dev, 77);
@@ -664,12 +663,10 @@ static void test_leave_alone(const char *group)
 
 	cdm_two_groups(group, &a, &b);
 	CHECK_EQ(cdm_limit(a, cdm_node, 100), 0);
-	task_start(&other, b);
-	CHECK_EQ(task_call(&other, op_on_cpu, 1, 0).ret, 0);
+	task_start_cpu(&other, b, 1);
 	CHECK_EQ(task_call(&other, op_map, 200, cdm_node).ret, 0);
 	CHECK_EQ(task_call(&other, op_touch, 0, 100).dev, 100);
-	task_start(&full, a);
-	CHECK_EQ(task_call(&full, op_on_cpu, 0, 0).ret, 0);
+	task_start_cpu(&full, a, 0);
 	CHECK_EQ(task_call(&full, op_map, 800, cdm_node).ret, 0);
 	CHECK_EQ(task_call(&full, op_touch, 0, 200).dev, 100);
 	before = asked();
@@ -683,8 +680,7 @@ static void test_leave_alone(const char *group)
 	task_end(&other);
 
 	/* A page given back on another CPU is one that can be had. */
-	task_start(&other, a);
-	CHECK_EQ(task_call(&other, op_on_cpu, 1, 0).ret, 0);
+	task_start_cpu(&other, a, 1);
 	cdm_drain();
 	CHECK_EQ(task_call(&full, op_unmap, 0, 10).ret, 0);
 	CHECK_EQ(task_call(&other, op_map, 20, cdm_node).ret, 0);
