@@ -55,8 +55,8 @@ struct cdm_scope {
 
 /* In mm/page_alloc.c, for mm/cdm/ alone: __alloc_pages() behind the door. */
 struct page *__alloc_pages_raw(gfp_t gfp, unsigned int order, int nid, nodemask_t *nodemask);
-/* The same for a movable base page of a zone that has plenty. NULL says nothing. */
-struct page *__alloc_page_zone(gfp_t gfp, struct zone *zone);
+/* The same for movable pages of a zone that has plenty. NULL says nothing. */
+struct page *__alloc_pages_zone(gfp_t gfp, unsigned int order, struct zone *zone);
 /* In mm/memcontrol.c, for mm/cdm/ alone: give a charge back to this CPU's stock. */
 void refill_stock(struct mem_cgroup *memcg, unsigned int nr_pages);
 

@@ -449,7 +449,9 @@ static bool cdm_charge_locked(struct cdm_owner *owner, unsigned int idx, unsigne
 	 * Take ahead only what cannot make another CPU meet the limit while
 	 * there is room: all stocks together stay below half of it.
 	 */
-	*extra = min_t(unsigned long, CDM_BATCH, (room - nr) / (2 * num_online_cpus()));
+	*extra = 0;
+	if (nr < CDM_BATCH)
+		*extra = min_t(unsigned long, CDM_BATCH, (room - nr) / (2 * num_online_cpus()));
 	if (*extra)
 		cdm_mark_stocked(c, idx);
 	cdm_add(owner, idx, nr + *extra);
@@ -739,16 +741,22 @@ static void cdm_notify(struct cdm_owner *owner, unsigned int idx)
 
 /*
  * Requests of one owner that one limit has refused, that went to RAM, and that this CPU
- * has not counted yet: there tend to be many in a row. Its own CPU only, interrupts
- * off. Who waits for the events is told by a timer, a jiffy later.
+ * has not counted yet: there tend to be many in a row. Who pays, the limit, the node
+ * and the number are one word, which only its own CPU changes: by one instruction,
+ * if that only counts one more, or with interrupts off. Who waits for the events is
+ * told by a timer, a jiffy later.
  */
 struct cdm_refusals {
-	u16 payer;
-	u16 limit;
-	u16 idx;
-	u32 nr;
+	u64 word;
 	struct timer_list timer;
 };
+
+#define REFUSAL_KEY(payer, limit, idx)	((u64)(payer) << 48 | (u64)(limit) << 32 | (u64)(idx) << 24)
+#define REFUSAL_NR_MASK	((1ULL << 24) - 1)
+#define REFUSAL_PAYER(word)	((u16)((word) >> 48))
+#define REFUSAL_LIMIT(word)	((u16)((word) >> 32))
+#define REFUSAL_IDX(word)	((u8)((word) >> 24))
+#define REFUSAL_NR(word)	((unsigned int)((word) & REFUSAL_NR_MASK))
 
 static void cdm_refusals_timer(struct timer_list *timer);
 static DEFINE_PER_CPU(struct cdm_refusals, cdm_refusals) = {
@@ -757,25 +765,26 @@ static DEFINE_PER_CPU(struct cdm_refusals, cdm_refusals) = {
 
 static void cdm_flush_refusals(struct cdm_refusals *r)
 {
+	u64 word = r->word;
 	struct cdm_owner *owner;
 
-	if (!r->nr)
+	if (!REFUSAL_NR(word))
 		return;
 	rcu_read_lock();
-	owner = cdm_owner_by_id(r->limit);
+	owner = cdm_owner_by_id(REFUSAL_LIMIT(word));
 	if (owner)
-		cdm_count_events(owner, r->idx, CDM_EV_MAX, r->nr);
-	owner = cdm_owner_by_id(r->payer);
+		cdm_count_events(owner, REFUSAL_IDX(word), CDM_EV_MAX, REFUSAL_NR(word));
+	owner = cdm_owner_by_id(REFUSAL_PAYER(word));
 	if (owner)
-		cdm_count_events(owner, r->idx, CDM_EV_FALLBACK, r->nr);
+		cdm_count_events(owner, REFUSAL_IDX(word), CDM_EV_FALLBACK, REFUSAL_NR(word));
 	rcu_read_unlock();
-	r->nr = 0;
+	WRITE_ONCE(r->word, word & ~REFUSAL_NR_MASK);
 }
 
-/* Tell of what @r has counted. Interrupts on. */
-static void cdm_tell_refusals(const struct cdm_refusals *r)
+/* Tell of what @word has counted. Interrupts on. */
+static void cdm_tell_refusals(u64 word)
 {
-	const u16 ids[] = { r->payer, r->limit };
+	const u16 ids[] = { REFUSAL_PAYER(word), REFUSAL_LIMIT(word) };
 	struct cdm_owner *owner;
 	int i;
 
@@ -783,22 +792,50 @@ static void cdm_tell_refusals(const struct cdm_refusals *r)
 	for (i = 0; i < ARRAY_SIZE(ids); i++) {
 		owner = ids[i] ? cdm_owner_by_id(ids[i]) : NULL;
 		if (owner)
-			cdm_notify(owner, r->idx);
+			cdm_notify(owner, REFUSAL_IDX(word));
 	}
 	rcu_read_unlock();
 }
 
 static void cdm_refusals_timer(struct timer_list *timer)
 {
-	struct cdm_refusals *r = from_timer(r, timer, timer), told;
+	struct cdm_refusals *r = from_timer(r, timer, timer);
+	u64 told;
 
 	local_irq_disable();
-	told = *r;
+	told = r->word;
 	/* That of a CPU which is gone was flushed when it went. */
 	if (r == this_cpu_ptr(&cdm_refusals))
 		cdm_flush_refusals(r);
 	local_irq_enable();
-	cdm_tell_refusals(&told);
+	cdm_tell_refusals(told);
+}
+
+/* Count a refusal of @key that may be the first since this CPU's were counted. */
+static noinline void cdm_count_refusal(u64 key)
+{
+	struct cdm_refusals *r;
+	unsigned long flags;
+	bool other;
+	u64 word;
+
+	local_irq_save(flags);
+	r = this_cpu_ptr(&cdm_refusals);
+	word = r->word;
+	other = (word ^ key) & ~REFUSAL_NR_MASK;
+	if (other || REFUSAL_NR(word) == REFUSAL_NR_MASK) {
+		cdm_flush_refusals(r);
+		WRITE_ONCE(r->word, key);
+	}
+	WRITE_ONCE(r->word, r->word + 1);
+	if (REFUSAL_NR(r->word) == 1) {
+		cpumask_set_cpu(smp_processor_id(), &cdm_count[REFUSAL_IDX(key)].pending);
+		mod_timer(&r->timer, jiffies + 1);
+	}
+	local_irq_restore(flags);
+	/* The timer will not know of those any more. */
+	if (other)
+		cdm_tell_refusals(word);
 }
 
 /**
@@ -818,8 +855,7 @@ bool cdm_refuse_page(struct cdm_group *group, unsigned int idx)
 	struct cdm_owner *limit = group->owner;
 	/* Pairs with smp_store_release() in cdm_add_counter(). */
 	struct cdm_counter *c = smp_load_acquire(&limit->counter[idx]);
-	struct cdm_refusals *r, told = { };
-	unsigned long flags;
+	u64 key, word;
 
 	if (READ_ONCE(group->policy) != CDM_FALLBACK || !c || READ_ONCE(c->dead) ||
 	    READ_ONCE(cdm_count[idx].lows))
@@ -835,23 +871,12 @@ bool cdm_refuse_page(struct cdm_group *group, unsigned int idx)
 	if (!cdm_is_full(c, idx))
 		return false;
 
-	local_irq_save(flags);
-	r = this_cpu_ptr(&cdm_refusals);
-	if (unlikely(r->payer != group->id || r->limit != limit->id || r->idx != idx)) {
-		told = *r;
-		cdm_flush_refusals(r);
-		r->payer = group->id;
-		r->limit = limit->id;
-		r->idx = idx;
-	}
-	if (!r->nr++) {
-		cpumask_set_cpu(smp_processor_id(), &cdm_count[idx].pending);
-		mod_timer(&r->timer, jiffies + 1);
-	}
-	local_irq_restore(flags);
-	/* The timer will not know of those any more. */
-	if (unlikely(told.payer))
-		cdm_tell_refusals(&told);
+	key = REFUSAL_KEY(group->id, limit->id, idx);
+	word = this_cpu_read(cdm_refusals.word);
+	/* One or more are counted, so this CPU's timer is pending. */
+	if (unlikely(word - (key + 1) >= REFUSAL_NR_MASK - 1 ||
+		     !this_cpu_try_cmpxchg(cdm_refusals.word, &word, word + 1)))
+		cdm_count_refusal(key);
 	return true;
 }
 
@@ -863,7 +888,7 @@ static void cdm_settle_local(void *arg)
 	local_irq_save(flags);
 	if (this_cpu_ptr(&cdm_pending)->idx == idx)
 		cdm_flush_pending(this_cpu_ptr(&cdm_pending));
-	if (this_cpu_ptr(&cdm_refusals)->idx == idx)
+	if (REFUSAL_IDX(this_cpu_read(cdm_refusals.word)) == idx)
 		cdm_flush_refusals(this_cpu_ptr(&cdm_refusals));
 	cpumask_clear_cpu(smp_processor_id(), &cdm_count[idx].pending);
 	local_irq_restore(flags);

@@ -492,22 +492,35 @@ static struct page *cdm_alloc_refused(gfp_t gfp, int nid)
 	return __alloc_pages_raw(gfp, 0, cdm_node(nid) ? cdm_nearest_ram(nid) : nid, NULL);
 }
 
+/* Charge what @group, or who else pays, asks for now. RCU read side. */
+static __always_inline u16 cdm_charge_fast(struct cdm_group *group, u16 id, unsigned int idx,
+					   unsigned int order)
+{
+	struct cdm_owner *owner, *limit;
+
+	if (likely(!order))
+		return cdm_stock_take(id, idx) ? id : 0;
+	owner = group ? group->owner : cdm_owner_by_id(id);
+	return owner ? cdm_try_charge(owner, idx, 1U << order, &limit) : 0;
+}
+
 /*
- * The way in that most pages take: a task wants a movable base page, on one node that
- * has plenty, and this CPU has charge of who pays in stock. What is not so simple,
- * or does not work, gets NULL and is left to cdm_alloc_slow(). @from is the node
- * that is preferred; it may be one of RAM.
+ * The way in that most pages take: a task wants movable memory, a base page or a
+ * huge page, on one node that has plenty, and for a base page this CPU has charge of
+ * who pays in stock. What is not so simple, or does not work, gets NULL and is left
+ * to cdm_alloc_slow(). @from is the node that is preferred; it may be one of RAM.
  */
-static __always_inline struct page *cdm_alloc_fast(gfp_t gfp, int nid, int from)
+static __always_inline struct page *cdm_alloc_fast(gfp_t gfp, unsigned int order, int nid,
+						   int from)
 {
 	const gfp_t movable = __GFP_HIGHMEM | __GFP_MOVABLE;
 	const gfp_t special = __GFP_ACCOUNT | __GFP_WRITE;
 	struct task_struct *task = current;
 	struct zone *zone = cdm_zone(nid);
 	struct cdm_group *group = NULL;
+	bool refused = false;
 	unsigned int idx;
 	struct page *page;
-	bool taken, refused = false;
 	u16 id = 0;
 
 	if (unlikely((gfp & (movable | special)) != movable ||
@@ -515,7 +528,7 @@ static __always_inline struct page *cdm_alloc_fast(gfp_t gfp, int nid, int from)
 		return NULL;
 	if (cpusets_enabled() && !node_isset(nid, task->mems_allowed))
 		return NULL;
-	if (unlikely(!cdm_has_plenty(zone, 0)))
+	if (unlikely(!cdm_has_plenty(zone, order)))
 		return NULL;
 	idx = cdm_idx[nid];
 	rcu_read_lock();
@@ -526,21 +539,31 @@ static __always_inline struct page *cdm_alloc_fast(gfp_t gfp, int nid, int from)
 	if (likely(group))
 		id = group->id;
 	/* There are never pages of nobody in stock. */
-	taken = cdm_stock_take(id, idx);
-	if (unlikely(!taken) && group && !(gfp & __GFP_THISNODE) && !cdm_traced())
+	id = cdm_charge_fast(group, id, idx, order);
+	if (unlikely(!id) && !order && group && !(gfp & __GFP_THISNODE) && !cdm_traced())
 		refused = cdm_refuse_page(group, idx);
 	rcu_read_unlock();
-	if (unlikely(!taken))
+	if (unlikely(!id))
 		return refused ? cdm_alloc_refused(gfp, from) : NULL;
-	page = __alloc_page_zone(gfp, zone);
+	page = __alloc_pages_zone(gfp, order, zone);
 	if (unlikely(!page)) {
-		cdm_uncharge(id, idx, 1);
+		cdm_uncharge(id, idx, 1U << order);
 		return NULL;
+	}
+	if (unlikely(order)) {
+		cdm_set_owner(page, order, id);
+		return page;
 	}
 	preempt_disable();
 	*cdm_owner_slot(page, idx) = id;
 	preempt_enable();
 	return page;
+}
+
+/* As a function of its own: what it needs is not saved for base pages. */
+static noinline struct page *cdm_alloc_huge(gfp_t gfp, unsigned int order, int nid, int from)
+{
+	return cdm_alloc_fast(gfp, order, nid, from);
 }
 
 /**
@@ -560,8 +583,10 @@ struct page *cdm_alloc_pages(gfp_t gfp, unsigned int order, int nid, nodemask_t 
 	struct page *page;
 
 	might_alloc(gfp);
-	if (likely(!order && node != NUMA_NO_NODE)) {
-		page = cdm_alloc_fast(gfp, node, nid);
+	if (likely(node != NUMA_NO_NODE)) {
+		/* Two copies: all that is said of an order goes away in the first. */
+		page = likely(!order) ? cdm_alloc_fast(gfp, 0, node, nid) :
+			cdm_alloc_huge(gfp, order, node, nid);
 		if (likely(page))
 			return page;
 	}

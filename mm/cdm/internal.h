@@ -29,8 +29,16 @@ u16 cdm_get_owner(const struct page *page);
 bool cdm_owner_table_covers(unsigned int idx, unsigned long pfn);
 
 /* memcg.c */
-int cdm_memcg_charge_copy(struct folio *dst, struct folio *src, int reason);
+int __cdm_memcg_charge_copy(struct folio *dst, struct folio *src, int reason);
 bool cdm_memcg_full(struct mem_cgroup *memcg);
+
+/* Charge the copy of @src, if it is one that starts to count as RAM. */
+static inline int cdm_memcg_charge_copy(struct folio *dst, struct folio *src, int reason)
+{
+	if (cdm_folio(dst) || !cdm_uncounted(src))
+		return 0;
+	return __cdm_memcg_charge_copy(dst, src, reason);
+}
 
 /* audit.c */
 #ifdef CONFIG_CGROUP_CDM_DEBUG

@@ -75,9 +75,9 @@ static int cdm_memcg_charge(struct folio *folio, struct mem_cgroup *memcg, gfp_t
 }
 
 /**
- * cdm_memcg_charge_copy - charge the copy of a folio that starts to count as RAM
- * @dst: the copy, just allocated
- * @src: isolated folio
+ * __cdm_memcg_charge_copy - charge the copy of a folio that starts to count as RAM
+ * @dst: the copy, just allocated, in RAM
+ * @src: isolated folio on a CDM node
  * @reason: why it is migrated, MR_*
  *
  * Demotion takes what fits at once: it is part of reclaim, and must neither
@@ -88,15 +88,13 @@ static int cdm_memcg_charge(struct folio *folio, struct mem_cgroup *memcg, gfp_t
  * Context: process context; sleeps unless @reason is MR_DEMOTION.
  * Return: 0 or -ENOMEM.
  */
-int cdm_memcg_charge_copy(struct folio *dst, struct folio *src, int reason)
+int __cdm_memcg_charge_copy(struct folio *dst, struct folio *src, int reason)
 {
 	struct mem_cgroup *memcg;
 	gfp_t gfp = GFP_KERNEL | __GFP_NORETRY | __GFP_NOWARN;
 	unsigned int noreclaim;
 	int ret;
 
-	if (cdm_folio(dst) || !cdm_uncounted(src))
-		return 0;
 	/* Stable: @src is isolated. None: hugetlb without memory_hugetlb_accounting. */
 	memcg = folio_memcg_check(src);
 	if (!memcg)

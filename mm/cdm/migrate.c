@@ -96,7 +96,6 @@ struct folio *__cdm_get_new_folio(new_folio_t get_new_folio, struct folio *src,
 	if (folio_test_hugetlb(src))
 		cdm_drain_all();
 	cdm_scope_begin(&scope, src, NULL);
-	current->cdm_refused = false;
 	dst = get_new_folio(src, private);
 	cdm_scope_end(&scope);
 	if (dst && cdm_memcg_charge_copy(dst, src, reason)) {

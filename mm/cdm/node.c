@@ -93,14 +93,14 @@ unsigned long cdm_node_capacity(unsigned int idx)
 	return zone_managed_pages(cdm_zone(cdm_idx_node(idx)));
 }
 
-/**
- * cdm_nearest_ram - where a request goes that a CDM node does not serve
- * @nid: the CDM node
- *
- * Context: any.
- * Return: the RAM node that comes first in its fallback list.
+/*
+ * By node index: what cdm_nearest_ram() answers. Set when memory has come or gone, and
+ * read without a lock: a node that has no memory any more falls back to others.
  */
-int cdm_nearest_ram(int nid)
+static s16 cdm_ram_nid[CDM_MAX_NODES] = { [0 ... CDM_MAX_NODES - 1] = NUMA_NO_NODE };
+
+/* The RAM node that comes first in the fallback list of @nid. */
+static int cdm_find_ram(int nid)
 {
 	struct zoneref *z;
 	struct zone *zone;
@@ -111,9 +111,29 @@ int cdm_nearest_ram(int nid)
 	return numa_mem_id();
 }
 
+/**
+ * cdm_nearest_ram - where a request goes that a CDM node does not serve
+ * @nid: the CDM node
+ *
+ * Context: any.
+ * Return: the RAM node that comes first in its fallback list.
+ */
+int cdm_nearest_ram(int nid)
+{
+	int ram = READ_ONCE(cdm_ram_nid[cdm_idx[nid]]);
+
+	/* The node's memory is just coming online. */
+	return likely(ram != NUMA_NO_NODE) ? ram : cdm_find_ram(nid);
+}
+
 static void cdm_update_ram(void)
 {
+	int nid;
+
 	nodes_andnot(cdm_ram, node_states[N_MEMORY], cdm_nodes);
+	for_each_node_mask(nid, cdm_nodes)
+		WRITE_ONCE(cdm_ram_nid[cdm_idx[nid]],
+			   node_state(nid, N_MEMORY) ? cdm_find_ram(nid) : NUMA_NO_NODE);
 }
 
 /* Give the node an index. It is CDM from here on. */

@@ -279,7 +279,7 @@ static void cdm_move_entries(struct folio *dst, struct folio *src)
 	preempt_enable();
 }
 
-static void cdm_count_folio(struct folio *folio, enum cdm_stat item)
+static __always_inline void cdm_count_folio(struct folio *folio, enum cdm_stat item)
 {
 	u16 id = cdm_get_owner(&folio->page);
 

@@ -6,12 +6,14 @@
  */
 
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -266,6 +268,65 @@ static void test_kind(const char *group, const void *arg)
 		unlink(CDM_CACHED);
 		cdm_empty_cache();
 	}
+}
+
+/*
+ * A disk that takes nothing: a file system in a file of this one, which is frozen
+ * while it is @stuck. Few pages at a time are on their way to it.
+ */
+#define DISK		"disk"
+
+static bool disk_begin(void)
+{
+	return !system("set -e; mkdir " DISK "; truncate -s 32M " DISK ".img; "
+		       "mkfs.ext4 -q -F -b 4096 " DISK ".img; "
+		       "dev=$(losetup -f --show " DISK ".img); "
+		       "queue=/sys/block/${dev#/dev/}/queue; "
+		       "echo 4 >$queue/nr_requests; echo 4 >$queue/max_sectors_kb; "
+		       "mount $dev " DISK "; losetup -d $dev");
+}
+
+static void disk_stuck(bool stuck)
+{
+	int fd = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	CHECK_EQ(ioctl(fd, stuck ? FIFREEZE : FITHAW, 0), 0);
+	close(fd);
+}
+
+static void disk_end(void)
+{
+	CHECK_EQ(system("umount " DISK " && rmdir " DISK " && rm " DISK ".img"),
+		 0);
+}
+
+static struct cdm_reply op_chdir(struct cdm_buf *buf, long a, long b)
+{
+	(void)buf;
+	(void)a;
+	(void)b;
+	return buf_errno(chdir(DISK));
+}
+
+/* What is dirty leaves as it is, and does not wait until it was written. */
+static void test_stuck_disk(const char *group)
+{
+	struct cdm_task task;
+
+	if (!CHECK_EQ(disk_begin(), true))
+		return;
+	task_start(&task, group);
+	CHECK_EQ(task_call(&task, op_chdir, 0, 0).ret, 0);
+	CHECK_EQ(task_call(&task, op_make_dirty, ROOM, 0).ok, ROOM);
+	cdm_drain();
+	disk_stuck(true);
+	CHECK_EQ(cdm_reclaim(group, cdm_node, ROOM / 2), 0);
+	disk_stuck(false);
+	CHECK_GE(cdm_stat(group, "demoted_file"), ROOM / 2);
+	CHECK_EQ(task_call(&task, op_verify, 0, ROOM).bad, 0);
+	task_end(&task);
+	disk_end();
+	cdm_empty_cache();
 }
 
 static struct cdm_reply op_munlock(struct cdm_buf *buf, long first, long nr)
@@ -1004,7 +1065,7 @@ static void run_crowds(void)
 	}
 }
 
-#define OTHERS		26
+#define OTHERS		27
 #define CASES		(ARRAY_SIZE(kinds) + ARRAY_SIZE(crowds) + OTHERS)
 
 static void run(void)
@@ -1018,6 +1079,7 @@ static void run(void)
 		 test_memory_reclaim);
 	for (i = 0; i < ARRAY_SIZE(kinds); i++)
 		cdm_case_arg(kinds[i].name, test_kind, &kinds[i]);
+	cdm_case("dirty page cache of a disk that is stuck", test_stuck_disk);
 	cdm_case_arg("mlocked pages stay", test_held, &mlocked);
 	cdm_case_arg("pinned pages stay", test_held, &pinned);
 	cdm_case_arg("unlocked pages go", test_let_go, &mlocked);
