@@ -464,7 +464,7 @@ def memory(place):
         "group and node": allocated(s["counter"]),
         "node": s["count"],
         "node, for each 128 MiB of a directory": s["directory"],
-        "CPU": s["stock"],
+        "CPU": s["stock"] + s["pending"] + s["refusals"],
     }
 
 

@@ -15,3 +15,5 @@ SIZE(owner, struct cdm_owner);
 SIZE(counter, struct cdm_counter);
 SIZE(count, struct cdm_count);
 SIZE(stock, struct cdm_stock);
+SIZE(pending, struct cdm_pending);
+SIZE(refusals, struct cdm_refusals);

@@ -927,6 +927,42 @@ static void test_kswapd(const char *group)
 	task_end(&cold);
 }
 
+static long scanned_by_kswapd(const char *group)
+{
+	return cg_read_key_long(group, "memory.stat", "pgscan_kswapd ");
+}
+
+/* What cannot be demoted stays: it looks at all of it, and swaps nothing out. */
+static void test_kswapd_vain(const char *group)
+{
+	double end = cdm_now() + 10 * cdm_slow;
+	long swapped, scanned, pages;
+	struct cdm_task cold, task;
+	char *a, *b;
+
+	cdm_two_groups(group, &a, &b);
+	CHECK_EQ(cdm_enable(group, "+memory"), 0);
+	set_policy(b, "reclaim");
+	task_start(&cold, a);
+	pages = task_ask(&cold, cdm_free() + 100).dev;
+	CHECK_GE(pages, ROOM);
+	CHECK_EQ(task_call(&cold, op_pin, 0, pages).ret, pages);
+	cdm_drain();
+	pages = task_call(&cold, op_count, 0, pages).dev;
+	swapped = vm_event("pswpout");
+	scanned = scanned_by_kswapd(a);
+
+	/* It is woken, and has nothing else to take. */
+	task_start(&task, b);
+	while (scanned_by_kswapd(a) < scanned + pages && cdm_now() < end)
+		CHECK_EQ(task_ask(&task, 100).bus, 0);
+	CHECK_GE(scanned_by_kswapd(a), scanned + pages);
+	CHECK_EQ(vm_event("pswpout"), swapped);
+	CHECK_EQ(cdm_pages(a, cdm_node), pages);
+	task_end(&task);
+	task_end(&cold);
+}
+
 /*
  * What is told
  */
@@ -1065,7 +1101,7 @@ static void run_crowds(void)
 	}
 }
 
-#define OTHERS		27
+#define OTHERS		28
 #define CASES		(ARRAY_SIZE(kinds) + ARRAY_SIZE(crowds) + OTHERS)
 
 static void run(void)
@@ -1102,6 +1138,7 @@ static void run(void)
 	run_crowds();
 	cdm_case("a task that is killed leaves others alone", test_killed);
 	cdm_case("kswapd ends at the high watermark", test_kswapd);
+	cdm_case("kswapd swaps nothing out", test_kswapd_vain);
 	cdm_case("who waits is stalled", test_pressure);
 	cdm_case("every page is traced, with its reason", test_trace);
 }
