@@ -396,7 +396,7 @@ def targets(results, lines, removal, own):
             f.ratio(f.get(cdm, "demote-max/d1"),
                     f.get(old, "demote-memory.reclaim/d1")),
             other("{} a 4K page", f.get(cdm, "demote-max/d1"), 0), 2,
-            floor=1.08),
+            floor=1.10),
         Row("demotion of 2M mappings, by 4K page", 1700, 1700,
             f.get(cdm, "demote-max-2m/d1"),
             {"0": "not split", None: ""}.get(split, f"{split} SPLIT")),
