@@ -16,7 +16,7 @@ WARNING = re.compile(r"^(?:\.\./)*(\S+?):\d+(?::\d+)?: (warning|error): (.*)$")
 OURS = ["mm/cdm/", "kernel/cgroup/cdm.o"]
 # sparse cannot follow pcp_spin_trylock(), and says so of each function that it is
 # inlined into: in the base too, of rmqueue_pcplist() and three more.
-TRYLOCK = re.compile(r"context imbalance in '(rmqueue_pcplist|__alloc_page_zone|"
+TRYLOCK = re.compile(r"context imbalance in '(rmqueue_pcplist|__alloc_pages_zone|"
                      r"get_page_from_freelist)' - different lock contexts")
 
 
