@@ -287,7 +287,8 @@ class Row:
     def state(self):
         if self.measured is None:
             return "-"
-        value = round(self.measured, max(self.digits, 1))
+        # A digit more than is shown: 1.0246 is more than 1.02.
+        value = round(self.measured, max(self.digits, 0) + 1)
         if value <= self.aim:
             return "aim"
         if value <= self.must:

@@ -8,6 +8,7 @@
 
 #include <linux/cache.h>
 #include <linux/cgroup.h>
+#include <linux/irqflags.h>
 #include <linux/list.h>
 #include <linux/percpu.h>
 #include <linux/refcount.h>
@@ -237,6 +238,22 @@ static __always_inline bool cdm_stock_put(u16 id, unsigned int idx)
 	       this_cpu_try_cmpxchg(cdm_stock.slot[SLOT_OF(id, idx)], &val, val + 1);
 }
 
+/*
+ * Pages of one owner that a CPU has seen migrated and not yet added to the counters:
+ * there tend to be many in a row. The owner's id and the node's index are one word,
+ * 0 for none. Its own CPU only, interrupts off.
+ */
+struct cdm_pending {
+	u32 key;
+	u32 nr[CDM_NR_STATS];
+};
+
+DECLARE_PER_CPU(struct cdm_pending, cdm_pending);
+
+#define PENDING_KEY(id, idx)	((u32)(id) << 16 | (idx))
+#define PENDING_ID(key)		((u16)((key) >> 16))
+#define PENDING_IDX(key)	((key) & 0xffff)
+
 static __always_inline struct cdm_group *css_cdm(struct cgroup_subsys_state *css)
 {
 	return css ? container_of(css, struct cdm_group, css) : NULL;
@@ -311,7 +328,29 @@ void cdm_owner_put(struct cdm_owner *owner);
 enum cdm_policy cdm_effective_policy(const struct cdm_owner *owner);
 struct cgroup_subsys_state *cdm_owner_memcg(struct cdm_owner *owner);
 void cdm_event(struct cdm_owner *owner, unsigned int idx, enum cdm_event ev);
-void cdm_stat_add(u16 id, unsigned int idx, enum cdm_stat item, unsigned long nr);
+void cdm_start_pending(u32 key);
+
+/**
+ * cdm_stat_add - count migrated pages
+ * @id: owner of pages that the caller holds
+ * @idx: index of the node
+ * @item: what happened
+ * @nr: to so many pages
+ *
+ * Context: any.
+ */
+static __always_inline void cdm_stat_add(u16 id, unsigned int idx, enum cdm_stat item,
+					 unsigned long nr)
+{
+	u32 key = PENDING_KEY(id, idx);
+	unsigned long flags;
+
+	local_irq_save(flags);
+	if (unlikely(__this_cpu_read(cdm_pending.key) != key))
+		cdm_start_pending(key);
+	__this_cpu_add(cdm_pending.nr[item], nr);
+	local_irq_restore(flags);
+}
 
 #if IS_ENABLED(CONFIG_KUNIT)
 int cdm_parse_size(const char *str, unsigned long *pages);

@@ -663,36 +663,37 @@ void cdm_drain_all(void)
 		cdm_drain(idx);
 }
 
-/*
- * Pages of one owner that a CPU has seen migrated and not yet added to the counters:
- * there tend to be many in a row. Its own CPU only, interrupts off.
- */
-struct cdm_pending {
-	u16 id;
-	u16 idx;
-	u32 nr[CDM_NR_STATS];
-};
-
-static DEFINE_PER_CPU(struct cdm_pending, cdm_pending);
+DEFINE_PER_CPU(struct cdm_pending, cdm_pending);
 
 static void cdm_flush_pending(struct cdm_pending *p)
 {
+	unsigned int idx = PENDING_IDX(p->key);
 	struct cdm_owner *owner;
 	struct cdm_counter *c;
 	unsigned long flags;
 	int item;
 
 	rcu_read_lock();
-	owner = p->id ? cdm_owner_by_id(p->id) : NULL;
+	owner = p->key ? cdm_owner_by_id(PENDING_ID(p->key)) : NULL;
 	if (owner) {
-		raw_spin_lock_irqsave(&cdm_count[p->idx].lock, flags);
-		for (c = cdm_live_owner(owner, p->idx)->counter[p->idx]; c; c = c->parent)
+		raw_spin_lock_irqsave(&cdm_count[idx].lock, flags);
+		for (c = cdm_live_owner(owner, idx)->counter[idx]; c; c = c->parent)
 			for (item = 0; item < CDM_NR_STATS; item++)
 				WRITE_ONCE(c->stat[item], c->stat[item] + p->nr[item]);
-		raw_spin_unlock_irqrestore(&cdm_count[p->idx].lock, flags);
+		raw_spin_unlock_irqrestore(&cdm_count[idx].lock, flags);
 	}
 	rcu_read_unlock();
 	memset(p, 0, sizeof(*p));
+}
+
+/* From here on this CPU's pages are those of @key. Interrupts off. */
+void cdm_start_pending(u32 key)
+{
+	struct cdm_pending *p = this_cpu_ptr(&cdm_pending);
+
+	cdm_flush_pending(p);
+	p->key = key;
+	cpumask_set_cpu(smp_processor_id(), &cdm_count[PENDING_IDX(key)].pending);
 }
 
 /* Events of @owner and those above it. Any context, RCU read side. */
@@ -886,7 +887,7 @@ static void cdm_settle_local(void *arg)
 	unsigned long flags;
 
 	local_irq_save(flags);
-	if (this_cpu_ptr(&cdm_pending)->idx == idx)
+	if (PENDING_IDX(this_cpu_read(cdm_pending.key)) == idx)
 		cdm_flush_pending(this_cpu_ptr(&cdm_pending));
 	if (REFUSAL_IDX(this_cpu_read(cdm_refusals.word)) == idx)
 		cdm_flush_refusals(this_cpu_ptr(&cdm_refusals));
@@ -1149,32 +1150,6 @@ void cdm_event(struct cdm_owner *owner, unsigned int idx, enum cdm_event ev)
 	cdm_count_events(owner, idx, ev, 1);
 	cdm_notify(owner, idx);
 	rcu_read_unlock();
-}
-
-/**
- * cdm_stat_add - count migrated pages
- * @id: owner of pages that the caller holds
- * @idx: index of the node
- * @item: what happened
- * @nr: to so many pages
- *
- * Context: any.
- */
-void cdm_stat_add(u16 id, unsigned int idx, enum cdm_stat item, unsigned long nr)
-{
-	struct cdm_pending *p;
-	unsigned long flags;
-
-	local_irq_save(flags);
-	p = this_cpu_ptr(&cdm_pending);
-	if (unlikely(p->id != id || p->idx != idx)) {
-		cdm_flush_pending(p);
-		p->id = id;
-		p->idx = idx;
-		cpumask_set_cpu(smp_processor_id(), &cdm_count[idx].pending);
-	}
-	p->nr[item] += nr;
-	local_irq_restore(flags);
 }
 
 VISIBLE_IF_KUNIT void cdm_set_limit(struct cdm_owner *owner, unsigned int idx,

@@ -32,6 +32,7 @@
 #include <linux/gfp.h>
 #include <linux/jiffies.h>
 #include <linux/log2.h>
+#include <linux/memcontrol.h>
 #include <linux/mm.h>
 #include <linux/mmzone.h>
 #include <linux/rcupdate.h>
@@ -490,6 +491,30 @@ static bool cdm_traced(void)
 static struct page *cdm_alloc_refused(gfp_t gfp, int nid)
 {
 	return __alloc_pages_raw(gfp, 0, cdm_node(nid) ? cdm_nearest_ram(nid) : nid, NULL);
+}
+
+/*
+ * Who pays where current works for others, and that is simple: the id of cdm_payer()'s
+ * answer. 0 if that has to be asked, or if who pays is not all that matters. RCU read
+ * side.
+ */
+static __always_inline u16 cdm_scope_id(const struct cdm_scope *scope)
+{
+	struct mem_cgroup *memcg;
+	struct cdm_group *group;
+
+	if (!in_task() || scope->ram)
+		return 0;
+	if (!scope->src) {
+		group = cdm_mm_group(scope->mm);
+	} else {
+		memcg = cdm_folio(scope->src) ? NULL : folio_memcg_check(scope->src);
+		if (!memcg)
+			return 0;
+		/* None where cdm is not enabled: an ancestor's then. */
+		group = css_cdm(rcu_dereference(memcg->css.cgroup->subsys[cdm_cgrp_id]));
+	}
+	return group ? group->id : 0;
 }
 
 /* Charge what @group, or who else pays, asks for now. RCU read side. */

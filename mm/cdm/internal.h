@@ -101,7 +101,6 @@ bool cdm_may_reclaim(gfp_t gfp);
 
 /* migrate.c */
 struct cdm_owner *cdm_payer(struct cdm_scope *scope);
-u16 cdm_scope_id(const struct cdm_scope *scope);
 
 /* alloc.c */
 

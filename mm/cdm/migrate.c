@@ -58,33 +58,6 @@ struct cdm_owner *cdm_payer(struct cdm_scope *scope)
 	return owner ? owner : cdm_owner_of_current();
 }
 
-/**
- * cdm_scope_id - who pays, where that is simple
- * @scope: current's
- *
- * Context: RCU read side.
- * Return: the id of cdm_payer()'s answer; 0 if that has to be asked, or if who pays
- * is not all that matters.
- */
-u16 cdm_scope_id(const struct cdm_scope *scope)
-{
-	struct mem_cgroup *memcg;
-	struct cdm_group *group;
-
-	if (!in_task() || scope->ram)
-		return 0;
-	if (!scope->src) {
-		group = cdm_mm_group(scope->mm);
-	} else {
-		memcg = cdm_folio(scope->src) ? NULL : folio_memcg_check(scope->src);
-		if (!memcg)
-			return 0;
-		/* None where cdm is not enabled: an ancestor's then. */
-		group = css_cdm(rcu_dereference(memcg->css.cgroup->subsys[cdm_cgrp_id]));
-	}
-	return group ? group->id : 0;
-}
-
 struct folio *__cdm_get_new_folio(new_folio_t get_new_folio, struct folio *src,
 				  unsigned long private, int reason)
 {
@@ -98,9 +71,12 @@ struct folio *__cdm_get_new_folio(new_folio_t get_new_folio, struct folio *src,
 	cdm_scope_begin(&scope, src, NULL);
 	dst = get_new_folio(src, private);
 	cdm_scope_end(&scope);
-	if (dst && cdm_memcg_charge_copy(dst, src, reason)) {
+	if (likely(dst)) {
+		if (likely(!cdm_memcg_charge_copy(dst, src, reason))) {
+			current->cdm_refused = false;
+			return dst;
+		}
 		folio_put(dst);
-		dst = NULL;
 		scope.refused = true;
 		full = true;
 	}
@@ -108,13 +84,13 @@ struct folio *__cdm_get_new_folio(new_folio_t get_new_folio, struct folio *src,
 	 * Reclaim wants to know that there is no room for what it demotes. A large
 	 * folio is split when it gets no copy.
 	 */
-	if (!dst && current->cdm_scope && !folio_test_large(src)) {
+	if (current->cdm_scope && !folio_test_large(src)) {
 		current->cdm_scope->full |= full;
 		current->cdm_scope->refused |= !full;
 	}
 	/* For __cdm_migrate_error(), which runs next in this task. */
-	current->cdm_refused = !dst && scope.refused;
-	return dst;
+	current->cdm_refused = scope.refused;
+	return NULL;
 }
 
 /*

@@ -223,13 +223,15 @@ static struct cdm_reply count_at_rest(struct cdm_task *task,
 {
 	struct cdm_reply all;
 	int tries = 0;
+	long used;
 
 	do {
 		cdm_drain();
 		all = task_call(task, op_count, 0, pages);
-	} while ((cdm_pages(payer, cdm_node) != all.dev ||
-		  all.dev + all.ram != present) && ++tries < 1000);
-	CHECK_EQ(cdm_pages(payer, cdm_node), all.dev);
+		used = cdm_pages(payer, cdm_node);
+	} while ((used != all.dev || all.dev + all.ram != present) &&
+		 ++tries < 1000);
+	CHECK_EQ(used, all.dev);
 	CHECK_EQ(all.dev + all.ram, present);
 	CHECK_EQ(all.bad, 0);
 	return all;
