@@ -288,8 +288,8 @@ class Row:
     def state(self):
         if self.measured is None:
             return "-"
-        # A digit more than is shown: 1.0246 is more than 1.02.
-        value = round(self.measured, max(self.digits, 0) + 1)
+        # A digit more than the target has: 1.0246 is more than 1.02.
+        value = round(self.measured, self.digits + 1)
         if value <= self.aim:
             return "aim"
         if value <= self.must:

@@ -447,7 +447,8 @@ static bool cdm_charge_locked(struct cdm_owner *owner, unsigned int idx, unsigne
 		return false;
 	/*
 	 * Take ahead only what cannot make another CPU meet the limit while
-	 * there is room: all stocks together stay below half of it.
+	 * there is room: all stocks together stay below half of it. And nothing with a
+	 * huge page, which no stock would do for.
 	 */
 	*extra = 0;
 	if (nr < CDM_BATCH)

@@ -112,16 +112,13 @@ int cdm_nearest(int from, const nodemask_t *nodes)
 static struct page *cdm_alloc_ram(const struct cdm_request *rq, gfp_t gfp)
 {
 	nodemask_t ram, *mask = NULL;
-	int nid = rq->nid;
 
-	if (cdm_node(nid))
-		nid = cdm_nearest_ram(nid);
 	if (rq->nodemask) {
 		nodes_andnot(ram, *rq->nodemask, cdm_nodes);
 		if (!nodes_empty(ram))
 			mask = &ram;
 	}
-	return __alloc_pages_raw(gfp & ~__GFP_THISNODE, rq->order, nid, mask);
+	return __alloc_pages_raw(gfp & ~__GFP_THISNODE, rq->order, cdm_nearest_ram(rq->nid), mask);
 }
 
 /* Pages on other CPUs' lists are free, though the allocator does not see them. */
@@ -490,43 +487,38 @@ static bool cdm_traced(void)
 /* A quota that is used up, and is asked for again and again. */
 static struct page *cdm_alloc_refused(gfp_t gfp, int nid)
 {
-	return __alloc_pages_raw(gfp, 0, cdm_node(nid) ? cdm_nearest_ram(nid) : nid, NULL);
+	return __alloc_pages_raw(gfp, 0, cdm_nearest_ram(nid), NULL);
 }
 
 /*
- * Who pays where current works for others, and that is simple: the id of cdm_payer()'s
- * answer. 0 if that has to be asked, or if who pays is not all that matters. RCU read
- * side.
+ * Who pays where current works for others, and that is simple: the group of
+ * cdm_payer()'s answer. NULL if that has to be asked, or if who pays is not all that
+ * matters. RCU read side.
  */
-static __always_inline u16 cdm_scope_id(const struct cdm_scope *scope)
+static __always_inline struct cdm_group *cdm_scope_group(const struct cdm_scope *scope)
 {
 	struct mem_cgroup *memcg;
-	struct cdm_group *group;
 
 	if (!in_task() || scope->ram)
-		return 0;
-	if (!scope->src) {
-		group = cdm_mm_group(scope->mm);
-	} else {
-		memcg = cdm_folio(scope->src) ? NULL : folio_memcg_check(scope->src);
-		if (!memcg)
-			return 0;
-		/* None where cdm is not enabled: an ancestor's then. */
-		group = css_cdm(rcu_dereference(memcg->css.cgroup->subsys[cdm_cgrp_id]));
-	}
-	return group ? group->id : 0;
+		return NULL;
+	if (!scope->src)
+		return cdm_mm_group(scope->mm);
+	memcg = cdm_folio(scope->src) ? NULL : folio_memcg_check(scope->src);
+	if (!memcg)
+		return NULL;
+	/* None where cdm is not enabled: an ancestor's then. */
+	return css_cdm(rcu_dereference(memcg->css.cgroup->subsys[cdm_cgrp_id]));
 }
 
-/* Charge what @group, or who else pays, asks for now. RCU read side. */
-static __always_inline u16 cdm_charge_fast(struct cdm_group *group, u16 id, unsigned int idx,
+/* The id of the owner that 1 << @order pages were charged to, or 0. RCU read side. */
+static __always_inline u16 cdm_charge_fast(struct cdm_group *group, unsigned int idx,
 					   unsigned int order)
 {
-	struct cdm_owner *owner, *limit;
+	struct cdm_owner *limit;
 
 	if (likely(!order))
-		return cdm_stock_take(id, idx) ? id : 0;
-	owner = group ? group->owner : cdm_owner_by_id(id);
-	return owner ? cdm_try_charge(owner, idx, 1U << order, &limit) : 0;
+		return cdm_stock_take(group->id, idx) ? group->id : 0;
+	return cdm_try_charge(group->owner, idx, 1U << order, &limit);
 }
 
 /*
@@ -542,7 +534,7 @@ static __always_inline struct page *cdm_alloc_fast(gfp_t gfp, unsigned int order
 	const gfp_t special = __GFP_ACCOUNT | __GFP_WRITE;
 	struct task_struct *task = current;
 	struct zone *zone = cdm_zone(nid);
-	struct cdm_group *group = NULL;
+	struct cdm_group *group;
 	bool refused = false;
 	unsigned int idx;
 	struct page *page;
@@ -557,16 +549,14 @@ static __always_inline struct page *cdm_alloc_fast(gfp_t gfp, unsigned int order
 		return NULL;
 	idx = cdm_idx[nid];
 	rcu_read_lock();
-	if (unlikely(task->cdm_scope))
-		id = cdm_scope_id(task->cdm_scope);
-	else
-		group = cdm_mm_group(task->mm);
-	if (likely(group))
-		id = group->id;
-	/* There are never pages of nobody in stock. */
-	id = cdm_charge_fast(group, id, idx, order);
-	if (unlikely(!id) && !order && group && !(gfp & __GFP_THISNODE) && !cdm_traced())
-		refused = cdm_refuse_page(group, idx);
+	group = unlikely(task->cdm_scope) ? cdm_scope_group(task->cdm_scope) :
+		cdm_mm_group(task->mm);
+	if (likely(group)) {
+		id = cdm_charge_fast(group, idx, order);
+		if (unlikely(!id) && !order && !task->cdm_scope && !(gfp & __GFP_THISNODE) &&
+		    !cdm_traced())
+			refused = cdm_refuse_page(group, idx);
+	}
 	rcu_read_unlock();
 	if (unlikely(!id))
 		return refused ? cdm_alloc_refused(gfp, from) : NULL;

@@ -148,7 +148,7 @@ struct folio *cdm_dequeue_hugetlb(struct hstate *h, gfp_t gfp, int nid, nodemask
 
 	ram_first = cdm_candidates(&rq, &nodes, &ram);
 	if (nodes_empty(nodes))
-		return cdm_dequeue_ram(h, cdm_node(nid) ? cdm_nearest_ram(nid) : nid,
+		return cdm_dequeue_ram(h, cdm_nearest_ram(nid),
 				       nodes_empty(ram) ? *cdm_ram_nodes() : ram, dequeue);
 	if (ram_first)
 		folio = cdm_dequeue_ram(h, nid, ram, dequeue);

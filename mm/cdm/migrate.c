@@ -63,7 +63,7 @@ struct folio *__cdm_get_new_folio(new_folio_t get_new_folio, struct folio *src,
 {
 	struct cdm_scope scope;
 	struct folio *dst;
-	bool full = false;
+	bool full;
 
 	/* A pool page is charged where other CPUs cannot be waited for. */
 	if (folio_test_hugetlb(src))
@@ -71,14 +71,15 @@ struct folio *__cdm_get_new_folio(new_folio_t get_new_folio, struct folio *src,
 	cdm_scope_begin(&scope, src, NULL);
 	dst = get_new_folio(src, private);
 	cdm_scope_end(&scope);
-	if (likely(dst)) {
-		if (likely(!cdm_memcg_charge_copy(dst, src, reason))) {
-			current->cdm_refused = false;
-			return dst;
-		}
+	if (likely(dst && !cdm_memcg_charge_copy(dst, src, reason))) {
+		current->cdm_refused = false;
+		return dst;
+	}
+	/* There was a page, but memory.max has no room for it. */
+	full = dst;
+	if (full) {
 		folio_put(dst);
 		scope.refused = true;
-		full = true;
 	}
 	/*
 	 * Reclaim wants to know that there is no room for what it demotes. A large

@@ -113,15 +113,19 @@ static int cdm_find_ram(int nid)
 
 /**
  * cdm_nearest_ram - where a request goes that a CDM node does not serve
- * @nid: the CDM node
+ * @nid: the node that it prefers
  *
  * Context: any.
- * Return: the RAM node that comes first in its fallback list.
+ * Return: the RAM node that comes first in the fallback list of a CDM node; @nid if
+ * it is not one.
  */
 int cdm_nearest_ram(int nid)
 {
-	int ram = READ_ONCE(cdm_ram_nid[cdm_idx[nid]]);
+	int ram;
 
+	if (!cdm_node(nid))
+		return nid;
+	ram = READ_ONCE(cdm_ram_nid[cdm_idx[nid]]);
 	/* The node's memory is just coming online. */
 	return likely(ram != NUMA_NO_NODE) ? ram : cdm_find_ram(nid);
 }
