@@ -22,9 +22,11 @@ def make(place, targets, log, title, steps=0, source=None, show=True, env=None):
            "CC=ccache gcc", "HOSTCC=ccache gcc", *targets]
     # Paths below the clone's directory count as relative ones, and so the
     # clones share objects; nothing of the build records the time or the user.
-    env = dict(os.environ, CCACHE_DIR=f"{lib.CACHE}/ccache", CCACHE_NOHASHDIR="1",
+    # Not in depend mode, which takes no notice of what is included by .incbin:
+    # the compressed kernel.
+    env = dict(os.environ, CCACHE_DIR=f"{lib.CACHE}/objects", CCACHE_NOHASHDIR="1",
                CCACHE_BASEDIR=lib.CACHE, CCACHE_MAXSIZE="6G",
-               CCACHE_COMPILERCHECK="content", CCACHE_DEPEND="1",
+               CCACHE_COMPILERCHECK="content",
                KBUILD_BUILD_TIMESTAMP="Thu Jan  1 00:00:00 UTC 1970",
                KBUILD_BUILD_USER="cdm", KBUILD_BUILD_HOST="cdm", **(env or {}))
     for name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "V", "LANE", "BASE", "T"):
@@ -46,6 +48,10 @@ def make(place, targets, log, title, steps=0, source=None, show=True, env=None):
                     bar.show(" ".join(line.split()),
                              count / steps if steps else None)
     bar.done()
+    if not p.returncode and "bzImage" in targets:
+        inside = lib.read(f"{place.build}/arch/x86/boot/compressed/vmlinux.bin.gz")
+        if inside not in lib.read(place.image):
+            lib.die(f"{place.image} has another kernel in it than was built")
     return p.returncode == 0, count
 
 
