@@ -115,7 +115,8 @@ static struct page *cdm_alloc_ram(const struct cdm_request *rq, gfp_t gfp)
 
 	if (rq->nodemask) {
 		nodes_andnot(ram, *rq->nodemask, cdm_nodes);
-		if (!nodes_empty(ram))
+		/* Nodes of devices only: any RAM. But no node at all is none. */
+		if (!nodes_empty(ram) || nodes_empty(*rq->nodemask))
 			mask = &ram;
 	}
 	return __alloc_pages_raw(gfp & ~__GFP_THISNODE, rq->order, cdm_nearest_ram(rq->nid), mask);

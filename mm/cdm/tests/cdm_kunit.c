@@ -815,6 +815,19 @@ static void in_bulk(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, cdm_usage(root, idx), before);
 }
 
+/* A mask without a node is no request for RAM. DAMON's second try has one. */
+static void no_node(struct kunit *test)
+{
+	const gfp_t gfp = (GFP_HIGHUSER_MOVABLE & ~__GFP_RECLAIM) | __GFP_NOWARN;
+	nodemask_t none = NODE_MASK_NONE;
+	int nid;
+
+	if (nodes_empty(cdm_nodes))
+		kunit_skip(test, "no node");
+	for_each_online_node(nid)
+		KUNIT_EXPECT_NULL(test, __alloc_pages(gfp, 0, nid, &none));
+}
+
 /* A bad page that is freed goes nowhere, and is nobody's. */
 static void poisoned(struct kunit *test)
 {
@@ -854,6 +867,7 @@ static struct kunit_case cdm_cases[] = {
 	KUNIT_CASE(new_node),
 	KUNIT_CASE(contiguous),
 	KUNIT_CASE(in_bulk),
+	KUNIT_CASE(no_node),
 	KUNIT_CASE(poisoned),
 	KUNIT_CASE_SLOW(model),
 	KUNIT_CASE_SLOW(id_reuse),

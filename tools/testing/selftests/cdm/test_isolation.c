@@ -922,6 +922,60 @@ static void test_cpuset_only(const char *group)
 	unlink("cache");
 }
 
+#define CPUSET_V1	"cpuset-v1"
+
+/* As soon as the last cpuset of cgroup v2 is gone. */
+static int mount_v1(void)
+{
+	double end = cdm_now() + 10 * cdm_slow;
+	int err;
+
+	mkdir(CPUSET_V1, 0700);
+	do {
+		err = mount("cdm", CPUSET_V1, "cgroup", 0, "cpuset");
+	} while (err && errno == EBUSY && cdm_now() < end);
+	return err ? -errno : 0;
+}
+
+static int v1_write(const char *file, const char *text)
+{
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), CPUSET_V1 "/spread/%s", file);
+	return file_write(path, "%s", text);
+}
+
+/* Page cache that is spread over a cpuset, of cgroup v1, is over its RAM. */
+static void test_cpuset_spread(const char *group)
+{
+	struct cdm_task task;
+	struct cdm_reply reply;
+	char mems[64], pid[32];
+
+	CHECK_EQ(cdm_write(cdm_root, "cgroup.subtree_control", "-cpuset"), 0);
+	if (!CHECK_EQ(mount_v1(), 0))
+		return;
+	CHECK_EQ(mkdir(CPUSET_V1 "/spread", 0700), 0);
+	CHECK_EQ(file_read("/sys/devices/system/node/has_memory", mems, sizeof(mems)), 0);
+	CHECK_EQ(v1_write("cpuset.mems", mems), 0);
+	CHECK_EQ(v1_write("cpuset.cpus", "0"), 0);
+	CHECK_EQ(v1_write("cpuset.memory_spread_page", "1"), 0);
+
+	task_start(&task, group);
+	CHECK_EQ(task_call(&task, op_make_file, 300, 0).ok, 300);
+	snprintf(pid, sizeof(pid), "%d", task.pid);
+	CHECK_EQ(v1_write("cgroup.procs", pid), 0);
+	CHECK_EQ(task_call(&task, op_read_file, 300, 0).ok, 300);
+	reply = task_call(&task, op_where_file, 300, 0);
+	CHECK_EQ(reply.ram, 300);
+	CHECK_EQ(reply.dev, 0);
+	task_end(&task);
+
+	CHECK_EQ(rmdir(CPUSET_V1 "/spread"), 0);
+	CHECK_EQ(umount(CPUSET_V1), 0);
+	rmdir(CPUSET_V1);
+}
+
 static void run(const char *name, void (*fn)(const char *group),
 		const char *needs)
 {
@@ -933,7 +987,7 @@ static void run(const char *name, void (*fn)(const char *group),
 
 int main(void)
 {
-	cdm_init(25);
+	cdm_init(26);
 	before = device_state();
 	run("base pages beyond RAM", test_anon, NULL);
 	run("huge pages beyond RAM", test_thp, THP_ENABLED);
@@ -968,5 +1022,7 @@ int main(void)
 	    test_cpuset_later_static, NULL);
 	run("a cpuset of the node alone does not wedge", test_cpuset_only,
 	    NULL);
+	/* The last of them: it takes cpusets away from cgroup v2. */
+	run("page cache spread over a cpuset", test_cpuset_spread, NULL);
 	cdm_exit();
 }

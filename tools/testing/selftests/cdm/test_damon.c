@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * DAMON moves pages by how they are used: to the device within its owner's limit,
+ * and back. It works in a kernel thread that is in no group, and pays nothing.
+ *
+ * Needs a kernel with CONFIG_DAMON_PADDR and CONFIG_DAMON_SYSFS.
+ *
+ * lane: debug
+ */
+
+#include <stdio.h>
+#include <string.h>
+
+#include "cdm_util.h"
+
+#define DAMON		"/sys/kernel/mm/damon/admin/kdamonds/"
+#define CONTEXT		"0/contexts/0/"
+#define SCHEME		CONTEXT "schemes/0/"
+#define EVENT		"migrate/mm_migrate_pages"
+#define PAGES		300
+/* Of the worker's stack and heap so many may be among them. */
+#define OWN		16
+
+static int damon(const char *file, const char *text)
+{
+	char path[PATH_MAX];
+	int err;
+
+	snprintf(path, sizeof(path), DAMON "%s", file);
+	err = file_write(path, "%s", text);
+	if (err)
+		cdm_fail(__FILE__, __LINE__, "%s: %s: %s", file, text, strerror(-err));
+	return err;
+}
+
+static int damon_long(const char *file, long value)
+{
+	char text[32];
+
+	snprintf(text, sizeof(text), "%ld", value);
+	return damon(file, text);
+}
+
+/* The frames that the worker's pages are in. */
+static void frames(struct cdm_task *task, long *first, long *last)
+{
+	long i;
+
+	*first = LONG_MAX;
+	*last = 0;
+	for (i = 0; i < PAGES; i++) {
+		long frame = task_call(task, op_frame, i, 0).ret;
+
+		CHECK_GT(frame, 0);
+		*first = frame < *first ? frame : *first;
+		*last = frame > *last ? frame : *last;
+	}
+}
+
+/* Have the group's pages that are where the worker's are moved to @node. */
+static int damon_start(struct cdm_task *task, const char *group, int node)
+{
+	long first, last;
+
+	frames(task, &first, &last);
+	return damon("nr_kdamonds", "1") ||
+	       damon("0/contexts/nr_contexts", "1") ||
+	       damon(CONTEXT "operations", "paddr") ||
+	       damon(CONTEXT "monitoring_attrs/intervals/sample_us", "1000") ||
+	       damon(CONTEXT "monitoring_attrs/intervals/aggr_us", "10000") ||
+	       damon(CONTEXT "targets/nr_targets", "1") ||
+	       damon(CONTEXT "targets/0/regions/nr_regions", "1") ||
+	       damon_long(CONTEXT "targets/0/regions/0/start", first * cdm_psize) ||
+	       damon_long(CONTEXT "targets/0/regions/0/end", (last + 1) * cdm_psize) ||
+	       damon(CONTEXT "schemes/nr_schemes", "1") ||
+	       damon(SCHEME "action", "migrate_cold") ||
+	       damon_long(SCHEME "target_nid", node) ||
+	       damon_long(SCHEME "access_pattern/sz/max", LONG_MAX) ||
+	       damon(SCHEME "access_pattern/nr_accesses/max", "1000000") ||
+	       damon(SCHEME "access_pattern/age/max", "1000000") ||
+	       damon(SCHEME "filters/nr_filters", "1") ||
+	       damon(SCHEME "filters/0/type", "memcg") ||
+	       damon(SCHEME "filters/0/matching", "N") ||
+	       damon(SCHEME "filters/0/memcg_path", group + strlen(cdm_root)) ||
+	       damon("0/state", "on");
+}
+
+/* How often was it tried so far? */
+static long tried(void)
+{
+	CHECK_EQ(damon("0/state", "update_schemes_stats"), 0);
+	return file_long(DAMON SCHEME "stats/nr_tried");
+}
+
+/* Until the group has as many pages on the device, and some tries longer. */
+static void damon_wait(const char *group, long least, long most)
+{
+	double end = cdm_now() + 20 * cdm_slow;
+	long until = 0;
+
+	while (cdm_now() < end) {
+		long pages = cdm_pages(group, cdm_node);
+
+		cdm_drain();
+		if (pages < least || pages > most)
+			continue;
+		if (!until)
+			until = tried() + 50;
+		else if (tried() >= until)
+			break;
+	}
+	CHECK_LT(cdm_now(), end);
+}
+
+static void damon_stop(void)
+{
+	CHECK_EQ(damon("0/state", "off"), 0);
+	CHECK_EQ(damon("nr_kdamonds", "0"), 0);
+}
+
+static long trace_end(void)
+{
+	cdm_trace_end(EVENT);
+	return cdm_trace_sum("mm_migrate_pages:", "reason=damon\n", "nr_succeeded=", NULL);
+}
+
+/*
+ * The worker's pages, but for what the limit does not let in, are moved once
+ * each; the others are not moved from RAM to RAM.
+ */
+static void to_device(struct cdm_task *task, const char *group, long limit)
+{
+	long least = limit < PAGES ? limit : PAGES;
+	long most = limit < PAGES ? limit : PAGES + OWN, moved;
+	struct cdm_reply reply;
+
+	cdm_trace_begin(EVENT);
+	if (CHECK_EQ(damon_start(task, group, cdm_node), 0))
+		damon_wait(group, least, most);
+	damon_stop();
+	moved = trace_end();
+	CHECK_GE(moved, least);
+	CHECK_LE(moved, most);
+	CHECK_EQ(cdm_pages(group, cdm_node), moved);
+	reply = task_call(task, op_count, 0, PAGES);
+	CHECK_GE(reply.dev, least - OWN);
+	CHECK_EQ(reply.dev + reply.ram, PAGES);
+	CHECK_EQ(reply.bad, 0);
+}
+
+static void test_there_and_back(const char *group)
+{
+	struct cdm_task task;
+	long pages;
+
+	task_start_on(&task, group, PAGES, -1);
+	to_device(&task, group, LONG_MAX);
+	task_check_at(&task, PAGES, PAGES, 0);
+
+	pages = cdm_pages(group, cdm_node);
+	cdm_trace_begin(EVENT);
+	if (CHECK_EQ(damon_start(&task, group, cdm_ram), 0))
+		damon_wait(group, 0, OWN);
+	damon_stop();
+	CHECK_EQ(trace_end(), pages - cdm_pages(group, cdm_node));
+	task_check_at(&task, PAGES, 0, PAGES);
+	task_end(&task);
+}
+
+/* The others stay where they are, whatever the policy. */
+static void test_limit(const char *group)
+{
+	static const char * const policies[] = { "fallback", "fail" };
+	struct cdm_task task;
+	size_t i;
+
+	CHECK_EQ(cdm_limit(group, cdm_node, 200), 0);
+	for (i = 0; i < ARRAY_SIZE(policies); i++) {
+		CHECK_EQ(cdm_write(group, "cdm.policy", "%s", policies[i]), 0);
+		task_start_on(&task, group, PAGES, -1);
+		to_device(&task, group, 200);
+		task_end(&task);
+	}
+}
+
+/* Another group's pages are not the business of this one's. */
+static void test_others(const char *group)
+{
+	struct cdm_task task, other;
+	char *a, *b;
+
+	cdm_two_groups(group, &a, &b);
+	task_start_on(&other, b, PAGES, -1);
+	task_start_on(&task, a, PAGES, -1);
+	to_device(&task, a, LONG_MAX);
+	task_check_at(&other, PAGES, 0, PAGES);
+	CHECK_EQ(cdm_pages(b, cdm_node), 0);
+	task_end(&task);
+	task_end(&other);
+}
+
+int main(void)
+{
+	cdm_init(3);
+	cdm_case("there and back", test_there_and_back);
+	cdm_case("a limit", test_limit);
+	cdm_case("the pages of one group", test_others);
+	cdm_exit();
+}
