@@ -434,6 +434,33 @@ static void test_ksm(const char *group)
 	check_untouched();
 }
 
+/* Nor is a huge page on the device split for those that are like others. */
+static void test_ksm_huge(const char *group)
+{
+	struct cdm_task ram, dev;
+
+	CHECK_EQ(file_write(KSM "sleep_millisecs", "0"), 0);
+	CHECK_EQ(file_write(KSM "pages_to_scan", "2000"), 0);
+	task_start(&dev, group);
+	CHECK_EQ(task_call(&dev, op_map_huge, cdm_hpages, cdm_node).ret, 0);
+	CHECK_EQ(task_call(&dev, op_same, 0, cdm_hpages).ret, 0);
+	CHECK_EQ(task_call(&dev, op_huge_mapped, 0, 0).ret, cdm_hpages);
+	task_start(&ram, group);
+	CHECK_EQ(task_call(&ram, op_map, 400, -1).ret, 0);
+	CHECK_EQ(task_call(&ram, op_same, 0, 400).ret, 0);
+	CHECK_EQ(file_write(KSM "run", "1"), 0);
+	CHECK_EQ(reaches(KSM "pages_sharing", 390), true);
+	CHECK_EQ(reaches(KSM "full_scans", file_long(KSM "full_scans") + 3), true);
+
+	CHECK_EQ(task_call(&dev, op_huge_mapped, 0, 0).ret, cdm_hpages);
+	CHECK_EQ(task_call(&dev, op_count, 0, cdm_hpages).dev, cdm_hpages);
+	CHECK_EQ(cdm_pages(group, cdm_node), cdm_hpages);
+	CHECK_EQ(file_write(KSM "run", "2"), 0);
+	task_end(&ram);
+	task_end(&dev);
+	CHECK_EQ(file_write(KSM "run", "0"), 0);
+}
+
 /* Pages that differ from each other, and not from those of another task. */
 static struct cdm_reply op_mergeable(struct cdm_buf *buf, long nr, long b)
 {
@@ -987,7 +1014,7 @@ static void run(const char *name, void (*fn)(const char *group),
 
 int main(void)
 {
-	cdm_init(26);
+	cdm_init(27);
 	before = device_state();
 	run("base pages beyond RAM", test_anon, NULL);
 	run("huge pages beyond RAM", test_thp, THP_ENABLED);
@@ -1002,6 +1029,7 @@ int main(void)
 	run("swap readahead of another group's pages", test_swap_readahead,
 	    NULL);
 	run("KSM merges in RAM", test_ksm, KSM);
+	run("KSM leaves huge pages on the device", test_ksm_huge, KSM);
 	run("KSM leaves what went to the device", test_ksm_later, KSM);
 	run("khugepaged never adds to the device", test_khugepaged,
 	    KHUGEPAGED);
