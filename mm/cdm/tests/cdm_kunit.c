@@ -12,7 +12,9 @@
 #include <linux/delay.h>
 #include <linux/gfp.h>
 #include <linux/jiffies.h>
+#include <linux/memcontrol.h>
 #include <linux/moduleparam.h>
+#include <linux/pagemap.h>
 #include <linux/prandom.h>
 #include <linux/smp.h>
 #include <linux/workqueue.h>
@@ -828,6 +830,54 @@ static void no_node(struct kunit *test)
 		KUNIT_EXPECT_NULL(test, __alloc_pages(gfp, 0, nid, &none));
 }
 
+static unsigned long replaced_counts(struct kunit *test, struct mem_cgroup *memcg, int nid)
+{
+	const gfp_t gfp = GFP_HIGHUSER_MOVABLE | __GFP_THISNODE | __GFP_NOWARN;
+	struct page *old = alloc_page(GFP_HIGHUSER), *new = alloc_pages_node(nid, gfp, 0);
+	unsigned long counts = 0;
+
+	if (old && new) {
+		lock_page(old);
+		lock_page(new);
+		page_folio(old)->memcg_data = (unsigned long)memcg;
+		mem_cgroup_replace_folio(page_folio(old), page_folio(new));
+		page_folio(old)->memcg_data = 0;
+		unlock_page(new);
+		unlock_page(old);
+		counts = page_counter_read(&memcg->memory);
+	} else {
+		KUNIT_FAIL(test, "no page");
+	}
+	if (old)
+		__free_page(old);
+	if (new)
+		put_page(new);
+	KUNIT_EXPECT_EQ(test, page_counter_read(&memcg->memory), 0);
+	return counts;
+}
+
+/*
+ * Page cache that is replaced by a page that a driver brings, uncharged: it counts
+ * as RAM if it is RAM. No program can do that. The memcg is never online, and so
+ * keeps its id.
+ */
+static void replaced(struct kunit *test)
+{
+	struct cgroup_subsys_state *root = &root_mem_cgroup->css, *css;
+
+	if (nodes_empty(cdm_nodes) || !cdm_not_ram())
+		kunit_skip(test, "no node, or it counts");
+	css = memory_cgrp_subsys.css_alloc(root);
+	KUNIT_ASSERT_FALSE(test, IS_ERR(css));
+	css->cgroup = root->cgroup;
+	css->flags = CSS_NO_REF;
+	KUNIT_EXPECT_EQ(test, replaced_counts(test, mem_cgroup_from_css(css),
+					      first_node(*cdm_ram_nodes())), 1);
+	KUNIT_EXPECT_EQ(test, replaced_counts(test, mem_cgroup_from_css(css),
+					      first_node(cdm_nodes)), 0);
+	memory_cgrp_subsys.css_free(css);
+}
+
 /* A bad page that is freed goes nowhere, and is nobody's. */
 static void poisoned(struct kunit *test)
 {
@@ -868,6 +918,7 @@ static struct kunit_case cdm_cases[] = {
 	KUNIT_CASE(contiguous),
 	KUNIT_CASE(in_bulk),
 	KUNIT_CASE(no_node),
+	KUNIT_CASE(replaced),
 	KUNIT_CASE(poisoned),
 	KUNIT_CASE_SLOW(model),
 	KUNIT_CASE_SLOW(id_reuse),
