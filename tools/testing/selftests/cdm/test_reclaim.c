@@ -967,6 +967,31 @@ static void test_kswapd_vain(const char *group)
 	task_end(&cold);
 }
 
+#define MIN_TTL		"/sys/kernel/mm/lru_gen/min_ttl_ms"
+
+/* Nobody is killed for a working set that is too young, if it is a device's. */
+static void test_min_ttl(const char *group)
+{
+	double end = cdm_now() + 10 * cdm_slow;
+	struct cdm_task cold, task;
+	char *a, *b;
+	long kswapd;
+
+	cdm_two_groups(group, &a, &b);
+	set_policy(b, "reclaim");
+	CHECK_EQ(file_write(MIN_TTL, "1000000"), 0);
+	task_start(&cold, a);
+	CHECK_GE(task_ask(&cold, cdm_free() + 100).dev, ROOM);
+	task_start(&task, b);
+	kswapd = vm_event("pgdemote_kswapd");
+	while (vm_event("pgdemote_kswapd") == kswapd && cdm_now() < end)
+		CHECK_EQ(task_ask(&task, 100).bus, 0);
+	CHECK_GT(vm_event("pgdemote_kswapd"), kswapd);
+	CHECK_EQ(file_write(MIN_TTL, "0"), 0);
+	task_end(&task);
+	task_end(&cold);
+}
+
 /*
  * What is told
  */
@@ -1105,7 +1130,7 @@ static void run_crowds(void)
 	}
 }
 
-#define OTHERS		28
+#define OTHERS		29
 #define CASES		(ARRAY_SIZE(kinds) + ARRAY_SIZE(crowds) + OTHERS)
 
 static void run(void)
@@ -1143,6 +1168,7 @@ static void run(void)
 	cdm_case("a task that is killed leaves others alone", test_killed);
 	cdm_case("kswapd ends at the high watermark", test_kswapd);
 	cdm_case("kswapd swaps nothing out", test_kswapd_vain);
+	cdm_case("kswapd kills nobody", test_min_ttl);
 	cdm_case("who waits is stalled", test_pressure);
 	cdm_case("every page is traced, with its reason", test_trace);
 }
