@@ -620,6 +620,19 @@ static void test_commit_limit(const char *group)
 		 (pages * ratio / 100 + mem_key("SwapTotal:") / kb) * kb);
 }
 
+/* What kswapd keeps free is a part of the device, and does not grow with RAM's. */
+static void test_reserve(const char *group)
+{
+	static const char free_kb[] = "/proc/sys/vm/min_free_kbytes";
+	long kb = file_long(free_kb), scale = file_long("/proc/sys/vm/watermark_scale_factor");
+
+	(void)group;
+	CHECK_EQ(file_write(free_kb, "%d", 32 * 1024), 0);
+	CHECK_EQ(cdm_zone_mark("low") - cdm_zone_mark("min"),
+		 cdm_zone_mark("managed") * scale / 10000);
+	CHECK_EQ(file_write(free_kb, "%ld", kb), 0);
+}
+
 int main(void)
 {
 	static const struct {
@@ -637,7 +650,7 @@ int main(void)
 	char name[128];
 	size_t i, j;
 
-	cdm_init(11 + ARRAY_SIZE(cases) * ARRAY_SIZE(files));
+	cdm_init(12 + ARRAY_SIZE(cases) * ARRAY_SIZE(files));
 	cdm_case("files are there with their modes", test_files);
 	cdm_case("a new group has no limit, promise, usage or event", test_defaults);
 	for (i = 0; i < ARRAY_SIZE(files); i++) {
@@ -656,5 +669,6 @@ int main(void)
 	cdm_case("node masks in sysfs know the CDM nodes", test_node_masks);
 	cdm_case("meminfo counts CDM apart from RAM", test_meminfo);
 	cdm_case("the commit limit leaves CDM out", test_commit_limit);
+	cdm_case("a small reserve", test_reserve);
 	cdm_exit();
 }
