@@ -171,6 +171,10 @@ class Progress:
         return time.monotonic() - self.began
 
 
+# What scripts/vm says when QEMU is at fault, and the run is worth another.
+STALE = "vm: the emulator ran a breakpoint that is not in memory any more"
+
+
 def tail(path, lines=30, pattern=None):
     """The end of a log, or the lines of it that match, for error messages."""
     text = read(path, b"").decode(errors="replace").splitlines()
