@@ -92,7 +92,11 @@ static struct cdm_reply op_churn(struct cdm_buf *buf, long start, long b)
 		return buf_errno(-1);
 	while (cdm_now() < end)
 		churn_once(buf, &state);
-	/* What was never written, or discarded, reads as zeroes: write all. */
+	/*
+	 * What was never written, or discarded, reads as zeroes: write all. What
+	 * gets SIGBUS stays unmapped, if khugepaged does not collapse around it.
+	 */
+	madvise(buf->addr, PAGES * cdm_psize, MADV_NOHUGEPAGE);
 	buf_touch(buf, 0, PAGES);
 	reply = buf_count(buf, 0, PAGES);
 	return reply;
