@@ -474,6 +474,22 @@ long cdm_trace_sum(const char *event, const char *text, const char *key,
 	return sum;
 }
 
+#define MIGRATIONS	"migrate/mm_migrate_pages"
+
+void cdm_migrations_begin(void)
+{
+	cdm_trace_begin(MIGRATIONS);
+}
+
+long cdm_migrations_end(const char *reason)
+{
+	char text[64];
+
+	cdm_trace_end(MIGRATIONS);
+	snprintf(text, sizeof(text), "reason=%s\n", reason);
+	return cdm_trace_sum("mm_migrate_pages:", text, "nr_succeeded=", NULL);
+}
+
 void cdm_set_pages(const char *group, const char *file, long pages)
 {
 	if (pages < 0)

@@ -161,6 +161,10 @@ void cdm_trace_end(const char *event);
 long cdm_trace_sum(const char *event, const char *text, const char *key,
 		   long *lines);
 
+/* Trace migrations; how many pages were moved for @reason? */
+void cdm_migrations_begin(void);
+long cdm_migrations_end(const char *reason);
+
 /* A node's pool of huge pages of @kb each. */
 const char *cdm_pool_path(int node, long kb, const char *file);
 long cdm_set_pool(int node, long kb, long pages);

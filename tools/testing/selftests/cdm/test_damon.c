@@ -16,7 +16,6 @@
 #define DAMON		"/sys/kernel/mm/damon/admin/kdamonds/"
 #define CONTEXT		"0/contexts/0/"
 #define SCHEME		CONTEXT "schemes/0/"
-#define EVENT		"migrate/mm_migrate_pages"
 #define PAGES		300
 /* Of the worker's stack and heap so many may be among them. */
 #define OWN		16
@@ -118,12 +117,6 @@ static void damon_stop(void)
 	CHECK_EQ(damon("nr_kdamonds", "0"), 0);
 }
 
-static long trace_end(void)
-{
-	cdm_trace_end(EVENT);
-	return cdm_trace_sum("mm_migrate_pages:", "reason=damon\n", "nr_succeeded=", NULL);
-}
-
 /*
  * The worker's pages, but for what the limit does not let in, are moved once
  * each; the others are not moved from RAM to RAM.
@@ -134,11 +127,11 @@ static void to_device(struct cdm_task *task, const char *group, long limit)
 	long most = limit < PAGES ? limit : PAGES + OWN, moved;
 	struct cdm_reply reply;
 
-	cdm_trace_begin(EVENT);
+	cdm_migrations_begin();
 	if (CHECK_EQ(damon_start(task, group, cdm_node), 0))
 		damon_wait(group, least, most);
 	damon_stop();
-	moved = trace_end();
+	moved = cdm_migrations_end("damon");
 	CHECK_GE(moved, least);
 	CHECK_LE(moved, most);
 	CHECK_EQ(cdm_pages(group, cdm_node), moved);
@@ -158,11 +151,11 @@ static void test_there_and_back(const char *group)
 	task_check_at(&task, PAGES, PAGES, 0);
 
 	pages = cdm_pages(group, cdm_node);
-	cdm_trace_begin(EVENT);
+	cdm_migrations_begin();
 	if (CHECK_EQ(damon_start(&task, group, cdm_ram), 0))
 		damon_wait(group, 0, OWN);
 	damon_stop();
-	CHECK_EQ(trace_end(), pages - cdm_pages(group, cdm_node));
+	CHECK_EQ(cdm_migrations_end("damon"), pages - cdm_pages(group, cdm_node));
 	task_check_at(&task, PAGES, 0, PAGES);
 	task_end(&task);
 }

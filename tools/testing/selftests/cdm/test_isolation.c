@@ -401,23 +401,29 @@ static struct cdm_reply op_same(struct cdm_buf *buf, long first, long nr)
 				 nr * cdm_psize, MADV_MERGEABLE));
 }
 
+/* A worker with pages in RAM that are merged, with what is like them beside it. */
+static void ksm_merge_ram(struct cdm_task *ram, const char *group)
+{
+	CHECK_EQ(file_write(KSM "sleep_millisecs", "0"), 0);
+	CHECK_EQ(file_write(KSM "pages_to_scan", "2000"), 0);
+	task_start(ram, group);
+	CHECK_EQ(task_call(ram, op_map, 400, -1).ret, 0);
+	CHECK_EQ(task_call(ram, op_same, 0, 400).ret, 0);
+	CHECK_EQ(file_write(KSM "run", "1"), 0);
+	CHECK_EQ(reaches(KSM "pages_sharing", 390), true);
+}
+
 /* The one copy that stands for many is in RAM, wherever they were. */
 static void test_ksm(const char *group)
 {
 	struct cdm_task ram, dev;
 	long shared;
 
-	CHECK_EQ(file_write(KSM "sleep_millisecs", "0"), 0);
-	CHECK_EQ(file_write(KSM "pages_to_scan", "2000"), 0);
 	task_start(&dev, group);
 	CHECK_EQ(task_call(&dev, op_map, 200, cdm_node).ret, 0);
 	CHECK_EQ(task_call(&dev, op_same, 0, 200).ret, 0);
 	CHECK_EQ(cdm_pages(group, cdm_node), 200);
-	task_start(&ram, group);
-	CHECK_EQ(task_call(&ram, op_map, 400, -1).ret, 0);
-	CHECK_EQ(task_call(&ram, op_same, 0, 400).ret, 0);
-	CHECK_EQ(file_write(KSM "run", "1"), 0);
-	CHECK_EQ(reaches(KSM "pages_sharing", 390), true);
+	ksm_merge_ram(&ram, group);
 	CHECK_EQ(reaches(KSM "full_scans", file_long(KSM "full_scans") + 2),
 		 true);
 
@@ -439,17 +445,11 @@ static void test_ksm_huge(const char *group)
 {
 	struct cdm_task ram, dev;
 
-	CHECK_EQ(file_write(KSM "sleep_millisecs", "0"), 0);
-	CHECK_EQ(file_write(KSM "pages_to_scan", "2000"), 0);
 	task_start(&dev, group);
 	CHECK_EQ(task_call(&dev, op_map_huge, cdm_hpages, cdm_node).ret, 0);
 	CHECK_EQ(task_call(&dev, op_same, 0, cdm_hpages).ret, 0);
 	CHECK_EQ(task_call(&dev, op_huge_mapped, 0, 0).ret, cdm_hpages);
-	task_start(&ram, group);
-	CHECK_EQ(task_call(&ram, op_map, 400, -1).ret, 0);
-	CHECK_EQ(task_call(&ram, op_same, 0, 400).ret, 0);
-	CHECK_EQ(file_write(KSM "run", "1"), 0);
-	CHECK_EQ(reaches(KSM "pages_sharing", 390), true);
+	ksm_merge_ram(&ram, group);
 	CHECK_EQ(reaches(KSM "full_scans", file_long(KSM "full_scans") + 3), true);
 
 	CHECK_EQ(task_call(&dev, op_huge_mapped, 0, 0).ret, cdm_hpages);

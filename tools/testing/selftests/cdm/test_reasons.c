@@ -17,23 +17,6 @@
 
 #include "cdm_util.h"
 
-#define EVENT		"migrate/mm_migrate_pages"
-
-static void trace_begin(void)
-{
-	cdm_trace_begin(EVENT);
-}
-
-/* Stop tracing; how many pages were migrated for @reason? */
-static long trace_end(const char *reason)
-{
-	char text[64];
-
-	cdm_trace_end(EVENT);
-	snprintf(text, sizeof(text), "reason=%s\n", reason);
-	return cdm_trace_sum("mm_migrate_pages:", text, "nr_succeeded=", NULL);
-}
-
 /* A new reason is a new way for pages to move, and wants a case here. */
 static void test_known(const char *group)
 {
@@ -46,7 +29,8 @@ static void test_known(const char *group)
 	size_t i, nr = 0;
 
 	(void)group;
-	CHECK_EQ(file_read(CDM_TRACING "events/" EVENT "/format", text, sizeof(text)), 0);
+	CHECK_EQ(file_read(CDM_TRACING "events/migrate/mm_migrate_pages/format", text,
+			   sizeof(text)), 0);
 	reasons = strstr(text, "(REC->reason,");
 	if (!CHECK_EQ(!reasons, false))
 		return;
@@ -104,9 +88,9 @@ static void test_compaction(const char *group)
 	}
 	CHECK_EQ(cdm_settle(group, cdm_node, pages), pages);
 
-	trace_begin();
+	cdm_migrations_begin();
 	CHECK_EQ(node_write(cdm_node, "compact", "1"), 0);
-	CHECK_GE(trace_end("compaction"), pages / 8);
+	CHECK_GE(cdm_migrations_end("compaction"), pages / 8);
 
 	for (i = 0; i < 2; i++) {
 		CHECK_EQ(cdm_pages(child[i], cdm_node), pages / 2);
@@ -148,9 +132,9 @@ static void test_memory_failure(const char *group)
 	long frame;
 
 	task_start_on(&task, group, PAGES, cdm_node);
-	trace_begin();
+	cdm_migrations_begin();
 	frame = task_call(&task, op_soft_offline, 5, 0).ret;
-	CHECK_EQ(trace_end("memory_failure"), 1);
+	CHECK_EQ(cdm_migrations_end("memory_failure"), 1);
 	CHECK_GT(frame, 0);
 	CHECK_NE(task_call(&task, op_frame, 5, 0).ret, frame);
 	check_at(&task, group, PAGES);
@@ -170,9 +154,9 @@ static void test_memory_hotplug(const char *group)
 		return;
 	task_start_on(&task, group, PAGES, other);
 	CHECK_EQ(cdm_pages(group, other), PAGES);
-	trace_begin();
+	cdm_migrations_begin();
 	CHECK_EQ(cdm_hotplug("remove", NULL), 0);
-	CHECK_EQ(trace_end("memory_hotplug"), PAGES);
+	CHECK_EQ(cdm_migrations_end("memory_hotplug"), PAGES);
 	CHECK_EQ(cdm_pages(group, other), CDM_NONE);
 	check_at(&task, group, 0);
 	task_end(&task);
@@ -183,13 +167,13 @@ static void test_syscall(const char *group)
 	struct cdm_task task;
 
 	task_start_on(&task, group, PAGES, cdm_node);
-	trace_begin();
+	cdm_migrations_begin();
 	CHECK_EQ(task_call(&task, op_move, PAGES - 1, cdm_ram).ok, PAGES - 1);
-	CHECK_EQ(trace_end("syscall_or_cpuset"), PAGES - 1);
+	CHECK_EQ(cdm_migrations_end("syscall_or_cpuset"), PAGES - 1);
 	check_at(&task, group, 1);
-	trace_begin();
+	cdm_migrations_begin();
 	CHECK_EQ(task_call(&task, op_move, PAGES, cdm_node).ok, PAGES);
-	CHECK_EQ(trace_end("syscall_or_cpuset"), PAGES - 1);
+	CHECK_EQ(cdm_migrations_end("syscall_or_cpuset"), PAGES - 1);
 	check_at(&task, group, PAGES);
 	task_end(&task);
 }
@@ -206,11 +190,11 @@ static void test_cpuset(const char *group)
 	CHECK_EQ(file_read("/sys/devices/system/node/has_cpu", mems,
 			   sizeof(mems)), 0);
 	task_start_on(&task, child, PAGES, cdm_node);
-	trace_begin();
+	cdm_migrations_begin();
 	CHECK_EQ(cdm_write(child, "cpuset.mems", "%s", mems), 0);
 	CHECK_EQ(cdm_settle(child, cdm_node, 0), 0);
 	check_at(&task, child, 0);
-	CHECK_GE(trace_end("syscall_or_cpuset"), PAGES);
+	CHECK_GE(cdm_migrations_end("syscall_or_cpuset"), PAGES);
 	task_end(&task);
 }
 
@@ -219,13 +203,13 @@ static void test_mbind(const char *group)
 	struct cdm_task task;
 
 	task_start_on(&task, group, PAGES, -1);
-	trace_begin();
+	cdm_migrations_begin();
 	CHECK_EQ(task_call(&task, op_bind, cdm_node, MPOL_MF_MOVE).ret, 0);
-	CHECK_EQ(trace_end("mempolicy_mbind"), PAGES);
+	CHECK_EQ(cdm_migrations_end("mempolicy_mbind"), PAGES);
 	check_at(&task, group, PAGES);
-	trace_begin();
+	cdm_migrations_begin();
 	CHECK_EQ(task_call(&task, op_bind, cdm_ram, MPOL_MF_MOVE).ret, 0);
-	CHECK_EQ(trace_end("mempolicy_mbind"), PAGES);
+	CHECK_EQ(cdm_migrations_end("mempolicy_mbind"), PAGES);
 	check_at(&task, group, 0);
 	task_end(&task);
 }
@@ -236,9 +220,9 @@ static void test_longterm_pin(const char *group)
 	struct cdm_task task;
 
 	task_start_on(&task, group, PAGES, cdm_node);
-	trace_begin();
+	cdm_migrations_begin();
 	CHECK_EQ(task_call(&task, op_longterm, 10, 100).ret, 0);
-	CHECK_EQ(trace_end("longterm_pin"), 100);
+	CHECK_EQ(cdm_migrations_end("longterm_pin"), 100);
 	check_at(&task, group, PAGES - 100);
 	CHECK_EQ(task_call(&task, op_longterm_end, 0, 0).ret, 0);
 	check_at(&task, group, PAGES - 100);
@@ -251,16 +235,16 @@ static void test_demotion(const char *group)
 	long dev, moved;
 
 	task_start_on(&task, group, PAGES, cdm_node);
-	trace_begin();
+	cdm_migrations_begin();
 	CHECK_EQ(cdm_limit(group, cdm_node, PAGES - 100), 0);
-	moved = trace_end("demotion");
+	moved = cdm_migrations_end("demotion");
 	dev = cdm_pages(group, cdm_node);
 	CHECK_LE(dev, PAGES - 100);
 	CHECK_EQ(moved, PAGES - dev);
 	check_at(&task, group, dev);
-	trace_begin();
+	cdm_migrations_begin();
 	CHECK_EQ(cdm_limit(group, cdm_node, 0), 0);
-	CHECK_EQ(trace_end("demotion"), dev);
+	CHECK_EQ(cdm_migrations_end("demotion"), dev);
 	check_at(&task, group, 0);
 	task_end(&task);
 }

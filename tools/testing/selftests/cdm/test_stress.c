@@ -96,8 +96,9 @@ static struct cdm_reply op_churn(struct cdm_buf *buf, long start, long b)
 		churn_once(buf, &state);
 	/*
 	 * What was never written, or discarded, reads as zeroes: write all. What
-	 * gets SIGBUS may come with others, by khugepaged or a large folio in the
-	 * swap cache, and is not looked at.
+	 * gets SIGBUS is not looked at: it may be there nevertheless, as it was
+	 * before, when it is the copy for the write that was refused, or when
+	 * khugepaged maps what is missing between others.
 	 */
 	for (i = 0; i < PAGES; i++)
 		written[i] = buf_touch(buf, i, 1).ok;
