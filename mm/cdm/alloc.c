@@ -108,18 +108,29 @@ int cdm_nearest(int from, const nodemask_t *nodes)
 	return best;
 }
 
+/**
+ * cdm_ram_mask - where a request for RAM may look
+ * @rq: the request
+ * @ram: space for the answer
+ *
+ * Return: the nodes with RAM that it names, @ram; none of them if it names no node
+ * at all. NULL, for any, if it names nodes of devices only.
+ */
+nodemask_t *cdm_ram_mask(const struct cdm_request *rq, nodemask_t *ram)
+{
+	if (!rq->nodemask)
+		return NULL;
+	nodes_andnot(*ram, *rq->nodemask, cdm_nodes);
+	return nodes_empty(*ram) && !nodes_empty(*rq->nodemask) ? NULL : ram;
+}
+
 /* The same request for RAM; @gfp is that of @rq or weaker. */
 static struct page *cdm_alloc_ram(const struct cdm_request *rq, gfp_t gfp)
 {
-	nodemask_t ram, *mask = NULL;
+	nodemask_t ram;
 
-	if (rq->nodemask) {
-		nodes_andnot(ram, *rq->nodemask, cdm_nodes);
-		/* Nodes of devices only: any RAM. But no node at all is none. */
-		if (!nodes_empty(ram) || nodes_empty(*rq->nodemask))
-			mask = &ram;
-	}
-	return __alloc_pages_raw(gfp & ~__GFP_THISNODE, rq->order, cdm_nearest_ram(rq->nid), mask);
+	return __alloc_pages_raw(gfp & ~__GFP_THISNODE, rq->order, cdm_nearest_ram(rq->nid),
+				 cdm_ram_mask(rq, &ram));
 }
 
 /* Pages on other CPUs' lists are free, though the allocator does not see them. */

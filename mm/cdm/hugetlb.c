@@ -62,6 +62,16 @@ static struct folio *cdm_dequeue_ram(struct hstate *h, int nid, nodemask_t nodes
 	return folio;
 }
 
+/* Of the RAM that a request for CDM may have instead. */
+static struct folio *cdm_dequeue_instead(const struct cdm_request *rq, struct hstate *h,
+					 struct folio *(*dequeue)(struct hstate *h, int nid))
+{
+	nodemask_t ram, *mask = cdm_ram_mask(rq, &ram);
+
+	return cdm_dequeue_ram(h, cdm_nearest_ram(rq->nid), mask ? *mask : *cdm_ram_nodes(),
+			       dequeue);
+}
+
 static struct folio *cdm_dequeue_node(struct cdm_request *rq, struct hstate *h, int nid,
 				      struct folio *(*dequeue)(struct hstate *h, int nid))
 {
@@ -109,7 +119,7 @@ static struct folio *cdm_dequeue_policy(struct cdm_request *rq, struct hstate *h
 		current->cdm_refused = true;
 		cdm_event(payer, idx, CDM_EV_FAIL);
 	} else {
-		folio = cdm_dequeue_ram(h, cdm_nearest_ram(rq->tried), *cdm_ram_nodes(), dequeue);
+		folio = cdm_dequeue_instead(rq, h, dequeue);
 		if (folio)
 			cdm_event(payer, idx, CDM_EV_FALLBACK);
 	}
@@ -148,8 +158,7 @@ struct folio *cdm_dequeue_hugetlb(struct hstate *h, gfp_t gfp, int nid, nodemask
 
 	ram_first = cdm_candidates(&rq, &nodes, &ram);
 	if (nodes_empty(nodes))
-		return cdm_dequeue_ram(h, cdm_nearest_ram(nid),
-				       nodes_empty(ram) ? *cdm_ram_nodes() : ram, dequeue);
+		return cdm_dequeue_instead(&rq, h, dequeue);
 	if (ram_first)
 		folio = cdm_dequeue_ram(h, nid, ram, dequeue);
 	while (!folio && !nodes_empty(nodes)) {

@@ -130,6 +130,7 @@ struct cdm_request {
 bool cdm_node_allowed(int nid);
 bool cdm_candidates(const struct cdm_request *rq, nodemask_t *nodes, nodemask_t *ram);
 int cdm_nearest(int from, const nodemask_t *nodes);
+nodemask_t *cdm_ram_mask(const struct cdm_request *rq, nodemask_t *ram);
 void cdm_refused(struct cdm_request *rq, int nid, struct cdm_owner *limit);
 u16 cdm_charge(struct cdm_request *rq, int nid, enum cdm_policy *policy);
 

@@ -10,6 +10,7 @@
 #include <linux/mempolicy.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "cdm_util.h"
@@ -359,6 +360,51 @@ static void test_move(const char *group)
 	cdm_check_root(0);
 }
 
+/* To two nodes and no other. */
+static struct cdm_reply op_bind_two(struct cdm_buf *buf, long a, long b)
+{
+	unsigned long mask = 1UL << a | 1UL << b;
+
+	return buf_errno(syscall(__NR_mbind, buf->addr, buf->pages * cdm_psize,
+				 MPOL_BIND, &mask, 8 * sizeof(mask) + 1, 0));
+}
+
+/*
+ * What does not fit and what is pinned for long is in RAM: in that which the
+ * policy names, and no other.
+ */
+static void test_named(const char *group)
+{
+	int ram[CDM_MAX_NODES], far;
+	struct cdm_task task;
+
+	if (!CHECK_GE(node_list("/sys/devices/system/node/has_cpu", ram,
+				CDM_MAX_NODES), 2))
+		return;
+	far = ram[1];
+	CHECK_EQ(cdm_set_pool(cdm_node, CDM_POOL_KB, 1), 1);
+	CHECK_EQ(cdm_set_pool(far, CDM_POOL_KB, 1), 1);
+	task_start(&task, group);
+	CHECK_EQ(task_call(&task, op_map_loose, 1, -1).ret, 0);
+	CHECK_EQ(task_call(&task, op_bind_two, cdm_ram, cdm_node).ret, 0);
+	CHECK_EQ(cdm_limit(group, cdm_node, 0), 0);
+	CHECK_EQ(task_call(&task, op_touch_huge, 0, 1).bus, 1);
+	CHECK_EQ(cdm_limit(group, cdm_node, base(1)), 0);
+	CHECK_EQ(task_call(&task, op_longterm, 0, 1).ret, -EFAULT);
+	CHECK_EQ(free_pool(far), 1);
+	CHECK_EQ(free_pool(cdm_node), 1);
+	CHECK_EQ(task_call(&task, op_longterm_end, 0, 0).ret, 0);
+	CHECK_EQ(task_call(&task, op_bind_two, far, cdm_node).ret, 0);
+	CHECK_EQ(task_call(&task, op_longterm, 0, 1).ret, 0);
+	CHECK_EQ(free_pool(far), 0);
+	CHECK_EQ(cdm_pages(group, cdm_node), 0);
+	CHECK_EQ(task_call(&task, op_longterm_end, 0, 0).ret, 0);
+	task_end(&task);
+	CHECK_EQ(cdm_set_pool(far, CDM_POOL_KB, 0), 0);
+	CHECK_EQ(cdm_set_pool(cdm_node, CDM_POOL_KB, 0), 0);
+	cdm_check_root(0);
+}
+
 /* What another CPU holds of the quota in stock does not keep a page from moving. */
 static void test_move_stock(const char *group)
 {
@@ -486,7 +532,7 @@ static void test_poison(const char *group)
 
 int main(void)
 {
-	cdm_init(14);
+	cdm_init(15);
 	if (!file_exists(cdm_pool_path(cdm_node, CDM_POOL_KB, "nr_hugepages")))
 		ksft_exit_skip("no huge pages\n");
 	cdm_case("a pool is the root's", test_pool);
@@ -503,6 +549,7 @@ int main(void)
 	cdm_case("moved to the device and back", test_move);
 	cdm_case("another CPU's stock is no obstacle to a move",
 		 test_move_stock);
+	cdm_case("a page in RAM is from the RAM that is named", test_named);
 	cdm_case("moved by somebody else to another device", test_moved);
 	cdm_case("a page is taken out of service", test_soft_offline);
 	cdm_case("a page fails in use", test_poison);
