@@ -23,8 +23,8 @@ without_node()
 	out=$("$HOG" -n 2 -m none -s $size -c 64 -H)
 	is "more than nodes 0 and 1 have free: the program ends well" \
 		"$(field end "$out")" 0
-	[ "$(field device "$out" | cut -d. -f1)" -gt 0 ]
-	result $? "and part of it is on node 2"
+	check "and part of it is on node 2" \
+		test "$(field device "$out" | cut -d. -f1)" -gt 0
 
 	out=$("$HOG" -n 2 -s 64)
 	is "mbind to node 2 takes it" "$(field device "$out")" 64
