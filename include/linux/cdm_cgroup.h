@@ -6,6 +6,7 @@
 #ifndef _LINUX_CDM_CGROUP_H
 #define _LINUX_CDM_CGROUP_H
 
+#include <linux/bits.h>
 #include <linux/cache.h>
 #include <linux/cgroup.h>
 #include <linux/irqflags.h>
@@ -117,6 +118,8 @@ enum cdm_limit {
  * @parent:	same node's counter in the parent group; NULL in the root
  * @usage:	pages charged to the group and those below it, those that wait in
  *		per-CPU stocks included
+ * @charged:	pages that were ever charged to the group and those below it, but for
+ *		those that per-CPU stocks have yet to tell of
  * @max:	limit on @usage, or CDM_MAX
  * @low:	@usage up to this is protected, as far as the ancestors' is
  * @low_usage:	part of @usage that @low claims: the lesser of both
@@ -145,6 +148,7 @@ enum cdm_limit {
 struct cdm_counter {
 	struct cdm_counter *parent;
 	unsigned long usage;
+	unsigned long charged;
 	unsigned long max;
 	unsigned long low;
 	unsigned long low_usage;
@@ -205,10 +209,11 @@ struct cdm_group {
 };
 
 /*
- * Charge held by a CPU, by owner and node: the owner's id, the node's index and
- * the number of pages in one word, so that a reader on another CPU sees a
- * consistent slot. Changed by its own CPU only: by one instruction, or with
- * interrupts off. At most CDM_STOCK_SLOTS * CDM_STOCK_MAX pages.
+ * Charge held by a CPU, by owner and node: the owner's id, the node's index, the
+ * number of pages and how many were taken since that was last told to the counters,
+ * in one word, so that a reader on another CPU sees a consistent slot. Changed by
+ * its own CPU only: by one instruction, or with interrupts off. At most
+ * CDM_STOCK_SLOTS * CDM_STOCK_MAX pages.
  */
 struct cdm_stock {
 	u64 slot[CDM_STOCK_SLOTS];
@@ -218,15 +223,18 @@ DECLARE_PER_CPU_ALIGNED(struct cdm_stock, cdm_stock);
 
 #define SLOT_KEY(id, idx)	((u64)(id) << 48 | (u64)(idx) << 32)
 #define SLOT_OF(id, idx)	(((id) + (idx)) % CDM_STOCK_SLOTS)
+#define SLOT_ONE		BIT_ULL(16)	/* page */
+#define SLOT_TAKEN_MAX		(SLOT_ONE - 1)
 
 /* Take a page from the stock of this CPU, whichever that is: the slot tells. */
 static __always_inline bool cdm_stock_take(u16 id, unsigned int idx)
 {
 	u64 val = this_cpu_read(cdm_stock.slot[SLOT_OF(id, idx)]);
 
-	/* There is one, and all of them are of @id. */
-	return val - (SLOT_KEY(id, idx) + 1) < CDM_STOCK_MAX &&
-	       this_cpu_try_cmpxchg(cdm_stock.slot[SLOT_OF(id, idx)], &val, val - 1);
+	/* There is one, all of them are of @id, and one more that is taken can be counted. */
+	return val - (SLOT_KEY(id, idx) + SLOT_ONE) < CDM_STOCK_MAX * SLOT_ONE &&
+	       (u16)val != SLOT_TAKEN_MAX &&
+	       this_cpu_try_cmpxchg(cdm_stock.slot[SLOT_OF(id, idx)], &val, val - SLOT_ONE + 1);
 }
 
 /* Put one to those that are there, if they are not too many. */
@@ -234,8 +242,8 @@ static __always_inline bool cdm_stock_put(u16 id, unsigned int idx)
 {
 	u64 val = this_cpu_read(cdm_stock.slot[SLOT_OF(id, idx)]);
 
-	return val - (SLOT_KEY(id, idx) + 1) < CDM_STOCK_MAX - 1 &&
-	       this_cpu_try_cmpxchg(cdm_stock.slot[SLOT_OF(id, idx)], &val, val + 1);
+	return val - (SLOT_KEY(id, idx) + SLOT_ONE) < (CDM_STOCK_MAX - 1) * SLOT_ONE &&
+	       this_cpu_try_cmpxchg(cdm_stock.slot[SLOT_OF(id, idx)], &val, val + SLOT_ONE);
 }
 
 /*
@@ -317,6 +325,7 @@ bool cdm_entitled(struct cdm_owner *owner, const struct cdm_owner *root, unsigne
 		  unsigned int nr);
 unsigned long cdm_excess(struct cdm_owner *owner, unsigned int idx);
 unsigned long cdm_usage(struct cdm_owner *owner, unsigned int idx);
+unsigned long cdm_charged(struct cdm_owner *owner, unsigned int idx, unsigned long *usage);
 
 struct cdm_owner *cdm_owner_of_mm(struct mm_struct *mm);
 struct cdm_owner *cdm_owner_of_current(void);

@@ -81,10 +81,12 @@ struct cdm_count {
 	atomic_t draining;
 } ____cacheline_aligned_in_smp;
 
-#define SLOT_NR_MASK	0xffffffffULL
 #define SLOT_ID(slot)	((u16)((slot) >> 48))
 #define SLOT_IDX(slot)	((unsigned int)((slot) >> 32) & 0xffff)
-#define SLOT_NR(slot)	((unsigned int)((slot) & SLOT_NR_MASK))
+#define SLOT_NR(slot)	((u16)((slot) >> 16))
+#define SLOT_TAKEN(slot) ((u16)(slot))
+/* Nothing in it, and nothing to tell. */
+#define SLOT_EMPTY(slot) (!(u32)(slot))
 
 DEFINE_PER_CPU_ALIGNED(struct cdm_stock, cdm_stock);
 
@@ -330,7 +332,9 @@ static void cdm_update_low(struct cdm_counter *c)
 	c->low_usage = low_usage;
 }
 
-static void cdm_add(struct cdm_owner *owner, unsigned int idx, unsigned long nr)
+/* Charge @nr pages to the owner; @charged more were charged for somebody by now. */
+static void cdm_add(struct cdm_owner *owner, unsigned int idx, unsigned long nr,
+		    unsigned long charged)
 {
 	struct cdm_counter *c = owner->counter[idx];
 
@@ -342,6 +346,7 @@ static void cdm_add(struct cdm_owner *owner, unsigned int idx, unsigned long nr)
 		unsigned long usage = c->usage + nr;
 
 		WRITE_ONCE(c->usage, usage);
+		c->charged += charged;
 		if (usage > c->peak)
 			WRITE_ONCE(c->peak, usage);
 		if (usage > c->fd_peak)
@@ -353,28 +358,32 @@ static void cdm_add(struct cdm_owner *owner, unsigned int idx, unsigned long nr)
 
 /*
  * Take @nr pages off the owner. If they are what @slot holds, it is emptied
- * under the lock: cdm_usage() of an idle group is exact meanwhile. Any context.
+ * under the lock, and what it has to tell is counted: cdm_charged() of an idle group
+ * is exact meanwhile. Any context.
  */
 static void cdm_sub(struct cdm_owner *owner, unsigned int idx, unsigned long nr, u64 *slot)
 {
 	struct cdm_counter *c = owner->counter[idx];
-	unsigned long flags;
+	unsigned long flags, charged = 0;
 	bool last;
 
 	raw_spin_lock_irqsave(&cdm_count[idx].lock, flags);
-	if (slot)
+	if (slot) {
+		charged = SLOT_TAKEN(*slot);
 		WRITE_ONCE(*slot, 0);
+	}
 	if (WARN_ONCE(!c || c->own < nr, "cdm: owner %u gives back %lu pages of %lu\n",
 		      owner->id, nr, c ? c->own : 0)) {
 		raw_spin_unlock_irqrestore(&cdm_count[idx].lock, flags);
 		return;
 	}
 	c->own -= nr;
-	last = !c->own;
+	last = nr && !c->own;
 	for (; c; c = c->parent) {
 		if (c->dead)
 			continue;
 		WRITE_ONCE(c->usage, c->usage - nr);
+		c->charged += charged;
 		if (unlikely(c->low))
 			cdm_update_low(c);
 	}
@@ -386,10 +395,19 @@ static void cdm_sub(struct cdm_owner *owner, unsigned int idx, unsigned long nr,
 
 static void cdm_flush_slot(u64 *slot)
 {
+	struct cdm_owner *owner;
 	u64 val = *slot;
 
-	if (SLOT_NR(val))
-		cdm_sub(cdm_owner_by_id(SLOT_ID(val)), SLOT_IDX(val), SLOT_NR(val), slot);
+	if (SLOT_EMPTY(val))
+		return;
+	rcu_read_lock();
+	owner = cdm_owner_by_id(SLOT_ID(val));
+	/* Only pages keep it alive. It is gone if this CPU was missed by its last drain. */
+	if (owner)
+		cdm_sub(owner, SLOT_IDX(val), SLOT_NR(val), slot);
+	else
+		WRITE_ONCE(*slot, 0);
+	rcu_read_unlock();
 }
 
 static u64 *cdm_slot(u16 id, unsigned int idx)
@@ -397,10 +415,10 @@ static u64 *cdm_slot(u16 id, unsigned int idx)
 	return this_cpu_ptr(&cdm_stock.slot[SLOT_OF(id, idx)]);
 }
 
-/* Pages that a slot holds for @id and @idx: none if it is somebody else's. */
-static unsigned int cdm_slot_nr(u64 slot, u16 id, unsigned int idx)
+/* A slot as far as it is that of @id and @idx: empty if it is somebody else's. */
+static u64 cdm_slot_of(u64 slot, u16 id, unsigned int idx)
 {
-	return (slot ^ SLOT_KEY(id, idx)) >> 32 ? 0 : SLOT_NR(slot);
+	return (slot ^ SLOT_KEY(id, idx)) >> 32 ? SLOT_KEY(id, idx) : slot;
 }
 
 /*
@@ -421,22 +439,25 @@ static void cdm_mark_stocked(struct cdm_counter *c, unsigned int idx)
 			WRITE_ONCE(c->stocked, true);
 }
 
-/* Put @nr pages into this CPU's stock. Interrupts off. */
+/* Have @nr pages, no more and no less, in this CPU's stock. Interrupts off. */
 static void cdm_keep(u16 id, unsigned int idx, unsigned int nr)
 {
 	u64 *slot = cdm_slot(id, idx);
 
 	if ((*slot ^ SLOT_KEY(id, idx)) >> 32)
 		cdm_flush_slot(slot);
-	WRITE_ONCE(*slot, SLOT_KEY(id, idx) | nr);
+	WRITE_ONCE(*slot, SLOT_KEY(id, idx) | nr * SLOT_ONE |
+		   SLOT_TAKEN(cdm_slot_of(*slot, id, idx)));
 }
 
 /*
- * Refill this CPU's stock and take @nr pages. Interrupts off, @owner lives for
- * the node. Fails with the limit if @nr does not fit.
+ * Charge @nr pages, and @extra that are to be kept in stock; @charged are counted as
+ * charged. Interrupts off, @owner lives for the node. Fails with the limit if @nr
+ * does not fit.
  */
 static bool cdm_charge_locked(struct cdm_owner *owner, unsigned int idx, unsigned int nr,
-			      struct cdm_counter **limit, unsigned int *extra)
+			      unsigned int charged, struct cdm_counter **limit,
+			      unsigned int *extra)
 {
 	struct cdm_counter *c = owner->counter[idx];
 	unsigned long room;
@@ -451,11 +472,11 @@ static bool cdm_charge_locked(struct cdm_owner *owner, unsigned int idx, unsigne
 	 * huge page, which no stock would do for.
 	 */
 	*extra = 0;
-	if (nr < CDM_BATCH)
+	if (nr && nr < CDM_BATCH)
 		*extra = min_t(unsigned long, CDM_BATCH, (room - nr) / (2 * num_online_cpus()));
 	if (*extra)
 		cdm_mark_stocked(c, idx);
-	cdm_add(owner, idx, nr + *extra);
+	cdm_add(owner, idx, nr + *extra, charged);
 	return true;
 }
 
@@ -488,14 +509,15 @@ u16 cdm_try_charge(struct cdm_owner *owner, unsigned int idx, unsigned int nr,
 	unsigned int have, extra;
 	unsigned long flags;
 	u64 *slot, val;
+	bool ours;
 	u16 id;
 
 	local_irq_save(flags);
-	slot = cdm_slot(owner->id, idx);
-	val = *slot;
-	if (cdm_slot_nr(val, owner->id, idx) >= nr) {
-		WRITE_ONCE(*slot, val - nr);
-		id = owner->id;
+	id = owner->id;
+	slot = cdm_slot(id, idx);
+	val = cdm_slot_of(*slot, id, idx);
+	if (SLOT_NR(val) >= nr && SLOT_TAKEN(val) + nr <= SLOT_TAKEN_MAX) {
+		WRITE_ONCE(*slot, val - nr * SLOT_ONE + nr);
 		goto out;
 	}
 
@@ -503,21 +525,20 @@ u16 cdm_try_charge(struct cdm_owner *owner, unsigned int idx, unsigned int nr,
 	owner = cdm_live_owner(owner, idx);
 	id = owner->id;
 	slot = cdm_slot(id, idx);
-	val = *slot;
-	have = cdm_slot_nr(val, id, idx);
-	if (have >= nr) {
-		raw_spin_unlock(&cdm_count[idx].lock);
-		WRITE_ONCE(*slot, val - nr);
-		goto out;
-	}
-	if (!cdm_charge_locked(owner, idx, nr - have, &full, &extra)) {
+	val = cdm_slot_of(*slot, id, idx);
+	have = min(SLOT_NR(val), nr);
+	if (!cdm_charge_locked(owner, idx, nr - have, nr + SLOT_TAKEN(val), &full, &extra)) {
 		raw_spin_unlock(&cdm_count[idx].lock);
 		*limit = cdm_counter_owner(owner, idx, full);
 		id = 0;
 		goto out;
 	}
+	/* What the slot had to tell is told. */
+	ours = !((*slot ^ val) >> 32);
+	if (ours)
+		WRITE_ONCE(*slot, SLOT_KEY(id, idx) | (SLOT_NR(val) - have + extra) * SLOT_ONE);
 	raw_spin_unlock(&cdm_count[idx].lock);
-	if (have || extra)
+	if (!ours && extra)
 		cdm_keep(id, idx, extra);
 out:
 	local_irq_restore(flags);
@@ -556,10 +577,10 @@ void cdm_uncharge(u16 id, unsigned int idx, unsigned int nr)
 	u64 val;
 
 	local_irq_save(flags);
-	val = *cdm_slot(id, idx);
-	have = cdm_slot_nr(val, id, idx);
+	val = cdm_slot_of(*cdm_slot(id, idx), id, idx);
+	have = SLOT_NR(val);
 	if (have && have + nr <= CDM_STOCK_MAX) {
-		WRITE_ONCE(*cdm_slot(id, idx), val + nr);
+		WRITE_ONCE(*cdm_slot(id, idx), val + nr * SLOT_ONE);
 		goto out;
 	}
 
@@ -568,7 +589,7 @@ void cdm_uncharge(u16 id, unsigned int idx, unsigned int nr)
 	if (WARN_ONCE(!owner, "cdm: no owner %u\n", id))
 		goto out;
 	if (have) {
-		WRITE_ONCE(*cdm_slot(id, idx), SLOT_KEY(id, idx) | CDM_BATCH);
+		cdm_keep(id, idx, CDM_BATCH);
 		cdm_sub(owner, idx, have + nr - CDM_BATCH, NULL);
 	} else if (nr >= CDM_BATCH || cdm_over(owner->counter[idx])) {
 		cdm_sub(owner, idx, nr, NULL);
@@ -937,8 +958,12 @@ unsigned long cdm_headroom(struct cdm_owner *owner, unsigned int idx)
 	return room;
 }
 
-/* Pages of @owner and those below it that wait in stocks. RCU read side. */
-static unsigned long cdm_stocked(const struct cdm_owner *owner, unsigned int idx)
+/*
+ * Pages of @owner and those below it that wait in stocks; to @charged is added what
+ * the stocks have to tell. RCU read side.
+ */
+static unsigned long cdm_stocks(const struct cdm_owner *owner, unsigned int idx,
+				unsigned long *charged)
 {
 	unsigned long nr = 0;
 	int cpu, i;
@@ -948,14 +973,23 @@ static unsigned long cdm_stocked(const struct cdm_owner *owner, unsigned int idx
 			u64 val = READ_ONCE(per_cpu(cdm_stock, cpu).slot[i]);
 			struct cdm_owner *holder;
 
-			if (!SLOT_NR(val) || SLOT_IDX(val) != idx)
+			if (SLOT_EMPTY(val) || SLOT_IDX(val) != idx)
 				continue;
 			holder = cdm_owner_by_id(SLOT_ID(val));
-			if (holder && cdm_owner_below(holder, owner))
+			if (holder && cdm_owner_below(holder, owner)) {
 				nr += SLOT_NR(val);
+				*charged += SLOT_TAKEN(val);
+			}
 		}
 	}
 	return nr;
+}
+
+static unsigned long cdm_stocked(const struct cdm_owner *owner, unsigned int idx)
+{
+	unsigned long charged = 0;
+
+	return cdm_stocks(owner, idx, &charged);
 }
 
 /*
@@ -1110,9 +1144,10 @@ unsigned long cdm_excess(struct cdm_owner *owner, unsigned int idx)
 }
 
 /**
- * cdm_usage - pages of a group and those below it that are in use
+ * cdm_charged - pages that were ever charged to a group and those below it
  * @owner: with a reference
  * @idx: index of the node
+ * @usage: where to put how many of them are in use
  *
  * Exact when nothing is being charged; else off by no more than the pages
  * charged and uncharged during the call.
@@ -1120,20 +1155,39 @@ unsigned long cdm_excess(struct cdm_owner *owner, unsigned int idx)
  * Context: process context.
  * Return: pages.
  */
-unsigned long cdm_usage(struct cdm_owner *owner, unsigned int idx)
+unsigned long cdm_charged(struct cdm_owner *owner, unsigned int idx, unsigned long *usage)
 {
 	struct cdm_counter *c = owner->counter[idx];
-	unsigned long flags, usage, stocked;
+	unsigned long flags, charged, stocked;
 
+	*usage = 0;
 	if (!c)
 		return 0;
 	rcu_read_lock();
 	raw_spin_lock_irqsave(&cdm_count[idx].lock, flags);
-	usage = c->usage;
-	stocked = cdm_stocked(owner, idx);
+	charged = c->charged;
+	*usage = c->usage;
+	stocked = cdm_stocks(owner, idx, &charged);
 	raw_spin_unlock_irqrestore(&cdm_count[idx].lock, flags);
 	rcu_read_unlock();
-	return usage > stocked ? usage - stocked : 0;
+	*usage -= min(*usage, stocked);
+	return charged;
+}
+
+/**
+ * cdm_usage - pages of a group and those below it that are in use
+ * @owner: with a reference
+ * @idx: index of the node
+ *
+ * Context: process context.
+ * Return: pages, as exact as those of cdm_charged().
+ */
+unsigned long cdm_usage(struct cdm_owner *owner, unsigned int idx)
+{
+	unsigned long usage;
+
+	cdm_charged(owner, idx, &usage);
+	return usage;
 }
 
 /**
@@ -1617,9 +1671,11 @@ static int cdm_stat_show(struct seq_file *sf, void *v)
 
 	while (cdm_next_shown(&idx, &nid)) {
 		struct cdm_counter *c = group->owner->counter[idx];
+		unsigned long usage, charged = cdm_charged(group->owner, idx, &usage);
 
 		cdm_settle(idx);
-		seq_printf(sf, "node%d", nid);
+		seq_printf(sf, "node%d charged=%lu uncharged=%lu", nid, charged,
+			   charged - min(usage, charged));
 		for (item = 0; item < CDM_NR_STATS; item++)
 			seq_printf(sf, " %s=%lu", names[item], cdm_stat_read(c, item));
 		seq_putc(sf, '\n');

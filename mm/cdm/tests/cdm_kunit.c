@@ -426,6 +426,7 @@ struct orphans {
  * @own:	pages charged to the group itself
  * @left:	pages that removed groups left to it
  * @max:	its limit
+ * @charged:	pages that were ever charged to it or to those below it
  * @orphans:	what removed groups left
  * @gone:	removed groups, to be freed after a grace period
  * @nr_gone:	entries of @gone
@@ -436,6 +437,7 @@ struct model {
 	unsigned long own[MODEL_GROUPS];
 	unsigned long left[MODEL_GROUPS];
 	unsigned long max[MODEL_GROUPS];
+	unsigned long charged[MODEL_GROUPS];
 	struct orphans orphans[MODEL_ORPHANS];
 	struct cgroup_subsys_state *gone[64];
 	unsigned int nr_gone;
@@ -576,6 +578,7 @@ static void model_make(struct kunit *test, struct model *m, int group)
 		return;
 	m->css[group] = make_group(test, parent < 0 ? root_css() : m->css[parent]);
 	m->max[group] = CDM_MAX;
+	m->charged[group] = 0;
 }
 
 static void model_uncharge_orphan(struct model *m, unsigned int nr)
@@ -595,6 +598,8 @@ static void model_step(struct kunit *test, struct model *m)
 	unsigned int nr = 1 + prandom_u32_state(&m->rnd) %
 			  (prandom_u32_state(&m->rnd) % 2 ? 4 : 512);
 	struct cdm_owner *owner;
+	unsigned long used;
+	int i;
 
 	if (!m->css[group]) {
 		model_make(test, m, group);
@@ -617,6 +622,8 @@ static void model_step(struct kunit *test, struct model *m)
 		if (model_fits(m, group, nr)) {
 			KUNIT_ASSERT_EQ(test, model_charge(m, group, nr), owner->id);
 			m->own[group] += nr;
+			for (i = group; i >= 0; i = model_parent(i))
+				m->charged[i] += nr;
 		} else {
 			KUNIT_ASSERT_EQ(test, model_charge(m, group, nr), 0);
 		}
@@ -629,8 +636,10 @@ static void model_step(struct kunit *test, struct model *m)
 		m->own[group] -= nr;
 		model_uncharge(m, owner->id, nr);
 	}
-	if (m->css[group])
-		KUNIT_ASSERT_EQ(test, usage(m->css[group]), model_usage(m, group));
+	if (m->css[group]) {
+		KUNIT_ASSERT_EQ(test, cdm_charged(owner, IDX, &used), m->charged[group]);
+		KUNIT_ASSERT_EQ(test, used, model_usage(m, group));
+	}
 }
 
 static void model_end(struct kunit *test, struct model *m)

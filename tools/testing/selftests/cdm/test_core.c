@@ -73,7 +73,7 @@ static void test_defaults(const char *group)
 		"max", "depleted", "fallback", "fail", "reclaim", "low",
 	};
 	static const char * const stats[] = {
-		"moved_in", "moved_out", "demoted", "pinned_out",
+		"charged", "uncharged", "moved_in", "moved_out", "demoted", "pinned_out",
 		"demoted_anon", "demoted_file", "demoted_shmem",
 	};
 	char buf[4096], want[256];

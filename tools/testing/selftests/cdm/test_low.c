@@ -254,8 +254,8 @@ static void take(struct scene *scene, const struct way *way, long by_kswapd)
 		cdm_fail(__FILE__, __LINE__, "%s: %ld of %ld pages, %ld bad",
 			 way->name, reply.dev, pages, reply.bad);
 	if (lost > pages + pages / 20 + spare)
-		cdm_fail(__FILE__, __LINE__, "%s: %ld demoted for %ld pages",
-			 way->name, lost, pages);
+		cdm_fail(__FILE__, __LINE__, "%s: %ld demoted for %ld pages, %ld free",
+			 way->name, lost, pages, cdm_free());
 	CHECK_EQ(cdm_pages(scene->tenant, cdm_node), reply.dev);
 	CHECK_EQ(cdm_stat(scene->tenant, "demoted"), 0);
 	if (!scene->depleted)

@@ -342,6 +342,65 @@ static void test_reuse(const char *group)
 	task_end(&task);
 }
 
+/* Write to the first pages and give them back, again and again. */
+static struct cdm_reply op_again(struct cdm_buf *buf, long pages, long times)
+{
+	struct cdm_reply reply = { 0 };
+
+	while (times--) {
+		reply.ok += buf_touch(buf, 0, pages).ok;
+		op_discard(buf, 0, pages);
+	}
+	return reply;
+}
+
+/*
+ * cdm.stat counts each charge and each end of one, more of them than a CPU can keep
+ * to itself; of pages that move as well, and not those that are refused.
+ */
+static void test_charged(const char *group)
+{
+	const long pages = 300, before = 40 * 1800;
+	struct cdm_task task;
+	char *child;
+	long all;
+
+	cdm_enable(group, "+cdm");
+	child = cdm_group(group, "child");
+	CHECK_EQ(cdm_write(group, "cdm.policy", "fail"), 0);
+	task_start_cpu(&task, child, 0);
+	CHECK_EQ(task_call(&task, op_map, pages, cdm_node).ret, 0);
+	CHECK_EQ(task_call(&task, op_again, 40, 1800).ok, before);
+	all = before;
+	CHECK_EQ(cdm_settle(child, cdm_node, 0), 0);
+	CHECK_EQ(cdm_stat(child, "charged"), all);
+	CHECK_EQ(cdm_stat(child, "uncharged"), all);
+
+	CHECK_EQ(task_call(&task, op_touch, 0, pages).dev, pages);
+	CHECK_EQ(task_call(&task, op_move, 50, cdm_ram).ok, 50);
+	CHECK_EQ(cdm_settle(child, cdm_node, pages - 50), pages - 50);
+	CHECK_EQ(cdm_stat(child, "charged"), all + pages);
+	CHECK_EQ(cdm_stat(child, "uncharged"), all + 50);
+	CHECK_EQ(task_call(&task, op_move, 50, cdm_node).ok, 50);
+	all += pages + 50;
+	CHECK_EQ(cdm_stat(child, "charged"), all);
+
+	task_call(&task, op_discard, 0, 50);
+	CHECK_EQ(cdm_settle(child, cdm_node, pages - 50), pages - 50);
+	CHECK_EQ(cdm_limit(child, cdm_node, pages - 50), 0);
+	CHECK_EQ(task_call(&task, op_write, 0, 50).bus, 50);
+	CHECK_EQ(cdm_stat(child, "charged"), all);
+	CHECK_EQ(cdm_stat(child, "uncharged"), before + 100);
+	CHECK_EQ(cdm_stat(group, "charged"), all);
+
+	task_end(&task);
+	CHECK_EQ(cdm_settle(child, cdm_node, 0), 0);
+	CHECK_EQ(cdm_stat(child, "uncharged"), all);
+	CHECK_EQ(rmdir(child), 0);
+	CHECK_EQ(cdm_stat(group, "charged"), all);
+	CHECK_EQ(cdm_stat(group, "uncharged"), all);
+}
+
 /* The child of another group pays for what it copies, and for that alone. */
 static void test_fork(const char *group)
 {
@@ -694,7 +753,7 @@ static void test_leave_alone(const char *group)
 
 int main(void)
 {
-	cdm_init(23);
+	cdm_init(24);
 	cdm_case_arg("a quota of N pages gives N pages (fallback)", test_alone,
 		     "fallback");
 	cdm_case_arg("a quota of N pages gives N pages (fail)", test_alone,
@@ -713,6 +772,7 @@ int main(void)
 	cdm_case("usage is a group's own and its children's", test_sums);
 	cdm_case("default 0 is deny", test_deny);
 	cdm_case("freed pages can be had again", test_reuse);
+	cdm_case("cdm.stat counts each charge", test_charged);
 	cdm_case("fork shares, a copy is the copier's", test_fork);
 	cdm_case("copies obey the limit of the copier", test_fork_limit);
 	cdm_case("a task killed while it faults leaves nothing", test_kill);
