@@ -65,7 +65,8 @@ class Walk:
     def compile(self, place, targets):
         """What is wrong; with no more to say, the new warnings."""
         log = f"{self.log}.{place.lane}"
-        ok, _ = kbuild.make(place, ["W=1", "C=2", *targets], log, "series",
+        # Whole lines, whichever of several compilers they are from.
+        ok, _ = kbuild.make(place, ["-O", "W=1", "C=2", *targets], log, "series",
                             show=False)
         text = lib.read(log).decode(errors="replace")
         with open(self.log, "a") as f:
