@@ -789,13 +789,17 @@ int cdm_unpoison(long frame)
  * System calls
  */
 
+long sys_mbind_nodes(void *addr, unsigned long len, int mode,
+		     unsigned long nodes, unsigned int flags)
+{
+	return syscall(__NR_mbind, addr, len, mode, &nodes,
+		       8 * sizeof(nodes) + 1, flags);
+}
+
 long sys_mbind(void *addr, unsigned long len, int mode, int node,
 	       unsigned int flags)
 {
-	unsigned long mask = 1UL << node;
-
-	return syscall(__NR_mbind, addr, len, mode, &mask,
-		       8 * sizeof(mask) + 1, flags);
+	return sys_mbind_nodes(addr, len, mode, 1UL << node, flags);
 }
 
 long sys_set_mempolicy(int mode, unsigned long nodes)

@@ -189,6 +189,8 @@ void cdm_check_no_oom(const char *group);
 void cdm_fill_ram(const char *group);
 
 /* System calls without a wrapper in libc. */
+long sys_mbind_nodes(void *addr, unsigned long len, int mode,
+		     unsigned long nodes, unsigned int flags);
 long sys_mbind(void *addr, unsigned long len, int mode, int node,
 	       unsigned int flags);
 long sys_set_mempolicy(int mode, unsigned long nodes);

@@ -10,7 +10,6 @@
 #include <linux/mempolicy.h>
 #include <signal.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "cdm_util.h"
@@ -363,10 +362,8 @@ static void test_move(const char *group)
 /* To two nodes and no other. */
 static struct cdm_reply op_bind_two(struct cdm_buf *buf, long a, long b)
 {
-	unsigned long mask = 1UL << a | 1UL << b;
-
-	return buf_errno(syscall(__NR_mbind, buf->addr, buf->pages * cdm_psize,
-				 MPOL_BIND, &mask, 8 * sizeof(mask) + 1, 0));
+	return buf_errno(sys_mbind_nodes(buf->addr, buf->pages * cdm_psize,
+					 MPOL_BIND, 1UL << a | 1UL << b, 0));
 }
 
 /*
