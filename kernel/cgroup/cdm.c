@@ -415,10 +415,15 @@ static u64 *cdm_slot(u16 id, unsigned int idx)
 	return this_cpu_ptr(&cdm_stock.slot[SLOT_OF(id, idx)]);
 }
 
+static bool cdm_slot_is(u64 slot, u16 id, unsigned int idx)
+{
+	return !((slot ^ SLOT_KEY(id, idx)) >> 32);
+}
+
 /* A slot as far as it is that of @id and @idx: empty if it is somebody else's. */
 static u64 cdm_slot_of(u64 slot, u16 id, unsigned int idx)
 {
-	return (slot ^ SLOT_KEY(id, idx)) >> 32 ? SLOT_KEY(id, idx) : slot;
+	return cdm_slot_is(slot, id, idx) ? slot : SLOT_KEY(id, idx);
 }
 
 /*
@@ -444,7 +449,7 @@ static void cdm_keep(u16 id, unsigned int idx, unsigned int nr)
 {
 	u64 *slot = cdm_slot(id, idx);
 
-	if ((*slot ^ SLOT_KEY(id, idx)) >> 32)
+	if (!cdm_slot_is(*slot, id, idx))
 		cdm_flush_slot(slot);
 	WRITE_ONCE(*slot, SLOT_KEY(id, idx) | nr * SLOT_ONE |
 		   SLOT_TAKEN(cdm_slot_of(*slot, id, idx)));
@@ -534,7 +539,7 @@ u16 cdm_try_charge(struct cdm_owner *owner, unsigned int idx, unsigned int nr,
 		goto out;
 	}
 	/* What the slot had to tell is told. */
-	ours = !((*slot ^ val) >> 32);
+	ours = cdm_slot_is(*slot, id, idx);
 	if (ours)
 		WRITE_ONCE(*slot, SLOT_KEY(id, idx) | (SLOT_NR(val) - have + extra) * SLOT_ONE);
 	raw_spin_unlock(&cdm_count[idx].lock);
