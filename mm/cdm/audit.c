@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The debug walk: every page in use on a CDM node has one owner, and the
- * owners' charges add up to the pages in use.
+ * Self-checks, for development
  *
- * Reading /sys/kernel/debug/cdm/audit walks all CDM nodes. The answer holds
- * when nothing is allocated or freed there meanwhile.
+ * Reading /sys/kernel/debug/cdm/audit walks all pages of all CDM nodes: every
+ * page in use must have one owner, and the owners' charges must add up to the
+ * pages in use. The result is exact if nothing is allocated or freed there
+ * during the walk.
  */
-#include <linux/cdm.h>
 #include <linux/debugfs.h>
 #include <linux/fault-inject.h>
 #include <linux/memory_hotplug.h>
@@ -27,7 +27,7 @@
  * @owned:	in use, with an owner
  * @unowned:	in use, without one
  * @stale:	free, with an owner
- * @poisoned:	bad for good: neither free nor in use, without an owner
+ * @poisoned:	lost for good: neither free nor in use, without an owner
  */
 struct cdm_audit {
 	unsigned long present;
@@ -38,7 +38,8 @@ struct cdm_audit {
 	unsigned long poisoned;
 };
 
-static void cdm_audit_page(struct page *page, bool free, struct cdm_audit *audit)
+static void cdm_audit_page(struct page *page, bool free,
+			   struct cdm_audit *audit)
 {
 	bool owned = cdm_get_owner(page);
 
@@ -82,13 +83,12 @@ static void cdm_audit_walk(struct zone *zone, struct cdm_audit *audit)
 
 static int cdm_audit_show(struct seq_file *m, void *v)
 {
-	struct cdm_owner *root;
 	unsigned long charged;
 	unsigned int idx;
 	int nid;
 	bool ok;
 
-	/* Pages that wait in batches of the LRU or of the allocator are no error. */
+	/* Pages in batches of the LRU or the allocator are no error. */
 	lru_add_drain_all();
 	get_online_mems();
 	for (idx = 0; idx < CDM_MAX_NODES; idx++) {
@@ -100,15 +100,14 @@ static int cdm_audit_show(struct seq_file *m, void *v)
 		drain_all_pages(cdm_zone(nid));
 		cdm_audit_walk(cdm_zone(nid), &audit);
 
-		rcu_read_lock();
-		root = cdm_owner_by_id(CDM_ROOT_ID);
-		rcu_read_unlock();
-		charged = cdm_usage(root, idx);
+		charged = cdm_usage(cdm_root_owner, idx);
 		ok = !audit.unowned && !audit.stale && audit.owned == charged;
-		seq_printf(m, "node%d present %lu free %lu used %lu owned %lu unowned %lu stale %lu poisoned %lu charged %lu %s\n",
-			   nid, audit.present, audit.free, audit.owned + audit.unowned,
-			   audit.owned, audit.unowned, audit.stale, audit.poisoned, charged,
-			   ok ? "ok" : "BAD");
+		seq_printf(m, "node%d present %lu free %lu used %lu owned %lu ",
+			   nid, audit.present, audit.free,
+			   audit.owned + audit.unowned, audit.owned);
+		seq_printf(m, "unowned %lu stale %lu poisoned %lu ",
+			   audit.unowned, audit.stale, audit.poisoned);
+		seq_printf(m, "charged %lu %s\n", charged, ok ? "ok" : "BAD");
 	}
 	put_online_mems();
 	return 0;
@@ -116,8 +115,8 @@ static int cdm_audit_show(struct seq_file *m, void *v)
 DEFINE_SHOW_ATTRIBUTE(cdm_audit);
 
 /*
- * A point to inject faults at: a charge is refused as if the payer's own limit
- * had no room. See Documentation/fault-injection/.
+ * Fault injection: a charge fails as if the payer's own limit had no room. See
+ * Documentation/fault-injection/.
  */
 static DECLARE_FAULT_ATTR(fail_cdm_charge);
 
@@ -128,7 +127,7 @@ static int __init cdm_fail_charge_setup(char *str)
 __setup("fail_cdm_charge=", cdm_fail_charge_setup);
 
 /**
- * cdm_should_fail_charge - is this charge to be refused?
+ * cdm_should_fail_charge - shall this charge fail?
  *
  * Context: any.
  * Return: true if so.
@@ -139,7 +138,7 @@ bool cdm_should_fail_charge(void)
 }
 
 /**
- * cdm_charge_may_fail - does anybody want charges to be refused?
+ * cdm_charge_may_fail - may charges be made to fail?
  *
  * Context: any.
  * Return: true if cdm_should_fail_charge() has to be asked.
@@ -157,8 +156,8 @@ static int __init cdm_audit_init(void)
 {
 	if (cdm_off)
 		return 0;
-	debugfs_create_file("audit", 0400, debugfs_create_dir("cdm", NULL), NULL,
-			    &cdm_audit_fops);
+	debugfs_create_file("audit", 0400, debugfs_create_dir("cdm", NULL),
+			    NULL, &cdm_audit_fops);
 	fault_create_debugfs_attr("fail_cdm_charge", NULL, &fail_cdm_charge);
 	return 0;
 }

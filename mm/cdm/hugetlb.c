@@ -2,16 +2,15 @@
 /*
  * Huge pages of a pool on a CDM node
  *
- * The node's own nr_hugepages file makes the pool. Its pages belong to the
- * system, that is to the root group, whoever wrote the file: a pool is an
- * administrator's decision and outlives the group that he sat in. Who takes a
- * page from the pool pays for it until he gives it back.
+ * The node's own nr_hugepages file sets the size of the pool. Its pages are
+ * charged to the root group, whatever group wrote the file: a pool is the
+ * administrator's decision and outlives that group. A task that takes a page
+ * from the pool pays for it until the page is returned.
  *
- * Where a page is taken hugetlb_lock is held, so nobody can be waited for. Room
- * under the limit is made before that; if somebody else takes it, the policy
+ * A page is taken under hugetlb_lock, where it is impossible to wait. Room
+ * under the limit is made before that; if another task takes it, the policy
  * decides at once.
  */
-#include <linux/cdm.h>
 #include <linux/hugetlb.h>
 #include <linux/mempolicy.h>
 #include <linux/mm.h>
@@ -21,8 +20,8 @@
 
 #include "internal.h"
 
-/* @folio is charged to @id from now on. Does not fail, takes no reference. */
-static void cdm_hugetlb_give(struct folio *folio, u16 id)
+/* @folio, charged to @id already, is no longer charged to its old owner. */
+static void cdm_hugetlb_set_owner(struct folio *folio, u16 id)
 {
 	unsigned int idx = cdm_node_idx(folio_nid(folio));
 	u16 old = cdm_get_owner(&folio->page);
@@ -32,6 +31,7 @@ static void cdm_hugetlb_give(struct folio *folio, u16 id)
 		cdm_uncharge(old, idx, folio_nr_pages(folio));
 }
 
+/* Charge the root for a page that returns to its pool. hugetlb_lock held. */
 void __cdm_hugetlb_to_pool(struct folio *folio)
 {
 	unsigned int idx = cdm_node_idx(folio_nid(folio));
@@ -42,13 +42,14 @@ void __cdm_hugetlb_to_pool(struct folio *folio)
 		return;
 	rcu_read_lock();
 	/* The root has no limit. */
-	id = cdm_try_charge(cdm_owner_by_id(CDM_ROOT_ID), idx, folio_nr_pages(folio), &limit);
+	id = cdm_try_charge(cdm_root_owner, idx, folio_nr_pages(folio), &limit);
 	rcu_read_unlock();
-	cdm_hugetlb_give(folio, id);
+	cdm_hugetlb_set_owner(folio, id);
 }
 
-static struct folio *cdm_dequeue_ram(struct hstate *h, int nid, nodemask_t nodes,
-				     struct folio *(*dequeue)(struct hstate *h, int nid))
+static struct folio *
+cdm_dequeue_ram(struct hstate *h, int nid, nodemask_t nodes,
+		struct folio *(*dequeue)(struct hstate *h, int nid))
 {
 	struct folio *folio = NULL;
 
@@ -62,25 +63,27 @@ static struct folio *cdm_dequeue_ram(struct hstate *h, int nid, nodemask_t nodes
 	return folio;
 }
 
-/* Of the RAM that a request for CDM may have instead. */
-static struct folio *cdm_dequeue_instead(const struct cdm_request *rq, struct hstate *h,
-					 struct folio *(*dequeue)(struct hstate *h, int nid))
+/* Take a page of the RAM that a request for CDM may have instead. */
+static struct folio *
+cdm_dequeue_instead(const struct cdm_request *rq, struct hstate *h,
+		    struct folio *(*dequeue)(struct hstate *h, int nid))
 {
-	nodemask_t ram, *mask = cdm_ram_mask(rq, &ram);
+	nodemask_t ram, *mask = cdm_request_ram(rq, &ram);
 
-	return cdm_dequeue_ram(h, cdm_nearest_ram(rq->nid), mask ? *mask : *cdm_ram_nodes(),
-			       dequeue);
+	return cdm_dequeue_ram(h, cdm_nearest_ram(rq->nid),
+			       mask ? *mask : *cdm_ram_nodes(), dequeue);
 }
 
-static struct folio *cdm_dequeue_node(struct cdm_request *rq, struct hstate *h, int nid,
-				      struct folio *(*dequeue)(struct hstate *h, int nid))
+static struct folio *
+cdm_dequeue_node(struct cdm_request *rq, struct hstate *h, int nid,
+		 struct folio *(*dequeue)(struct hstate *h, int nid))
 {
 	enum cdm_policy policy;
 	struct folio *folio;
 	u16 id;
 
 	if (!h->free_huge_pages_node[nid]) {
-		cdm_refused(rq, nid, NULL);
+		cdm_note_miss(rq, nid, NULL);
 		return NULL;
 	}
 	id = cdm_charge(rq, nid, &policy);
@@ -88,34 +91,35 @@ static struct folio *cdm_dequeue_node(struct cdm_request *rq, struct hstate *h, 
 		return NULL;
 	folio = dequeue(h, nid);
 	if (!folio) {
-		/* Those that are free are bad, or may not be pinned. */
+		/* The free pages are bad, or may not be pinned. */
 		cdm_uncharge(id, cdm_node_idx(nid), 1U << rq->order);
-		cdm_refused(rq, nid, NULL);
+		cdm_note_miss(rq, nid, NULL);
 		return NULL;
 	}
-	cdm_hugetlb_give(folio, id);
+	cdm_hugetlb_set_owner(folio, id);
 	current->cdm_refused = false;
 	return folio;
 }
 
-/* Neither quota nor pool had a page on the nodes asked for. */
-static struct folio *cdm_dequeue_policy(struct cdm_request *rq, struct hstate *h,
-					struct folio *(*dequeue)(struct hstate *h, int nid))
+/* All nodes that the request names have missed. */
+static struct folio *
+cdm_dequeue_policy(struct cdm_request *rq, struct hstate *h,
+		   struct folio *(*dequeue)(struct hstate *h, int nid))
 {
-	unsigned int idx = cdm_node_idx(rq->tried);
+	unsigned int idx = cdm_node_idx(rq->missed);
 	struct folio *folio = NULL;
 	enum cdm_policy policy;
 	struct cdm_owner *payer;
 
-	/* A copy is not worth the reserves of others: its caller asks the allocator. */
+	/* No reserved page for a copy: its caller asks the allocator next. */
 	if (rq->scope && rq->scope->src)
 		return NULL;
 	rcu_read_lock();
-	payer = cdm_payer(rq->scope);
+	payer = cdm_find_payer(rq->scope);
 	policy = cdm_effective_policy(payer);
 	if (!rq->limit)
 		cdm_event(payer, idx, CDM_EV_DEPLETED);
-	if (policy == CDM_FAIL || policy == CDM_RECLAIM_FAIL) {
+	if (cdm_policy_fails(policy)) {
 		current->cdm_refused = true;
 		cdm_event(payer, idx, CDM_EV_FAIL);
 	} else {
@@ -128,21 +132,23 @@ static struct folio *cdm_dequeue_policy(struct cdm_request *rq, struct hstate *h
 }
 
 /**
- * cdm_dequeue_hugetlb - take a page from a pool for a request that names a CDM node
+ * cdm_dequeue_hugetlb - take a page from a pool for a request that names a CDM
+ * node
  * @h: size
  * @gfp: flags
  * @nid: preferred node
  * @nodemask: nodes allowed, or NULL
  * @dequeue: takes a page of a node's pool
  *
- * The order of nodes and the policy are those of cdm_alloc_pages(), but for
- * demotion, which cannot be waited for here.
+ * The order of nodes and the policy are those of cdm_alloc_pages(), except that
+ * nothing is demoted, because it is impossible to wait here.
  *
  * Context: task, hugetlb_lock held.
  * Return: the page, charged to its owner if it is on a CDM node, or NULL.
  */
-struct folio *cdm_dequeue_hugetlb(struct hstate *h, gfp_t gfp, int nid, nodemask_t *nodemask,
-				  struct folio *(*dequeue)(struct hstate *h, int nid))
+struct folio *
+cdm_dequeue_hugetlb(struct hstate *h, gfp_t gfp, int nid, nodemask_t *nodemask,
+		    struct folio *(*dequeue)(struct hstate *h, int nid))
 {
 	struct cdm_request rq = {
 		.gfp = current_gfp_context(gfp) & ~__GFP_DIRECT_RECLAIM,
@@ -150,7 +156,7 @@ struct folio *cdm_dequeue_hugetlb(struct hstate *h, gfp_t gfp, int nid, nodemask
 		.nid = nid,
 		.nodemask = nodemask,
 		.scope = cdm_current_scope(),
-		.tried = NUMA_NO_NODE,
+		.missed = NUMA_NO_NODE,
 	};
 	struct folio *folio = NULL;
 	nodemask_t nodes, ram;
@@ -178,9 +184,10 @@ struct folio *cdm_dequeue_hugetlb(struct hstate *h, gfp_t gfp, int nid, nodemask
 
 /*
  * Demote until @nr pages fit under the limits of @payer, if its policy or its
- * cdm.low says so.
+ * cdm.low says so. Sleeps.
  */
-static void cdm_make_room(struct cdm_owner *payer, unsigned int idx, unsigned int nr)
+static void cdm_make_room(struct cdm_owner *payer, unsigned int idx,
+			  unsigned int nr)
 {
 	enum cdm_policy policy = cdm_effective_policy(payer);
 	struct cdm_owner *limit;
@@ -192,7 +199,9 @@ static void cdm_make_room(struct cdm_owner *payer, unsigned int idx, unsigned in
 	if (cdm_headroom(payer, idx) >= nr)
 		return;
 	cdm_drain(idx);
-	for (round = 0; round < CDM_RECLAIM_ROUNDS && !fatal_signal_pending(current); round++) {
+	for (round = 0;
+	     round < CDM_RECLAIM_ROUNDS && !fatal_signal_pending(current);
+	     round++) {
 		rcu_read_lock();
 		id = cdm_try_charge(payer, idx, nr, &limit);
 		if (!id)
@@ -204,11 +213,12 @@ static void cdm_make_room(struct cdm_owner *payer, unsigned int idx, unsigned in
 		}
 		reclaims = cdm_policy_reclaims(policy);
 		got = 0;
-		if (reclaims || cdm_entitled(payer, limit, idx, nr)) {
+		if (reclaims || cdm_is_entitled(payer, limit, idx, nr)) {
 			if (!round)
 				cdm_event(payer, idx, CDM_EV_RECLAIM);
 			got = cdm_reclaim(limit, idx, nr, GFP_KERNEL,
-					  reclaims ? CDM_FOR_LIMIT : CDM_FOR_LOW,
+					  reclaims ? CDM_FOR_LIMIT :
+						     CDM_FOR_LOW,
 					  policy == CDM_RECLAIM_FAIL, &others);
 		}
 		cdm_owner_put(limit);
@@ -218,7 +228,9 @@ static void cdm_make_room(struct cdm_owner *payer, unsigned int idx, unsigned in
 	}
 }
 
-void __cdm_hugetlb_prepare(struct vm_area_struct *vma, unsigned long addr, unsigned int order)
+/* Make room for a pool page of @order that a fault at @addr will take. */
+void __cdm_hugetlb_prepare(struct vm_area_struct *vma, unsigned long addr,
+			   unsigned int order)
 {
 	struct cdm_request rq = {
 		.gfp = GFP_HIGHUSER_MOVABLE,
@@ -230,13 +242,14 @@ void __cdm_hugetlb_prepare(struct vm_area_struct *vma, unsigned long addr, unsig
 	nodemask_t nodes, ram;
 
 	rq.nid = huge_node(vma, addr, rq.gfp, &mpol, &rq.nodemask);
-	if (cdm_wants(rq.nid, rq.nodemask)) {
+	if (cdm_is_named(rq.nid, rq.nodemask)) {
 		cdm_candidates(&rq, &nodes, &ram);
 		if (!nodes_empty(nodes)) {
 			rcu_read_lock();
-			payer = cdm_owner_get(cdm_payer(rq.scope));
+			payer = cdm_owner_get(cdm_find_payer(rq.scope));
 			rcu_read_unlock();
-			cdm_make_room(payer, cdm_node_idx(cdm_nearest(rq.nid, &nodes)),
+			cdm_make_room(payer,
+				      cdm_node_idx(cdm_nearest(rq.nid, &nodes)),
 				      1U << order);
 			cdm_owner_put(payer);
 		}

@@ -1,62 +1,25 @@
 /* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What the files of mm/cdm/ share, apart from owners and counters.
+ */
 #ifndef _MM_CDM_INTERNAL_H
 #define _MM_CDM_INTERNAL_H
 
-#include <linux/cdm.h>
-#include <linux/cdm_cgroup.h>
 #include <linux/mmzone.h>
+#include <linux/preempt.h>
+#include <linux/sched.h>
 
-/* owner.c */
+#include "../cdm.h"
+#include "counter.h"
+#include "owner.h"
+#include "stat.h"
 
 /*
- * By node index: a node's arrays of owners, as if they began with section 0. There
- * is one for each section that is, or was, online.
+ * node.c
  */
-extern u16 **cdm_owner_dir[CDM_MAX_NODES];
 
-/* Entry of a page on a CDM node. RCU read side, or interrupts off. */
-static __always_inline u16 *cdm_owner_slot(const struct page *page, unsigned int idx)
-{
-	unsigned long pfn = page_to_pfn(page);
-
-	return READ_ONCE(cdm_owner_dir[idx])[pfn_to_section_nr(pfn)] + (pfn & ~PAGE_SECTION_MASK);
-}
-
-int cdm_owner_table_grow(unsigned int idx, unsigned long start_pfn, unsigned long nr_pages);
-void cdm_set_owner(struct page *page, unsigned int order, u16 id);
-void cdm_set_owner_range(struct page *page, unsigned long nr, u16 id);
-u16 cdm_get_owner(const struct page *page);
-bool cdm_owner_table_covers(unsigned int idx, unsigned long pfn);
-
-/* memcg.c */
-int __cdm_memcg_charge_copy(struct folio *dst, struct folio *src, int reason);
-bool cdm_memcg_full(struct mem_cgroup *memcg);
-
-/* Charge the copy of @src, if it is one that starts to count as RAM. */
-static inline int cdm_memcg_charge_copy(struct folio *dst, struct folio *src, int reason)
-{
-	if (cdm_folio(dst) || !cdm_uncounted(src))
-		return 0;
-	return __cdm_memcg_charge_copy(dst, src, reason);
-}
-
-/* audit.c */
-#ifdef CONFIG_CGROUP_CDM_DEBUG
-bool cdm_should_fail_charge(void);
-bool cdm_charge_may_fail(void);
-#else
-static inline bool cdm_should_fail_charge(void)
-{
-	return false;
-}
-
-static inline bool cdm_charge_may_fail(void)
-{
-	return false;
-}
-#endif
-
-/* node.c */
+/* Boot option cdm=off. */
+extern bool cdm_off;
 
 /* Index of a node that is known to be CDM. */
 extern s8 cdm_idx[MAX_NUMNODES];
@@ -69,15 +32,90 @@ static inline struct zone *cdm_zone(int nid)
 	return &NODE_DATA(nid)->node_zones[ZONE_MOVABLE];
 }
 
-/* reclaim.c */
+/*
+ * owner_table.c
+ */
+
+/*
+ * By node index: a node's arrays of entries, as if they began with section 0.
+ * There is one for each section that is, or was, online.
+ */
+extern u16 **cdm_entries[CDM_MAX_NODES];
+
+/* Entry of a page on a CDM node. RCU read side, or interrupts off. */
+static __always_inline u16 *cdm_entry(const struct page *page, unsigned int idx)
+{
+	unsigned long pfn = page_to_pfn(page);
+
+	return READ_ONCE(cdm_entries[idx])[pfn_to_section_nr(pfn)] +
+	       (pfn & ~PAGE_SECTION_MASK);
+}
+
+int cdm_owner_table_grow(unsigned int idx, unsigned long start_pfn,
+			 unsigned long nr_pages);
+void cdm_set_owner(struct page *page, unsigned int order, u16 id);
+void cdm_set_owner_range(struct page *page, unsigned long nr, u16 id);
+u16 cdm_get_owner(const struct page *page);
+
+/*
+ * payer.c
+ */
+
+static inline struct cdm_scope *cdm_current_scope(void)
+{
+	return in_task() ? current->cdm_scope : NULL;
+}
+
+struct cdm_owner *cdm_find_payer(struct cdm_scope *scope);
+struct cdm_owner *cdm_memcg_owner(struct mem_cgroup *memcg);
+
+/*
+ * alloc.c
+ */
+
+/**
+ * struct cdm_request - one allocation at the door
+ * @gfp:	flags, with the scoped constraints of current applied
+ * @order:	order
+ * @nid:	preferred node
+ * @nodemask:	nodes allowed by the caller, or NULL
+ * @scope:	who pays, if not current
+ * @payer:	who pays, with a reference, once the fast path has failed
+ * @missed:	the first CDM node that was tried and missed: the policy applies
+ *		to it; NUMA_NO_NODE before
+ * @limit:	owner whose limit had no room there, with a reference; NULL if
+ *		the node was depleted
+ */
+struct cdm_request {
+	gfp_t gfp;
+	unsigned int order;
+	int nid;
+	nodemask_t *nodemask;
+	struct cdm_scope *scope;
+	struct cdm_owner *payer;
+	int missed;
+	struct cdm_owner *limit;
+};
+
+bool cdm_node_allowed(int nid);
+bool cdm_candidates(const struct cdm_request *rq, nodemask_t *nodes,
+		    nodemask_t *ram);
+int cdm_nearest(int from, const nodemask_t *nodes);
+nodemask_t *cdm_request_ram(const struct cdm_request *rq, nodemask_t *ram);
+void cdm_note_miss(struct cdm_request *rq, int nid, struct cdm_owner *limit);
+u16 cdm_charge(struct cdm_request *rq, int nid, enum cdm_policy *policy);
+
+/*
+ * reclaim.c
+ */
 
 /* Rounds of demotion for one request, while each frees something. */
 #define CDM_RECLAIM_ROUNDS	16
 
 /**
  * enum cdm_reclaim_reason - why pages are demoted
- * @CDM_FOR_LIMIT: a limit refused a request
- * @CDM_FOR_DEPLETED: the node had no page for one
+ * @CDM_FOR_LIMIT: a limit has no room for a request
+ * @CDM_FOR_DEPLETED: the node has no page for one
  * @CDM_FOR_LOW: either, and only cdm.low entitles the group that asks
  * @CDM_FOR_EXCESS: cdm.max was lowered below usage
  * @CDM_FOR_PROACTIVE: a write to cdm.reclaim
@@ -94,49 +132,45 @@ enum cdm_reclaim_reason {
 	CDM_FOR_KSWAPD,
 };
 
-unsigned long cdm_reclaim(struct cdm_owner *root, unsigned int idx, unsigned long nr_pages,
-			  gfp_t gfp, enum cdm_reclaim_reason reason, bool last_resort,
+unsigned long cdm_reclaim(struct cdm_owner *root, unsigned int idx,
+			  unsigned long nr_pages, gfp_t gfp,
+			  enum cdm_reclaim_reason reason, bool last_resort,
 			  bool *others);
 bool cdm_may_reclaim(gfp_t gfp);
 
-/* migrate.c */
-struct cdm_owner *cdm_payer(struct cdm_scope *scope);
-
-/* alloc.c */
-
-/**
- * struct cdm_request - one allocation at the door
- * @gfp:	flags, with the scoped constraints of current applied
- * @order:	order
- * @nid:	preferred node
- * @nodemask:	nodes allowed by the caller, or NULL
- * @scope:	who pays, if not current
- * @payer:	who pays, with a reference, once the fast path has failed
- * @tried:	first CDM node that was tried: policy applies to it
- * @limit:	owner whose limit refused there, with a reference; NULL if the node
- *		was depleted
+/*
+ * memcg.c
  */
-struct cdm_request {
-	gfp_t gfp;
-	unsigned int order;
-	int nid;
-	nodemask_t *nodemask;
-	struct cdm_scope *scope;
-	struct cdm_owner *payer;
-	int tried;
-	struct cdm_owner *limit;
-};
 
-bool cdm_node_allowed(int nid);
-bool cdm_candidates(const struct cdm_request *rq, nodemask_t *nodes, nodemask_t *ram);
-int cdm_nearest(int from, const nodemask_t *nodes);
-nodemask_t *cdm_ram_mask(const struct cdm_request *rq, nodemask_t *ram);
-void cdm_refused(struct cdm_request *rq, int nid, struct cdm_owner *limit);
-u16 cdm_charge(struct cdm_request *rq, int nid, enum cdm_policy *policy);
+int __cdm_memcg_charge_copy(struct folio *dst, struct folio *src, int reason);
+bool cdm_memcg_is_full(struct mem_cgroup *memcg);
 
-static inline struct cdm_scope *cdm_current_scope(void)
+/* Charge the copy of @src to memory if it starts to count there. */
+static inline int cdm_memcg_charge_copy(struct folio *dst, struct folio *src,
+					int reason)
 {
-	return in_task() ? current->cdm_scope : NULL;
+	if (folio_is_cdm(dst) || !cdm_is_exempt(src))
+		return 0;
+	return __cdm_memcg_charge_copy(dst, src, reason);
 }
+
+/*
+ * audit.c
+ */
+
+#ifdef CONFIG_CGROUP_CDM_DEBUG
+bool cdm_should_fail_charge(void);
+bool cdm_charge_may_fail(void);
+#else
+static inline bool cdm_should_fail_charge(void)
+{
+	return false;
+}
+
+static inline bool cdm_charge_may_fail(void)
+{
+	return false;
+}
+#endif
 
 #endif /* _MM_CDM_INTERNAL_H */

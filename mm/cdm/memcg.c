@@ -1,21 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * CDM is not RAM for the memory controller either
+ * Coherent device memory is not RAM for the memory controller either
  *
- * memory.max protects RAM, cdm.max limits device memory: a page counts in one
- * of them. A folio on a CDM node belongs to a memory group, whose LRU lists hold
- * it and whose memory.stat shows it, but does not count in memory.current, so
- * no limit on RAM ever makes the OOM killer look for pages that it would not
- * free. Whether a folio counts depends on its node alone. So its uncharge needs
- * no note of its charge, and migration between CDM and RAM is a change of both:
+ * memory.max limits RAM, cdm.max limits device memory: a page counts in one of
+ * them. A folio on a CDM node belongs to a memory group, whose LRU lists hold
+ * it and whose memory.stat shows it, but is exempt from memory.current: no
+ * limit on RAM makes the OOM killer kill for pages that are not RAM. Whether a
+ * folio is exempt depends on its node alone. So its uncharge needs no record of
+ * its charge, and migration between CDM and RAM changes both:
  *
- *   RAM to CDM	what the original counted is given back when the copy takes its place
- *   CDM to RAM	the copy is charged before it is used, when that may still fail:
- *		a full group's page stays where it is
+ *   RAM to CDM		what the original counted is given back when the copy
+ *			takes its place
+ *   CDM to RAM		the copy is charged before it is used, while that may
+ *			still fail: if the group is full the page stays
  *
- * The boot option cgroup.memory=cdm makes CDM pages count as those in RAM do.
+ * With the boot option cgroup.memory=cdm no page is exempt.
  */
-#include <linux/cdm.h>
 #include <linux/cgroup.h>
 #include <linux/init.h>
 #include <linux/kernel.h>
@@ -27,24 +27,26 @@
 
 #include "internal.h"
 
-bool cdm_counted __ro_after_init;
+bool cdm_counts_as_ram __ro_after_init;
 
 static int __init cdm_memcg_setup(char *str)
 {
-	/* The memory controller parses the other words, and ignores this one. */
-	cdm_counted = parse_option_str(str, "cdm");
+	/*
+	 * The memory controller parses the other words, and ignores this one.
+	 */
+	cdm_counts_as_ram = parse_option_str(str, "cdm");
 	return 0;
 }
 early_param("cgroup.memory", cdm_memcg_setup);
 
-/* charge_memcg() of a folio that does not count. */
-int cdm_commit(struct folio *folio, struct mem_cgroup *memcg)
+/* charge_memcg() of a folio that is exempt. */
+int cdm_commit_exempt(struct folio *folio, struct mem_cgroup *memcg)
 {
 	mem_cgroup_commit_charge(folio, memcg);
 	return 0;
 }
 
-void __cdm_hugetlb_uncount(struct folio *folio, struct mem_cgroup *memcg)
+void __cdm_hugetlb_exempt(struct folio *folio, struct mem_cgroup *memcg)
 {
 	mem_cgroup_cancel_charge(memcg, folio_nr_pages(folio));
 }
@@ -61,11 +63,12 @@ nodemask_t *cdm_memcg_nodes(void)
 {
 	static nodemask_t none;
 
-	return cdm_counted ? &cdm_nodes : &none;
+	return cdm_counts_as_ram ? &cdm_nodes : &none;
 }
 
 /* Charge @folio to @memcg, which the caller knows not to go away. */
-static int cdm_memcg_charge(struct folio *folio, struct mem_cgroup *memcg, gfp_t gfp)
+static int cdm_memcg_charge(struct folio *folio, struct mem_cgroup *memcg,
+			    gfp_t gfp)
 {
 	struct mem_cgroup *old = set_active_memcg(memcg);
 	int ret = mem_cgroup_charge(folio, NULL, gfp);
@@ -75,15 +78,15 @@ static int cdm_memcg_charge(struct folio *folio, struct mem_cgroup *memcg, gfp_t
 }
 
 /**
- * __cdm_memcg_charge_copy - charge the copy of a folio that starts to count as RAM
+ * __cdm_memcg_charge_copy - charge a copy that counts, of a folio that does not
  * @dst: the copy, just allocated, in RAM
  * @src: isolated folio on a CDM node
  * @reason: why it is migrated, MR_*
  *
  * Demotion takes what fits at once: it is part of reclaim, and must neither
- * recurse nor exceed the limit. Others reclaim from the group once. Where the
- * page has to go, the limit is exceeded in the last resort: memory that goes
- * offline or bad takes no excuse.
+ * recurse nor exceed the limit. Other migration reclaims from the group once.
+ * If the page cannot stay, because its memory goes offline or is bad, the limit
+ * is exceeded as a last resort.
  *
  * Context: process context; sleeps unless @reason is MR_DEMOTION.
  * Return: 0 or -ENOMEM.
@@ -95,7 +98,10 @@ int __cdm_memcg_charge_copy(struct folio *dst, struct folio *src, int reason)
 	unsigned int noreclaim;
 	int ret;
 
-	/* Stable: @src is isolated. None: hugetlb without memory_hugetlb_accounting. */
+	/*
+	 * Stable, because @src is isolated. hugetlb without
+	 * memory_hugetlb_accounting has none.
+	 */
 	memcg = folio_memcg_check(src);
 	if (!memcg)
 		return 0;
@@ -118,35 +124,40 @@ int __cdm_memcg_charge_copy(struct folio *dst, struct folio *src, int reason)
 }
 
 /**
- * cdm_memcg_full - does a memory.max leave no room for pages from a CDM node?
+ * cdm_memcg_is_full - does a memory.max leave no room for pages from a CDM
+ * node?
  * @memcg: the group that has them
  *
- * What CPUs keep in their stocks of charges is not seen: some tens of pages.
+ * Charges in the memory controller's per-CPU stocks are taken for used: the
+ * answer may be "full" while up to 64 pages per CPU are left.
  *
  * Context: any; the caller has a reference.
  * Return: true if so.
  */
-bool cdm_memcg_full(struct mem_cgroup *memcg)
+bool cdm_memcg_is_full(struct mem_cgroup *memcg)
 {
-	if (!cdm_not_ram())
+	if (!cdm_nodes_are_exempt())
 		return false;
 	for (; memcg; memcg = parent_mem_cgroup(memcg))
-		if (page_counter_read(&memcg->memory) >= READ_ONCE(memcg->memory.max))
+		if (page_counter_read(&memcg->memory) >=
+		    READ_ONCE(memcg->memory.max))
 			return true;
 	return false;
 }
 
 /*
- * mem_cgroup_migrate(): the reference of @old on the group goes to @new, as ever.
- * What @old took of memory.max goes to this CPU's stock if @new takes none; what @new
- * takes was charged before, with a reference of its own. Cannot fail; the flags
- * matter only for a copy that bypassed cdm_get_new_folio().
+ * mem_cgroup_migrate(): the reference of @old on the group goes to @new, as
+ * ever. If @new is exempt, what @old took of memory.max goes to this CPU's
+ * stock. If it is not, it was charged before, with a reference of its own.
+ * Cannot fail: the flags only matter for a copy that bypassed
+ * cdm_get_new_folio().
  */
-void __cdm_memcg_migrate(struct folio *old, struct folio *new, struct mem_cgroup *memcg)
+void __cdm_memcg_migrate(struct folio *old, struct folio *new,
+			 struct mem_cgroup *memcg)
 {
-	if (!cdm_not_ram())
+	if (!cdm_nodes_are_exempt())
 		return;
-	if (cdm_folio(new)) {
+	if (folio_is_cdm(new)) {
 		if (!mem_cgroup_is_root(memcg))
 			refill_stock(memcg, folio_nr_pages(new));
 		return;

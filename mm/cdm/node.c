@@ -1,37 +1,28 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Which nodes are coherent device memory, and what keeps everybody else away
+ * Which nodes are coherent device memory
  *
  * A node becomes CDM by the boot parameter cdm_nodes=, or by a driver's call of
- * cdm_node_register() before its memory goes online. It keeps being one until
- * the machine is restarted, with or without memory.
- *
- * Isolation is structural: the node's zones are in no other node's fallback
- * list, so only a request that names the node can reach it, and all its memory
- * is in ZONE_MOVABLE, so kernel memory cannot be had there by naming it. What
- * remains are the places in mm/ that themselves walk over all nodes with
- * memory and then name each of them: they are told here which nodes to use.
+ * cdm_node_register() before its memory goes online. It remains CDM until the
+ * machine is restarted, with or without memory. All its memory is in
+ * ZONE_MOVABLE; isolate.c says why.
  *
  * The set of nodes (cdm_nodes) only grows, under cdm_node_mutex or at boot, and
  * is read without a lock.
  */
 #define pr_fmt(fmt) "cdm: " fmt
 
-#include <linux/cdm.h>
 #include <linux/init.h>
 #include <linux/memblock.h>
 #include <linux/memory.h>
 #include <linux/memory-tiers.h>
 #include <linux/memory_hotplug.h>
-#include <linux/mempolicy.h>
 #include <linux/mm.h>
 #include <linux/mmzone.h>
 #include <linux/mutex.h>
 #include <linux/node.h>
 #include <linux/numa_memblks.h>
-#include <linux/seq_file.h>
 #include <linux/sysfs.h>
-#include <linux/vmstat.h>
 #ifdef CONFIG_X86
 #include <asm/numa.h>
 #endif
@@ -42,14 +33,22 @@ DEFINE_STATIC_KEY_FALSE(cdm_key);
 
 nodemask_t cdm_nodes __read_mostly;
 
+/* Boot option cdm=off. */
+bool cdm_off __ro_after_init;
+
 /* Nodes by index, in the order in which they were marked, and the reverse. */
-static int cdm_nids[CDM_MAX_NODES] __read_mostly = { [0 ... CDM_MAX_NODES - 1] = NUMA_NO_NODE };
+static int cdm_nids[CDM_MAX_NODES] __read_mostly = {
+	[0 ... CDM_MAX_NODES - 1] = NUMA_NO_NODE,
+};
+
 s8 cdm_idx[MAX_NUMNODES] __read_mostly;
 static unsigned int cdm_nr;
+
+/* Protects the set of nodes and their indices. */
 static DEFINE_MUTEX(cdm_node_mutex);
 
-/* Nodes with memory that is not CDM; changed at boot and by memory hotplug. */
-static nodemask_t cdm_ram __read_mostly;
+/* Changed at boot and by memory hotplug. */
+nodemask_t cdm_ram_nodemask __read_mostly;
 
 int cdm_first_node __read_mostly = MAX_NUMNODES;
 unsigned long cdm_first_page __read_mostly = ULONG_MAX;
@@ -94,18 +93,22 @@ unsigned long cdm_node_capacity(unsigned int idx)
 }
 
 /*
- * By node index: what cdm_nearest_ram() answers. Set when memory has come or gone, and
- * read without a lock: a node that has no memory any more falls back to others.
+ * By node index: what cdm_nearest_ram() returns. Set after memory came or went,
+ * and read without a lock: a node that has no memory any more falls back to
+ * others.
  */
-static s16 cdm_ram_nid[CDM_MAX_NODES] = { [0 ... CDM_MAX_NODES - 1] = NUMA_NO_NODE };
+static s16 cdm_nearest_ram_nid[CDM_MAX_NODES] = {
+	[0 ... CDM_MAX_NODES - 1] = NUMA_NO_NODE,
+};
 
 /* The RAM node that comes first in the fallback list of @nid. */
 static int cdm_find_ram(int nid)
 {
+	struct zonelist *list = node_zonelist(nid, GFP_HIGHUSER_MOVABLE);
 	struct zoneref *z;
 	struct zone *zone;
 
-	for_each_zone_zonelist(zone, z, node_zonelist(nid, GFP_HIGHUSER_MOVABLE), ZONE_MOVABLE)
+	for_each_zone_zonelist(zone, z, list, ZONE_MOVABLE)
 		if (!node_isset(zone_to_nid(zone), cdm_nodes))
 			return zone_to_nid(zone);
 	return numa_mem_id();
@@ -116,28 +119,30 @@ static int cdm_find_ram(int nid)
  * @nid: the node that it prefers
  *
  * Context: any.
- * Return: the RAM node that comes first in the fallback list of a CDM node; @nid if
- * it is not one.
+ * Return: for a CDM node, the RAM node that comes first in its fallback list;
+ * for any other, @nid.
  */
 int cdm_nearest_ram(int nid)
 {
 	int ram;
 
-	if (!cdm_node(nid))
+	if (!node_is_cdm(nid))
 		return nid;
-	ram = READ_ONCE(cdm_ram_nid[cdm_idx[nid]]);
+	ram = READ_ONCE(cdm_nearest_ram_nid[cdm_idx[nid]]);
 	/* The node's memory is just coming online. */
 	return likely(ram != NUMA_NO_NODE) ? ram : cdm_find_ram(nid);
 }
 
-static void cdm_update_ram(void)
+/* Memory came or went, or a node was marked. */
+static void cdm_update_ram_nodes(void)
 {
 	int nid;
 
-	nodes_andnot(cdm_ram, node_states[N_MEMORY], cdm_nodes);
+	nodes_andnot(cdm_ram_nodemask, node_states[N_MEMORY], cdm_nodes);
 	for_each_node_mask(nid, cdm_nodes)
-		WRITE_ONCE(cdm_ram_nid[cdm_idx[nid]],
-			   node_state(nid, N_MEMORY) ? cdm_find_ram(nid) : NUMA_NO_NODE);
+		WRITE_ONCE(cdm_nearest_ram_nid[cdm_idx[nid]],
+			   node_state(nid, N_MEMORY) ? cdm_find_ram(nid) :
+						       NUMA_NO_NODE);
 }
 
 /* Give the node an index. It is CDM from here on. */
@@ -149,7 +154,11 @@ static int cdm_mark(int nid)
 		return -ENOSPC;
 	cdm_idx[nid] = cdm_nr;
 	WRITE_ONCE(cdm_nids[cdm_nr++], nid);
-	/* The index is read after the bit. */
+	/*
+	 * The index is set before the bit. Readers test the bit first, and
+	 * their loads of the index depend on that test alone: a node is marked
+	 * long before it has memory, so nobody has a page on it yet.
+	 */
 	smp_mb__before_atomic();
 	node_set(nid, cdm_nodes);
 	WRITE_ONCE(cdm_first_node, min(cdm_first_node, nid));
@@ -157,8 +166,19 @@ static int cdm_mark(int nid)
 }
 
 /*
- * Boot: the nodes of cdm_nodes=
+ * Boot parameters
  */
+
+/* No CDM nodes and no controller, as if the kernel did not know them. */
+static int __init cdm_setup(char *str)
+{
+	if (!str || strcmp(str, "off"))
+		return -EINVAL;
+	cdm_off = true;
+	static_branch_disable(&cdm_cgrp_subsys_enabled_key);
+	return 0;
+}
+early_param("cdm", cdm_setup);
 
 static int __init cdm_nodes_setup(char *str)
 {
@@ -170,7 +190,7 @@ static int __init cdm_nodes_setup(char *str)
 	}
 	/*
 	 * Until the firmware's tables are read, allocate near the kernel image,
-	 * as movable_node does: what the kernel uses cannot be CDM.
+	 * as movable_node does: memory that the kernel uses cannot be CDM.
 	 */
 	memblock_set_bottom_up(true);
 	return 0;
@@ -189,7 +209,7 @@ static bool __init cdm_node_has_cpus(int nid)
 	return false;
 }
 
-/* Does anything that is already in use lie in [@start, @end)? */
+/* Does [@start, @end) contain memory that is already in use? */
 static bool __init cdm_range_in_use(u64 start, u64 end)
 {
 	struct memblock_region *r;
@@ -201,7 +221,8 @@ static bool __init cdm_range_in_use(u64 start, u64 end)
 }
 
 /* Is there memory on nodes other than @nodes? */
-static bool __init cdm_ram_beside(const struct numa_meminfo *mi, const nodemask_t *nodes)
+static bool __init cdm_ram_beside(const struct numa_meminfo *mi,
+				  const nodemask_t *nodes)
 {
 	int i;
 
@@ -212,7 +233,7 @@ static bool __init cdm_ram_beside(const struct numa_meminfo *mi, const nodemask_
 }
 
 /* Why node @nid of the firmware's tables cannot be CDM, or NULL. */
-static const char *__init cdm_refuse(const struct numa_meminfo *mi, int nid)
+static const char *__init cdm_why_unfit(const struct numa_meminfo *mi, int nid)
 {
 	nodemask_t alone = nodemask_of_node(nid);
 	int i;
@@ -236,16 +257,13 @@ static const char *__init cdm_refuse(const struct numa_meminfo *mi, int nid)
 	return NULL;
 }
 
-/**
- * cdm_numa_init - mark the nodes of cdm_nodes= before their memory is set up
- * @mi: memory by node, from the firmware's tables
- *
- * Makes their memory ZONE_MOVABLE by the means of the movable_node parameter,
- * for these nodes alone if the user did not ask for it elsewhere.
- *
- * Context: early boot, before memblock regions get their nodes for good.
+/*
+ * Mark the nodes of cdm_nodes= before their memory is set up: see
+ * cdm_numa_init(). Their memory becomes ZONE_MOVABLE by the means of the
+ * movable_node parameter, for these nodes alone if the user did not ask for it
+ * elsewhere.
  */
-void __init cdm_numa_init(struct numa_meminfo *mi)
+void __init __cdm_numa_init(struct numa_meminfo *mi)
 {
 	const char *why;
 	int nid, i;
@@ -253,7 +271,7 @@ void __init cdm_numa_init(struct numa_meminfo *mi)
 	if (cdm_off)
 		nodes_clear(cdm_param);
 	for_each_node_mask(nid, cdm_param) {
-		why = cdm_refuse(mi, nid);
+		why = cdm_why_unfit(mi, nid);
 		if (why) {
 			pr_err("node %d: %s, ignored\n", nid, why);
 			node_clear(nid, cdm_param);
@@ -274,14 +292,17 @@ void __init cdm_numa_init(struct numa_meminfo *mi)
 	for (i = 0; i < mi->nr_blks; i++)
 		if (node_isset(mi->blk[i].nid, cdm_param))
 			memblock_mark_hotplug(mi->blk[i].start,
-					      mi->blk[i].end - mi->blk[i].start);
+					      mi->blk[i].end -
+						      mi->blk[i].start);
 	for_each_node_mask(nid, cdm_param)
 		if (cdm_mark(nid))
-			pr_err("node %d: more than %d CDM nodes, ignored\n", nid, CDM_MAX_NODES);
+			pr_err("node %d: more than %d CDM nodes, ignored\n",
+			       nid, CDM_MAX_NODES);
 }
 
 /* Make tables and counters for memory that is about to be there. */
-static int cdm_prepare(unsigned int idx, int nid, unsigned long start_pfn, unsigned long nr_pages)
+static int cdm_prepare(unsigned int idx, int nid, unsigned long start_pfn,
+		       unsigned long nr_pages)
 {
 	unsigned long pfn, first = cdm_first_page;
 	int ret;
@@ -289,12 +310,13 @@ static int cdm_prepare(unsigned int idx, int nid, unsigned long start_pfn, unsig
 	ret = cdm_owner_table_grow(idx, start_pfn, nr_pages);
 	if (ret)
 		return ret;
-	/* Without a virtual memory map sections may lie in any order. */
-	for (pfn = start_pfn; pfn < start_pfn + nr_pages; pfn = SECTION_ALIGN_UP(pfn + 1))
+	/* Without a virtual memory map, sections may be in any order. */
+	for (pfn = start_pfn; pfn < start_pfn + nr_pages;
+	     pfn = SECTION_ALIGN_UP(pfn + 1))
 		if (pfn_valid(pfn))
 			first = min(first, (unsigned long)pfn_to_page(pfn));
 	WRITE_ONCE(cdm_first_page, first);
-	return cdm_cgroup_add_node(idx, nid);
+	return cdm_owner_add_node(idx, nid);
 }
 
 /*
@@ -309,43 +331,51 @@ static int cdm_going_online(const struct memory_notify *arg)
 	if (idx < 0)
 		return 0;
 	if (page_zonenum(pfn_to_page(arg->start_pfn)) != ZONE_MOVABLE) {
-		pr_err("node %d: coherent device memory must be onlined as online_movable\n", nid);
+		pr_err("node %d: coherent device memory must be onlined as online_movable\n",
+		       nid);
 		return -EINVAL;
 	}
 	/* With memmap_on_memory a block starts with its own struct pages. */
 	if (!IS_ALIGNED(arg->start_pfn, PAGES_PER_SECTION)) {
-		pr_err("node %d: coherent device memory cannot hold its own memmap\n", nid);
+		pr_err("node %d: coherent device memory cannot hold its own memmap\n",
+		       nid);
 		return -EINVAL;
 	}
 	return cdm_prepare(idx, nid, arg->start_pfn, arg->nr_pages);
 }
 
-static int cdm_memory_callback(struct notifier_block *nb, unsigned long action, void *data)
+static int cdm_memory_callback(struct notifier_block *nb, unsigned long action,
+			       void *data)
 {
 	const struct memory_notify *arg = data;
 	int nid = arg->status_change_nid;
 
 	if (action == MEM_ONLINE || action == MEM_OFFLINE)
-		cdm_update_ram();
+		cdm_update_ram_nodes();
 	switch (action) {
 	case MEM_GOING_ONLINE:
 		return notifier_from_errno(cdm_going_online(arg));
 	case MEM_ONLINE:
-		if (nid >= 0 && cdm_node(nid))
-			pr_info("node %d: coherent device memory online\n", nid);
+		if (nid >= 0 && node_is_cdm(nid))
+			pr_info("node %d: coherent device memory online\n",
+				nid);
 		break;
 	case MEM_OFFLINE:
-		if (nid >= 0 && cdm_node(nid))
+		if (nid >= 0 && node_is_cdm(nid))
 			pr_info("node %d: coherent device memory gone\n", nid);
 		break;
 	}
 	return NOTIFY_OK;
 }
 
-/* Demotion goes from higher tiers to lower ones: put CDM above everything. */
-static int cdm_adistance(struct notifier_block *nb, unsigned long nid, void *data)
+/*
+ * Demotion goes from higher tiers to lower ones: put CDM above everything,
+ * whatever the firmware's tables say of its speed.
+ */
+static int cdm_adistance(struct notifier_block *nb, unsigned long nid,
+			 void *data)
 {
-	if (!cdm_node(nid))
+	if (!node_is_cdm(nid))
 		return NOTIFY_OK;
 	*(int *)data = 0;
 	return NOTIFY_STOP;
@@ -361,7 +391,7 @@ static struct notifier_block cdm_adistance_nb = {
  * @nid: the node, without memory
  *
  * For drivers. The memory added to the node must then be onlined to
- * ZONE_MOVABLE; anything else is refused.
+ * ZONE_MOVABLE; anything else is rejected.
  *
  * Context: process context, may sleep; not from a memory notifier.
  * Return:
@@ -389,13 +419,13 @@ int cdm_node_register(int nid)
 	mutex_unlock(&cdm_node_mutex);
 	if (ret)
 		return ret;
-	cdm_update_ram();
+	cdm_update_ram_nodes();
 	static_branch_enable(&cdm_key);
 	return 0;
 }
 EXPORT_SYMBOL_GPL(cdm_node_register);
 
-/* Take a node of cdm_nodes= back that turned out to be unfit. */
+/* Unmark a node of cdm_nodes= that turned out to be unfit. */
 static void __init cdm_unmark(int nid, const char *why)
 {
 	pr_err("node %d: %s, ignored\n", nid, why);
@@ -415,10 +445,11 @@ static int __init cdm_boot_node(int nid)
 		cdm_unmark(nid, "has memory outside ZONE_MOVABLE");
 		return 0;
 	}
-	ret = cdm_prepare(cdm_idx[nid], nid, pgdat->node_start_pfn, pgdat->node_spanned_pages);
+	ret = cdm_prepare(cdm_idx[nid], nid, pgdat->node_start_pfn,
+			  pgdat->node_spanned_pages);
 	if (ret)
 		return ret;
-	/* No RAM: memblock counted it when it was freed to the allocator. */
+	/* Not RAM: memblock counted it when it was freed to the allocator. */
 	totalram_pages_add(-(long)pgdat->node_present_pages);
 	pr_info("node %d: %lu MiB of coherent device memory\n", nid,
 		pgdat->node_present_pages >> (20 - PAGE_SHIFT));
@@ -434,11 +465,12 @@ static int __init cdm_node_init(void)
 	for_each_node_mask(nid, cdm_nodes) {
 		ret = cdm_boot_node(nid);
 		if (ret)
-			panic("cdm: no memory for the tables of node %d\n", nid);
+			panic("cdm: no memory for the tables of node %d\n",
+			      nid);
 	}
 	register_mt_adistance_algorithm(&cdm_adistance_nb);
-	cdm_update_ram();
-	/* Before anybody else learns of memory that may be refused. */
+	cdm_update_ram_nodes();
+	/* Before anybody else is notified of memory that may be rejected. */
 	hotplug_memory_notifier(cdm_memory_callback, INT_MAX);
 	if (!nodes_empty(cdm_nodes))
 		static_branch_enable(&cdm_key);
@@ -447,223 +479,11 @@ static int __init cdm_node_init(void)
 early_initcall(cdm_node_init);
 
 /*
- * Isolation
+ * /sys/devices/system/node/has_coherent_memory
  */
 
-/**
- * cdm_fallback_exclude - keep CDM out of a node's fallback list
- * @nid: node that the list is built for
- * @used: nodes that the list is not to contain
- *
- * A CDM node's own list is itself, then RAM.
- */
-void cdm_fallback_exclude(int nid, nodemask_t *used)
-{
-	nodes_or(*used, *used, cdm_nodes);
-	node_clear(nid, *used);
-}
-
-/**
- * cdm_ram_nodes - nodes with memory other than CDM
- *
- * For those who name every node in turn.
- *
- * Context: any; changes when memory is hotplugged.
- * Return: the nodes; not to be changed.
- */
-nodemask_t *cdm_ram_nodes(void)
-{
-	return cdm_enabled() ? &cdm_ram : &node_states[N_MEMORY];
-}
-
-/* Take CDM nodes out of a set that has others. */
-static void cdm_drop_nodes(nodemask_t *nodes)
-{
-	nodemask_t ram;
-
-	nodes_andnot(ram, *nodes, cdm_nodes);
-	if (!nodes_empty(ram))
-		*nodes = ram;
-}
-
-int __cdm_spread_node(int rotor)
-{
-	nodemask_t nodes = current->mems_allowed;
-
-	cdm_drop_nodes(&nodes);
-	return next_node_in(rotor, nodes);
-}
-
-/**
- * cdm_mpol_nodes - nodes of a memory policy that is being set
- * @mode: of the policy
- * @flags: of the policy
- * @nodes: nodes that it names and may use; changed
- * @allowed: nodes that it could have named
- *
- * To interleave over all nodes is to interleave over RAM: it does not ask for
- * a device. With MPOL_F_STATIC_NODES the user means each node named.
- */
-void cdm_mpol_nodes(unsigned short mode, unsigned short flags, nodemask_t *nodes,
-		    const nodemask_t *allowed)
-{
-	if (!cdm_enabled())
-		return;
-	if (mode != MPOL_INTERLEAVE && mode != MPOL_WEIGHTED_INTERLEAVE)
-		return;
-	if (!(flags & MPOL_F_STATIC_NODES) && nodes_equal(*nodes, *allowed))
-		cdm_drop_nodes(nodes);
-}
-
-/**
- * cdm_rebind_nodes - nodes of a memory policy after its cpuset has changed
- * @nodes: as mapped by position, perhaps empty; changed
- * @old: nodes of the policy until now
- * @allowed: nodes of the cpuset
- *
- * The policy keeps the CDM nodes that it has and may have, and gets no others.
- */
-void cdm_rebind_nodes(nodemask_t *nodes, const nodemask_t *old, const nodemask_t *allowed)
-{
-	nodemask_t cdm, ram;
-
-	if (!cdm_enabled())
-		return;
-	nodes_and(cdm, *old, cdm_nodes);
-	nodes_and(cdm, cdm, *allowed);
-	nodes_andnot(ram, *nodes, cdm_nodes);
-	if (nodes_subset(*old, cdm_nodes) && !nodes_empty(cdm))
-		nodes_clear(ram);
-	nodes_or(*nodes, ram, cdm);
-	if (nodes_empty(*nodes))
-		nodes_andnot(*nodes, *allowed, cdm_nodes);
-}
-
-/**
- * cdm_cpuset_migrate - nodes between which a task's pages follow its cpuset
- * @from: nodes that it had; changed
- * @to: nodes that it gets; changed
- *
- * Pages in RAM go to RAM. Pages on a CDM node go to RAM if the new cpuset does
- * not have the node.
- */
-void cdm_cpuset_migrate(nodemask_t *from, nodemask_t *to)
-{
-	nodemask_t stay;
-
-	if (!cdm_enabled())
-		return;
-	nodes_and(stay, *to, cdm_nodes);
-	nodes_andnot(*to, *to, cdm_nodes);
-	nodes_andnot(*from, *from, stay);
-	if (nodes_empty(*to))
-		nodes_clear(*from);
-}
-
-/**
- * cdm_collapse_abort - may a huge page replace base pages of these nodes?
- * @nid: node of the next page
- * @node_load: number of pages seen by node
- *
- * khugepaged takes the node with most of the pages: it would pull RAM pages
- * onto CDM, or CDM pages off it, unasked.
- *
- * Return: true if the pages are not all in RAM or all on one CDM node.
- */
-bool cdm_collapse_abort(int nid, const u32 *node_load)
-{
-	int i;
-
-	if (!cdm_enabled())
-		return false;
-	for_each_node_state(i, N_MEMORY)
-		if (i != nid && node_load[i] && (cdm_node(i) || cdm_node(nid)))
-			return true;
-	return false;
-}
-
-/* Placement of swap readahead is by the default policy. */
-struct mempolicy *__cdm_readahead_policy(struct mempolicy *mpol)
-{
-	static struct mempolicy local = {
-		.refcnt = ATOMIC_INIT(1),
-		.mode = MPOL_LOCAL,
-	};
-
-	return nodes_intersects(mpol->nodes, cdm_nodes) ? &local : mpol;
-}
-
-/*
- * Not RAM for the books
- */
-
-static unsigned long cdm_free(int nid)
-{
-	return zone_page_state(cdm_zone(nid), NR_FREE_PAGES);
-}
-
-/**
- * cdm_available - take CDM out of MemAvailable
- * @available: pages, CDM included
- *
- * Context: any.
- * Return: pages, not negative.
- */
-long cdm_available(long available)
-{
-	int nid;
-
-	if (!cdm_enabled())
-		return available;
-	for_each_node_mask(nid, cdm_nodes) {
-		pg_data_t *pgdat = NODE_DATA(nid);
-
-		if (!node_state(nid, N_MEMORY))
-			continue;
-		available -= cdm_free(nid) + node_page_state(pgdat, NR_ACTIVE_FILE) +
-			     node_page_state(pgdat, NR_INACTIVE_FILE);
-		/* The reserve was taken off already. */
-		available += high_wmark_pages(cdm_zone(nid));
-	}
-	return max(available, 0L);
-}
-
-/**
- * cdm_si_meminfo - take CDM out of a summary
- * @val: the summary; its total leaves CDM out already
- */
-void cdm_si_meminfo(struct sysinfo *val)
-{
-	int nid;
-
-	if (!cdm_enabled())
-		return;
-	for_each_node_mask(nid, cdm_nodes)
-		if (node_state(nid, N_MEMORY))
-			val->freeram -= min(val->freeram, cdm_free(nid));
-}
-
-/**
- * cdm_report_meminfo - lines of /proc/meminfo
- * @m: the file
- */
-void cdm_report_meminfo(struct seq_file *m)
-{
-	unsigned long total = 0, free = 0;
-	int nid;
-
-	for_each_node_mask(nid, cdm_nodes) {
-		if (!node_state(nid, N_MEMORY))
-			continue;
-		total += zone_managed_pages(cdm_zone(nid));
-		free += cdm_free(nid);
-	}
-	seq_printf(m, "CdmTotal:       %8lu kB\n", total << (PAGE_SHIFT - 10));
-	seq_printf(m, "CdmFree:        %8lu kB\n", free << (PAGE_SHIFT - 10));
-}
-
-static ssize_t has_coherent_memory_show(struct kobject *kobj, struct kobj_attribute *attr,
-					char *buf)
+static ssize_t has_coherent_memory_show(struct kobject *kobj,
+					struct kobj_attribute *attr, char *buf)
 {
 	nodemask_t nodes;
 
@@ -671,7 +491,8 @@ static ssize_t has_coherent_memory_show(struct kobject *kobj, struct kobj_attrib
 	return sysfs_emit(buf, "%*pbl\n", nodemask_pr_args(&nodes));
 }
 
-static struct kobj_attribute has_coherent_memory_attr = __ATTR_RO(has_coherent_memory);
+static struct kobj_attribute has_coherent_memory_attr =
+	__ATTR_RO(has_coherent_memory);
 
 static int __init cdm_sysfs_init(void)
 {
@@ -680,6 +501,7 @@ static int __init cdm_sysfs_init(void)
 	if (cdm_off)
 		return 0;
 	/* Beside has_memory, in the directory that has all nodes. */
-	return sysfs_create_file(node->dev.kobj.parent, &has_coherent_memory_attr.attr);
+	return sysfs_create_file(node->dev.kobj.parent,
+				 &has_coherent_memory_attr.attr);
 }
 late_initcall(cdm_sysfs_init);

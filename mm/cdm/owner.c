@@ -1,321 +1,343 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Who owns which page of a CDM node
+ * Owners of coherent device memory: life, ids and settings
  *
- * Two bytes a page: the id of a struct cdm_owner, 0 for a page that is free or
- * that nobody asked for through the door (the audit finds those). A table of
- * our own rather than memcg's page data costs nothing for RAM, is the same for
- * every kernel version, and needs no work when a folio is split.
+ * There is an owner for each group, and as long as pages are charged to it or
+ * to a group below it. It has what the group is configured to: limits,
+ * protection and policy; and a counter for each node that was ever CDM.
  *
- * A node's table has one array per memory section, so that a node may have
- * holes and grow. Arrays are allocated in RAM before the section goes online
- * and are kept when it goes offline; the directory of arrays is replaced under
- * RCU when the node grows beyond it.
+ * Lock order:
  *
- * An entry is written by whoever holds the page: the allocator before it hands
- * the page out, the freeing path, or migration with both folios locked. So
- * there is no lock. Directories are read with interrupts off or under RCU.
+ *   cgroup_mutex
+ *     cdm_mutex
+ *       cdm_trees[].lock		(raw, interrupts off; innermost)
  *
- * The allocator's paths use cdm_owner_dir[], which leads to the same arrays and
- * has no bounds: they have a page, so its section went online. Others ask
- * cdm_owner_entry().
+ * cdm_mutex protects the list of owners, the ids, the set of nodes that have
+ * counters, and settings as configured.
  */
-#include <linux/cdm.h>
-#include <linux/memory_hotplug.h>
-#include <linux/mm.h>
-#include <linux/mmzone.h>
+#include <linux/cgroup.h>
+#include <linux/err.h>
+#include <linux/list.h>
 #include <linux/mutex.h>
-#include <linux/rcupdate.h>
-#include <linux/sched.h>
+#include <linux/printk.h>
 #include <linux/slab.h>
 
-#include "internal.h"
+#include "counter.h"
+#include "owner.h"
+#include "stat.h"
 
-/**
- * struct cdm_owner_table - owners of a node's pages
- * @first:	number of the section that @section[0] is for
- * @nr:		entries of @section
- * @rcu:	defers the free of a directory that was replaced
- * @section:	arrays of PAGES_PER_SECTION ids; NULL for a hole
+/* See the lock order above. */
+DEFINE_MUTEX(cdm_mutex);
+
+DEFINE_IDR(cdm_owners);
+struct cdm_owner *cdm_root_owner;
+
+/* Owners whose group is online, after their parents. */
+static LIST_HEAD(cdm_owner_list);
+
+/*
+ * Life
  */
-struct cdm_owner_table {
-	unsigned long first;
-	unsigned long nr;
-	struct rcu_head rcu;
-	u16 *section[] __counted_by(nr);
-};
 
-/* By node index. Replaced under the memory hotplug lock, or at boot. */
-static struct cdm_owner_table __rcu *cdm_owner_tables[CDM_MAX_NODES];
-u16 **cdm_owner_dir[CDM_MAX_NODES] __read_mostly;
-
-/* Entry of @pfn, or NULL. RCU read side. */
-static u16 *cdm_owner_entry(unsigned int idx, unsigned long pfn)
+static void cdm_owner_free_rcu(struct rcu_head *head)
 {
-	struct cdm_owner_table *table = rcu_dereference_sched(cdm_owner_tables[idx]);
-	unsigned long nr = pfn_to_section_nr(pfn);
+	struct cdm_owner *owner = container_of(head, struct cdm_owner, rcu);
+	int i;
 
-	if (unlikely(!table || nr < table->first || nr - table->first >= table->nr ||
-		     !table->section[nr - table->first]))
-		return NULL;
-	return &table->section[nr - table->first][pfn & ~PAGE_SECTION_MASK];
+	if (owner->parent)
+		cdm_owner_put(owner->parent);
+	for (i = 0; i < CDM_MAX_NODES; i++)
+		kfree(owner->counter[i]);
+	kfree(owner);
 }
 
-bool cdm_owner_table_covers(unsigned int idx, unsigned long pfn)
+static void cdm_owner_free(struct work_struct *work)
 {
-	bool ret;
+	struct cdm_owner *owner = container_of(work, struct cdm_owner,
+					       free_work);
+	unsigned int idx;
 
-	preempt_disable();
-	ret = cdm_owner_entry(idx, pfn);
-	preempt_enable();
+	/* What is pending for it goes to its ancestors. */
+	for (idx = 0; idx < READ_ONCE(cdm_nr_nodes); idx++)
+		cdm_settle(idx);
+	mutex_lock(&cdm_mutex);
+	idr_remove(&cdm_owners, owner->id);
+	mutex_unlock(&cdm_mutex);
+
+	/* Others may have found the owner by its id, and walk its counters. */
+	call_rcu(&owner->rcu, cdm_owner_free_rcu);
+}
+
+/**
+ * cdm_owner_create - make an owner for a new group
+ * @parent: the parent group's owner, or NULL for the root, which comes first
+ * @group: the group
+ *
+ * Context: process context, takes cdm_mutex.
+ * Return: the owner, with a reference for the group; -ENOMEM, or -ENOSPC if
+ * there is no id left.
+ */
+struct cdm_owner *cdm_owner_create(struct cdm_owner *parent,
+				   struct cdm_group *group)
+{
+	struct cdm_owner *owner;
+	int id;
+
+	owner = kzalloc(sizeof(*owner), GFP_KERNEL);
+	if (!owner)
+		return ERR_PTR(-ENOMEM);
+	mutex_lock(&cdm_mutex);
+	/* Cyclic: an id that a bug left behind is not soon another owner's. */
+	id = idr_alloc_cyclic(&cdm_owners, owner, 1, U16_MAX + 1, GFP_KERNEL);
+	mutex_unlock(&cdm_mutex);
+	if (id < 0) {
+		kfree(owner);
+		return ERR_PTR(id);
+	}
+	owner->id = id;
+	refcount_set(&owner->ref, 1);
+	owner->parent = parent;
+	if (parent)
+		refcount_inc(&parent->ref);
+	else
+		cdm_root_owner = owner;
+	owner->policy = parent ? CDM_INHERIT : CDM_FALLBACK;
+	owner->default_limit[CDM_LIMIT_MAX] = CDM_MAX;
+	INIT_LIST_HEAD(&owner->list);
+	INIT_WORK(&owner->free_work, cdm_owner_free);
+	RCU_INIT_POINTER(owner->group, group);
+	return owner;
+}
+
+/**
+ * cdm_owner_id - what owner tables hold for an owner's pages
+ * @owner: the owner
+ *
+ * Context: any.
+ * Return: the id, which is constant and not 0.
+ */
+u16 cdm_owner_id(const struct cdm_owner *owner)
+{
+	return owner->id;
+}
+
+/**
+ * cdm_owner_online - let pages be charged to an owner
+ * @owner: from cdm_owner_create()
+ *
+ * Nodes that come later find the owner in the list, after its parent.
+ *
+ * Context: process context, takes cdm_mutex.
+ * Return: 0 or -ENOMEM.
+ */
+int cdm_owner_online(struct cdm_owner *owner)
+{
+	unsigned int idx;
+	int ret = 0;
+
+	mutex_lock(&cdm_mutex);
+	for (idx = 0; idx < cdm_nr_nodes && !ret; idx++)
+		ret = cdm_counter_create(owner, idx);
+	if (!ret) {
+		list_add_tail(&owner->list, &cdm_owner_list);
+		owner->effective_policy = cdm_effective_policy(owner);
+	}
+	mutex_unlock(&cdm_mutex);
 	return ret;
 }
 
-static struct cdm_owner_table *cdm_owner_table_copy(const struct cdm_owner_table *old,
-						    unsigned long first, unsigned long end)
+/**
+ * cdm_owner_offline - let an owner's ancestors pay from now on
+ * @owner: the owner of a group that is removed
+ *
+ * Context: process context, takes cdm_mutex.
+ */
+void cdm_owner_offline(struct cdm_owner *owner)
 {
-	struct cdm_owner_table *table;
+	unsigned int idx;
 
-	if (old) {
-		first = min(first, old->first);
-		end = max(end, old->first + old->nr);
-	}
-	table = kzalloc(struct_size(table, section, end - first), GFP_KERNEL);
-	if (!table)
-		return NULL;
-	table->first = first;
-	table->nr = end - first;
-	if (old)
-		memcpy(&table->section[old->first - first], old->section,
-		       flex_array_size(old, section, old->nr));
-	return table;
+	mutex_lock(&cdm_mutex);
+	list_del_init(&owner->list);
+	for (idx = 0; idx < cdm_nr_nodes; idx++)
+		cdm_counter_retire(owner, idx);
+	mutex_unlock(&cdm_mutex);
 }
 
 /**
- * cdm_owner_table_grow - make a node's table cover a range
+ * cdm_owner_detach - forget the group of an owner
+ * @owner: the owner of a group that is freed after a grace period
+ *
+ * Context: any.
+ */
+void cdm_owner_detach(struct cdm_owner *owner)
+{
+	/* Readers use the group within an RCU read side section. */
+	RCU_INIT_POINTER(owner->group, NULL);
+}
+
+/**
+ * cdm_owner_release - drop a group's reference on its owner
+ * @owner: after cdm_owner_detach()
+ *
+ * Context: any.
+ */
+void cdm_owner_release(struct cdm_owner *owner)
+{
+	cdm_owner_put(owner);
+}
+
+/**
+ * cdm_owner_add_node - give every owner a counter for a node
  * @idx: index of the node
- * @start_pfn: first page
- * @nr_pages: length of the range
+ * @nid: the node
  *
- * Context: process context; serialized by the memory hotplug lock, or boot.
- * Return: 0 or -ENOMEM. What was covered stays covered in any case.
+ * Does nothing for a node that has them. Counters stay when the node goes, so
+ * limits hold when it comes back.
+ *
+ * Context: process context, takes cdm_mutex.
+ * Return:
+ * * %0 - done
+ * * %-ENOMEM - no memory; nothing can be charged on the node
  */
-int cdm_owner_table_grow(unsigned int idx, unsigned long start_pfn, unsigned long nr_pages)
+int cdm_owner_add_node(unsigned int idx, int nid)
 {
-	struct cdm_owner_table *old = rcu_dereference_protected(cdm_owner_tables[idx], true);
-	unsigned long first = pfn_to_section_nr(start_pfn);
-	unsigned long end = pfn_to_section_nr(start_pfn + nr_pages - 1) + 1;
-	struct cdm_owner_table *table = old;
-	unsigned long nr;
+	struct cdm_owner *owner;
+	unsigned int i;
+	int ret = 0;
 
-	if (!old || first < old->first || end > old->first + old->nr) {
-		table = cdm_owner_table_copy(old, first, end);
-		if (!table)
-			return -ENOMEM;
-		rcu_assign_pointer(cdm_owner_tables[idx], table);
-		/* The same, for those who know that there is an array. */
-		smp_store_release(&cdm_owner_dir[idx], (u16 **)((unsigned long)table->section -
-								table->first * sizeof(u16 *)));
-		if (old)
-			kfree_rcu(old, rcu);
+	mutex_lock(&cdm_mutex);
+	/* Nodes may come in any order, but lower indices count as in use. */
+	list_for_each_entry(owner, &cdm_owner_list, list)
+		for (i = 0; i <= idx && !ret; i++)
+			ret = cdm_counter_create(owner, i);
+	if (!ret)
+		WRITE_ONCE(cdm_nr_nodes, max(cdm_nr_nodes, idx + 1));
+	mutex_unlock(&cdm_mutex);
+	if (ret)
+		pr_err("cdm: node %d: no memory for counters\n", nid);
+	return ret;
+}
+
+/**
+ * cdm_owner_memcg - the memory group whose LRU lists hold an owner's pages
+ * @owner: with a reference
+ *
+ * Context: process context.
+ * Return: css of the memory controller with a reference, or NULL if the group
+ * was removed.
+ */
+struct cgroup_subsys_state *cdm_owner_memcg(struct cdm_owner *owner)
+{
+	struct cgroup_subsys_state *css = NULL;
+	struct cdm_group *group;
+
+	rcu_read_lock();
+	group = rcu_dereference(owner->group);
+	if (group)
+		css = cdm_group_get_memcg(group);
+	rcu_read_unlock();
+	return css;
+}
+
+/*
+ * Settings
+ */
+
+/**
+ * cdm_effective_policy - the policy that applies to an owner
+ * @owner: the owner
+ *
+ * Context: any; the owner does not go away.
+ * Return: anything but CDM_INHERIT.
+ */
+enum cdm_policy cdm_effective_policy(const struct cdm_owner *owner)
+{
+	for (; owner; owner = owner->parent) {
+		enum cdm_policy policy = READ_ONCE(owner->policy);
+
+		if (policy != CDM_INHERIT)
+			return policy;
 	}
-	for (nr = first; nr < end; nr++) {
-		u16 *section;
+	return CDM_FALLBACK;
+}
 
-		if (table->section[nr - table->first])
+/**
+ * cdm_owner_policy - what an owner's cdm.policy says
+ * @owner: with a reference
+ *
+ * Context: any.
+ * Return: the policy, perhaps CDM_INHERIT.
+ */
+enum cdm_policy cdm_owner_policy(const struct cdm_owner *owner)
+{
+	return READ_ONCE(owner->policy);
+}
+
+/**
+ * cdm_owner_set_policy - set what an owner's cdm.policy says
+ * @owner: with a reference
+ * @policy: the policy, perhaps CDM_INHERIT
+ *
+ * Context: process context, takes cdm_mutex.
+ */
+void cdm_owner_set_policy(struct cdm_owner *owner, enum cdm_policy policy)
+{
+	struct cdm_owner *pos;
+
+	mutex_lock(&cdm_mutex);
+	WRITE_ONCE(owner->policy, policy);
+	/* Parents come before their children. */
+	list_for_each_entry(pos, &cdm_owner_list, list)
+		WRITE_ONCE(pos->effective_policy, cdm_effective_policy(pos));
+	mutex_unlock(&cdm_mutex);
+}
+
+/**
+ * cdm_owner_default_limit - the value for nodes without one of their own
+ * @owner: with a reference
+ * @which: which of the group's values
+ *
+ * Context: under cdm_mutex.
+ * Return: pages.
+ */
+unsigned long cdm_owner_default_limit(const struct cdm_owner *owner,
+				      enum cdm_limit which)
+{
+	lockdep_assert_held(&cdm_mutex);
+	return owner->default_limit[which];
+}
+
+/**
+ * cdm_owner_apply_limits - apply a write to cdm.max or cdm.low
+ * @owner: with a reference
+ * @which: which of the group's values
+ * @limits: what was written
+ *
+ * Each node's value changes once, whatever the order of the lines was. So no
+ * value that was not asked for is ever in force.
+ *
+ * Context: process context, takes cdm_mutex.
+ */
+void cdm_owner_apply_limits(struct cdm_owner *owner, enum cdm_limit which,
+			    const struct cdm_limits *limits)
+{
+	unsigned long *own = owner->own_limit[which];
+	unsigned int idx;
+
+	mutex_lock(&cdm_mutex);
+	if (limits->has_default)
+		owner->default_limit[which] = limits->default_pages;
+	for (idx = 0; idx < CDM_MAX_NODES; idx++) {
+		if (!owner->counter[idx])
 			continue;
-		section = kvcalloc(PAGES_PER_SECTION, sizeof(*section), GFP_KERNEL);
-		if (!section)
-			return -ENOMEM;
-		/* Zeroed before it is seen; readers depend on the address. */
-		smp_store_release(&table->section[nr - table->first], section);
+		if (limits->line[idx] != CDM_LINE_NONE)
+			__assign_bit(idx, own,
+				     limits->line[idx] == CDM_LINE_SET);
+		if (limits->line[idx] == CDM_LINE_SET)
+			cdm_set_limit(owner, idx, which, limits->pages[idx]);
+		else if (!test_bit(idx, own))
+			cdm_set_limit(owner, idx, which,
+				      owner->default_limit[which]);
 	}
-	return 0;
-}
-
-static void cdm_fill(u16 *entry, unsigned int order, u16 id)
-{
-	unsigned long nr = 1UL << order;
-
-	/* Aligned, as the page is: four entries a store. */
-	if (nr >= 4)
-		memset64((u64 *)entry, id * 0x0001000100010001ULL, nr / 4);
-	else
-		memset16(entry, id, nr);
-}
-
-/* Any range, as gigantic pages and contiguous allocations have it. RCU read side. */
-static bool cdm_fill_range(unsigned int idx, unsigned long pfn, unsigned long nr, u16 id)
-{
-	bool whole = true;
-
-	while (nr) {
-		unsigned long n = min(nr, PAGES_PER_SECTION - (pfn & ~PAGE_SECTION_MASK));
-		u16 *entry = cdm_owner_entry(idx, pfn);
-
-		if (entry)
-			memset16(entry, id, n);
-		else
-			whole = false;
-		pfn += n;
-		nr -= n;
-	}
-	return whole;
-}
-
-/**
- * cdm_set_owner_range - record who owns pages that were just allocated
- * @page: first page, on a CDM node
- * @nr: pages
- * @id: owner's id
- *
- * Context: any; the caller holds the pages.
- */
-void cdm_set_owner_range(struct page *page, unsigned long nr, u16 id)
-{
-	bool whole;
-
-	preempt_disable();
-	whole = cdm_fill_range(cdm_node_idx(page_to_nid(page)), page_to_pfn(page), nr, id);
-	preempt_enable();
-	WARN_ONCE(!whole, "cdm: pfn %#lx has no owner entry\n", page_to_pfn(page));
-}
-
-/**
- * cdm_set_owner - record who owns a page that was just allocated
- * @page: first page, on a CDM node
- * @order: order, up to MAX_PAGE_ORDER
- * @id: owner's id
- *
- * Context: any; the caller holds the page.
- */
-void cdm_set_owner(struct page *page, unsigned int order, u16 id)
-{
-	u16 *entry;
-
-	preempt_disable();
-	entry = cdm_owner_entry(cdm_node_idx(page_to_nid(page)), page_to_pfn(page));
-	if (entry)
-		cdm_fill(entry, order, id);
-	preempt_enable();
-	WARN_ONCE(!entry, "cdm: pfn %#lx has no owner entry\n", page_to_pfn(page));
-}
-
-/**
- * cdm_get_owner - who owns a page
- * @page: on a CDM node
- *
- * Context: any. The answer is stable while the caller holds the page and it is
- * not migrated.
- * Return: owner's id, 0 for none.
- */
-u16 cdm_get_owner(const struct page *page)
-{
-	u16 id;
-
-	preempt_disable();
-	id = READ_ONCE(*cdm_owner_slot(page, cdm_idx[page_to_nid(page)]));
-	preempt_enable();
-	return id;
-}
-
-/*
- * The door out: see cdm_free_pages(). Runs before the page can be allocated
- * again, so its entry is clear when the next owner sets it.
- */
-void __cdm_free_pages(struct page *page, unsigned int order)
-{
-	unsigned int idx = cdm_idx[page_to_nid(page)];
-	unsigned long flags;
-	u16 *entry, id = 0;
-
-	if (likely(!order)) {
-		preempt_disable();
-		entry = cdm_owner_slot(page, idx);
-		id = *entry;
-		if (likely(id))
-			*entry = 0;
-		preempt_enable();
-		if (likely(id) && !cdm_stock_put(id, idx))
-			cdm_uncharge(id, idx, 1);
-		return;
-	}
-
-	local_irq_save(flags);
-	entry = cdm_owner_entry(idx, page_to_pfn(page));
-	if (likely(entry))
-		id = *entry;
-	if (id) {
-		if (likely(order <= MAX_PAGE_ORDER))
-			cdm_fill(entry, order, 0);
-		else
-			cdm_fill_range(idx, page_to_pfn(page), 1UL << order, 0);
-		cdm_uncharge(id, idx, 1U << order);
-	}
-	local_irq_restore(flags);
-}
-
-/*
- * Within a node: compaction and contiguous allocation take the copy's page
- * without passing the door. The charge stays and the entries move with the
- * folio. A copy that came through the door has an owner and is charged itself;
- * @src's charge then ends when it is freed.
- */
-static void cdm_move_entries(struct folio *dst, struct folio *src)
-{
-	unsigned int idx = cdm_node_idx(folio_nid(dst));
-	unsigned int order = folio_order(src);
-	u16 *from, *to;
-
-	if (folio_order(dst) != order)
-		return;
-	preempt_disable();
-	from = cdm_owner_entry(idx, folio_pfn(src));
-	to = cdm_owner_entry(idx, folio_pfn(dst));
-	if (from && to && *from && !*to) {
-		cdm_fill(to, order, *from);
-		cdm_fill(from, order, 0);
-	}
-	preempt_enable();
-}
-
-static __always_inline void cdm_count_folio(struct folio *folio, enum cdm_stat item)
-{
-	u16 id = cdm_get_owner(&folio->page);
-
-	if (id)
-		cdm_stat_add(id, cdm_idx[folio_nid(folio)], item, folio_nr_pages(folio));
-}
-
-/* Why does current take a folio off its node? */
-static enum cdm_stat cdm_leave_reason(void)
-{
-	if (current->flags & PF_MEMALLOC_PIN)
-		return CDM_STAT_PINNED_OUT;
-	return current->reclaim_state ? CDM_STAT_DEMOTED : CDM_STAT_MOVED_OUT;
-}
-
-/* What kind of memory does a demoted folio hold? Not hugetlb's. */
-static enum cdm_stat cdm_demoted_kind(const struct folio *folio)
-{
-	if (folio_test_anon(folio))
-		return CDM_STAT_DEMOTED_ANON;
-	return folio_test_swapbacked(folio) ? CDM_STAT_DEMOTED_SHMEM : CDM_STAT_DEMOTED_FILE;
-}
-
-/* folio_migrate_flags(): see cdm_migrate_owner(). Both folios are locked. */
-void __cdm_migrate_owner(struct folio *dst, struct folio *src)
-{
-	if (folio_nid(src) == folio_nid(dst)) {
-		cdm_move_entries(dst, src);
-		return;
-	}
-	if (cdm_folio(src)) {
-		enum cdm_stat reason = cdm_leave_reason();
-
-		/* The sum of what is demoted is made when it is read. */
-		cdm_count_folio(src, reason == CDM_STAT_DEMOTED ? cdm_demoted_kind(src) : reason);
-	}
-	if (cdm_folio(dst))
-		cdm_count_folio(dst, CDM_STAT_MOVED_IN);
+	mutex_unlock(&cdm_mutex);
 }

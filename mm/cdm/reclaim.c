@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Making room on a CDM node: demotion of colder pages to RAM
+ * Reclaim of coherent device memory: demotion of colder pages to RAM
  *
- *   who asks                  whose pages                    breaks cdm.low
+ *   on behalf of              whose pages                    breaks cdm.low
  *   ------------------------  -----------------------------  --------------
  *   a request over a limit    of the limit's group and those  policy
  *                             below it                        reclaim,fail
@@ -12,18 +12,17 @@
  *   cdm.reclaim               it
  *   kswapd                    anybody's on the node           no
  *
- * Pages leave for RAM only; nothing is swapped or written out for a quota, so
- * with no room in RAM, or in the owner's memory.max, this fails and the policy's
- * next step is taken. The LRU lists of the memory controller say what is cold.
- * It exists for every group that has cdm, which depends on it.
+ * Pages go to RAM only; nothing is swapped or written out for a quota. So
+ * without room in RAM, or in the owner's memory.max, reclaim fails and the
+ * policy's next step is taken. The LRU lists of the memory controller say what
+ * is cold. Every group with cdm has them, because cdm depends on memory.
  *
- * A request takes a batch at a time, from one group after the other: the next
- * request goes on where this one ended. Only what is not protected is taken
- * while there is any; a group's protection is broken in the last resort, for
- * who has no other way out.
+ * A request has a batch demoted at a time, from one group after the other: the
+ * next request continues where this one ended. Protected pages are left alone
+ * while there are others; protection is broken only as a last resort, for a
+ * request that has no other way out.
  */
 #include <linux/atomic.h>
-#include <linux/cdm.h>
 #include <linux/jiffies.h>
 #include <linux/log2.h>
 #include <linux/memcontrol.h>
@@ -41,29 +40,29 @@
 #include "internal.h"
 
 /*
- * Passes over the groups for one call. The first looks at a batch of each group's
- * pages, those after that at twice as many each, and in the end at all. So groups
- * whose pages nobody has looked at for long get old at the same pace. Then it may
- * take a few passes until pages that are all in use have got old, but not many:
- * it ends when each page was looked at so many times in vain.
+ * Passes over the groups for one call. The first scans a batch of each group's
+ * pages, each further pass twice as many, and in the end all of them. So the
+ * pages of all groups age at the same pace, even those not scanned for long. If
+ * all pages are in use it takes a few passes until some are old, but not many:
+ * reclaim ends after CDM_FUTILE_SCANS scans of each page that freed nothing.
  */
 #define CDM_RECLAIM_PASSES	(DEF_PRIORITY + 8)
-#define CDM_VAIN_LOOKS		4
+#define CDM_FUTILE_SCANS	4
 
-/* After so many looks at all of a group recently used pages are taken as well. */
-#define CDM_FULL_LOOKS		2
+/* After this many scans of a whole group recently used pages are taken, too. */
+#define CDM_FULL_SCANS		2
 
 /*
- * Reclaim that looked at so many pages in vain is not tried again for so long, if
- * RAM will do.
+ * If RAM will do, reclaim is not tried again for CDM_FUTILE_TIME after it
+ * scanned this many pages and freed nothing.
  */
-#define CDM_VAIN_PAGES		2048
-#define CDM_FUTILE		(HZ / 10)
+#define CDM_FUTILE_PAGES	2048
+#define CDM_FUTILE_TIME		(HZ / 10)
 
 /* Ticks that a request waits for pages that others are moving, or for RAM. */
 #define CDM_WAIT_TICKS		10
 
-/* Rounds of eviction below a lowered cdm.max that may achieve nothing. */
+/* Rounds below a lowered cdm.max that may demote nothing before it gives up. */
 #define CDM_EXCESS_RETRIES	16
 
 /**
@@ -72,16 +71,16 @@
  * @memcg:	its group of the memory controller
  * @pgdat:	the node
  * @idx:	its index
- * @gfp:	flags of who waits
- * @wanted:	pages
+ * @gfp:	flags of the request that waits
+ * @wanted:	pages wanted
  * @got:	pages demoted
- * @vain:	pages that were looked at in groups where all stayed
+ * @futile:	pages scanned in groups where all of them stayed
+ * @forced:	recently used pages were scanned, too
+ * @last_resort: the request has no other way out
  * @low:	take protected pages
  * @protected:	set if there were protected pages
- * @forced:	recently used pages were looked for, too
- * @last_resort: who asks has no other way out
- * @no_room:	set if RAM had no room for a page
- * @full:	a group whose memory.max had none; only to be compared
+ * @ram_full:	set if RAM had no room for a page
+ * @full:	a group whose memory.max had none; only compared, not referenced
  * @before:	cdm_demoted at the start
  */
 struct cdm_walk {
@@ -92,21 +91,21 @@ struct cdm_walk {
 	gfp_t gfp;
 	unsigned long wanted;
 	unsigned long got;
-	unsigned long vain;
+	unsigned long futile;
 	bool forced;
 	bool last_resort;
 	bool low;
 	bool protected;
-	bool no_room;
+	bool ram_full;
 	struct mem_cgroup *full;
 	long before;
 };
 
 /*
- * By node index: who is just taking pages, and how many were demoted since boot.
- * Isolated pages are in no list, and MGLRU counts them nowhere.
+ * By node index: walks that are taking pages at the moment, and pages demoted
+ * since boot. Isolated pages are on no list, and MGLRU counts them nowhere.
  */
-static atomic_t cdm_busy[CDM_MAX_NODES];
+static atomic_t cdm_nr_walkers[CDM_MAX_NODES];
 static atomic_long_t cdm_demoted[CDM_MAX_NODES];
 
 /**
@@ -122,8 +121,8 @@ bool cdm_may_reclaim(gfp_t gfp)
 }
 
 /*
- * What part of a group's @pages does a pass look at? See mem_cgroup_demote_node().
- * Below 0 it is all of them, as often before.
+ * What part of a group's @pages does a pass scan? See mem_cgroup_demote_node().
+ * Below 0 it is all of them, for as many times as the number says.
  */
 static int cdm_priority(unsigned long pages, int pass)
 {
@@ -132,48 +131,78 @@ static int cdm_priority(unsigned long pages, int pass)
 	return min(first, DEF_PRIORITY - 1) - pass;
 }
 
-/* Pages of @memcg itself that reclaim could find, whoever is charged for them. */
-static unsigned long cdm_listed(struct mem_cgroup *memcg, pg_data_t *pgdat)
+/* Pages on the lists of @memcg itself, whoever they are charged to. */
+static unsigned long cdm_nr_listed(struct mem_cgroup *memcg, pg_data_t *pgdat)
 {
 	struct lruvec *lruvec = mem_cgroup_lruvec(memcg, pgdat);
 	unsigned long pages = 0;
 	enum lru_list lru;
 
 	for_each_evictable_lru(lru)
-		pages += mem_cgroup_get_zone_lru_size(lruvec, lru, ZONE_MOVABLE);
+		pages += mem_cgroup_get_zone_lru_size(lruvec, lru,
+						      ZONE_MOVABLE);
 #ifdef CONFIG_LRU_GEN
-	for (int gen = 0; gen < MAX_NR_GENS; gen++)
-		for (int type = 0; type < ANON_AND_FILE; type++)
-			pages += max(READ_ONCE(lruvec->lrugen.nr_pages[gen][type][ZONE_MOVABLE]),
-				     0L);
+	for (int gen = 0; gen < MAX_NR_GENS; gen++) {
+		for (int type = 0; type < ANON_AND_FILE; type++) {
+			long *nr = lruvec->lrugen.nr_pages[gen][type];
+
+			pages += max(READ_ONCE(nr[ZONE_MOVABLE]), 0L);
+		}
+	}
 #endif
 	return pages;
 }
 
+/* Demote up to @nr pages of @memcg. Returns how many there were. */
+static unsigned long cdm_demote(struct cdm_walk *walk, struct mem_cgroup *memcg,
+				unsigned long nr, int priority)
+{
+	bool force = priority <= -CDM_FULL_SCANS;
+	unsigned long got, scanned = 0;
+	struct cdm_scope scope;
+
+	/* __cdm_get_new_folio() notes here what had no room for a page. */
+	cdm_scope_begin(&scope, NULL, NULL);
+	scope.ram_only = true;
+	atomic_inc(&cdm_nr_walkers[walk->idx]);
+	got = mem_cgroup_demote_node(memcg, walk->pgdat, nr, max(priority, 0),
+				     force, walk->gfp, &scanned);
+	atomic_long_add(got, &cdm_demoted[walk->idx]);
+	atomic_dec(&cdm_nr_walkers[walk->idx]);
+	cdm_scope_end(&scope);
+
+	walk->forced |= force;
+	walk->got += got;
+	if (scope.ram_full)
+		walk->ram_full = true;
+	else if (scope.memcg_full)
+		walk->full = memcg;
+	else if (!got)
+		walk->futile += scanned;
+	return got;
+}
+
 /* Demote some of what @memcg itself has. The caller holds a reference. */
-static void cdm_walk_group(struct cdm_walk *walk, struct mem_cgroup *memcg, int pass)
+static void cdm_walk_group(struct cdm_walk *walk, struct mem_cgroup *memcg,
+			   int pass)
 {
 	struct cdm_share share;
-	struct cdm_scope scope;
 	struct cdm_owner *owner;
-	unsigned long got, listed, scanned = 0;
-	int priority;
-	bool force;
+	unsigned long listed, got;
 
-	/* One that is being made has no pages, and no place in the LRU's lists. */
+	/*
+	 * One that is being made has no pages, and no place in the LRU's lists.
+	 */
 	if (!mem_cgroup_online(memcg) && !css_is_dying(&memcg->css))
 		return;
-	listed = cdm_listed(memcg, walk->pgdat);
+	listed = cdm_nr_listed(memcg, walk->pgdat);
 	if (!listed)
 		return;
-	priority = cdm_priority(listed, pass);
-	force = priority <= -CDM_FULL_LOOKS;
 	rcu_read_lock();
-	owner = cdm_owner_get(cdm_owner_of_css(cgroup_e_css(memcg->css.cgroup,
-							    &cdm_cgrp_subsys)));
+	owner = cdm_owner_get(cdm_memcg_owner(memcg));
 	rcu_read_unlock();
 	cdm_get_share(owner, walk->root, walk->idx, &share);
-	if (walk->full == memcg || cdm_memcg_full(memcg))
+	if (walk->full == memcg || cdm_memcg_is_full(memcg))
 		share = (struct cdm_share){ };
 	if (share.low) {
 		walk->protected = true;
@@ -181,24 +210,9 @@ static void cdm_walk_group(struct cdm_walk *walk, struct mem_cgroup *memcg, int 
 			share.pages = CDM_RECLAIM_BATCH;
 	}
 	if (share.pages) {
-		/* __cdm_get_new_folio() notes here that a page had nowhere to go. */
-		cdm_scope_begin(&scope, NULL, NULL);
-		scope.ram = true;
-		atomic_inc(&cdm_busy[walk->idx]);
-		got = mem_cgroup_demote_node(memcg, walk->pgdat,
-					     min(share.pages, walk->wanted - walk->got),
-					     max(priority, 0), force, walk->gfp, &scanned);
-		walk->forced |= force;
-		atomic_long_add(got, &cdm_demoted[walk->idx]);
-		atomic_dec(&cdm_busy[walk->idx]);
-		cdm_scope_end(&scope);
-		walk->got += got;
-		if (scope.refused)
-			walk->no_room = true;
-		else if (scope.full)
-			walk->full = memcg;
-		else if (!got)
-			walk->vain += scanned;
+		got = cdm_demote(walk, memcg,
+				 min(share.pages, walk->wanted - walk->got),
+				 cdm_priority(listed, pass));
 		if (share.low && got)
 			cdm_event(owner, walk->idx, CDM_EV_LOW);
 	}
@@ -206,11 +220,14 @@ static void cdm_walk_group(struct cdm_walk *walk, struct mem_cgroup *memcg, int 
 	cond_resched();
 }
 
-/* From the group after @memcg, which has a reference, to that of @last. */
-static void cdm_walk_part(struct cdm_walk *walk, struct mem_cgroup *memcg, unsigned short last,
-			  int pass)
+/*
+ * From the group after @memcg, which has a reference that is dropped, to the
+ * one with id @last; all of them if that is 0.
+ */
+static void cdm_walk_part(struct cdm_walk *walk, struct mem_cgroup *memcg,
+			  unsigned short last, int pass)
 {
-	unsigned short *turn = &walk->root->counter[walk->idx]->turn;
+	struct cdm_counter *c = walk->root->counter[walk->idx];
 	unsigned long before;
 
 	while (walk->got < walk->wanted && !fatal_signal_pending(current)) {
@@ -220,22 +237,26 @@ static void cdm_walk_part(struct cdm_walk *walk, struct mem_cgroup *memcg, unsig
 		before = walk->got;
 		cdm_walk_group(walk, memcg, pass);
 		if (walk->got > before)
-			WRITE_ONCE(*turn, mem_cgroup_id(memcg));
+			WRITE_ONCE(c->last_memcg, mem_cgroup_id(memcg));
 		if (last && mem_cgroup_id(memcg) == last)
 			break;
 	}
 	mem_cgroup_iter_break(walk->memcg, memcg);
 }
 
-/* Once over the groups, beginning after the one that was the last to give pages. */
+/*
+ * Once over the groups, starting after the one that was the last to give pages.
+ */
 static void cdm_walk_once(struct cdm_walk *walk, int pass)
 {
-	unsigned short last = READ_ONCE(walk->root->counter[walk->idx]->turn);
+	unsigned short last =
+		READ_ONCE(walk->root->counter[walk->idx]->last_memcg);
 	struct mem_cgroup *memcg;
 
 	rcu_read_lock();
 	memcg = last ? mem_cgroup_from_id(last) : NULL;
-	if (memcg && (!mem_cgroup_is_descendant(memcg, walk->memcg) || !css_tryget(&memcg->css)))
+	if (memcg && (!mem_cgroup_is_descendant(memcg, walk->memcg) ||
+		      !css_tryget(&memcg->css)))
 		memcg = NULL;
 	rcu_read_unlock();
 	if (memcg)
@@ -245,22 +266,24 @@ static void cdm_walk_once(struct cdm_walk *walk, int pass)
 
 static void cdm_walk(struct cdm_walk *walk)
 {
-	unsigned long enough = CDM_VAIN_LOOKS *
+	unsigned long enough = CDM_FUTILE_SCANS *
 			       READ_ONCE(walk->root->counter[walk->idx]->usage);
 	int pass;
 
-	walk->vain = 0;
+	walk->futile = 0;
 	walk->forced = false;
-	for (pass = 0; pass < CDM_RECLAIM_PASSES && walk->got < walk->wanted; pass++) {
+	for (pass = 0; pass < CDM_RECLAIM_PASSES && walk->got < walk->wanted;
+	     pass++) {
 		cdm_walk_once(walk, pass);
-		/* To look harder only helps if what was found could leave. */
-		if (fatal_signal_pending(current) || (walk->no_room && !walk->got) ||
-		    (walk->vain > enough && walk->forced))
+		/* Scanning more only helps if what was found could leave. */
+		if (fatal_signal_pending(current) ||
+		    (walk->ram_full && !walk->got) ||
+		    (walk->futile > enough && walk->forced))
 			break;
 	}
 }
 
-/* In reclaim, as far as the rest of the kernel is concerned. */
+/* For the rest of the kernel this is direct reclaim. */
 static void cdm_walk_direct(struct cdm_walk *walk)
 {
 	struct reclaim_state state = { };
@@ -275,28 +298,31 @@ static void cdm_walk_direct(struct cdm_walk *walk)
 	fs_reclaim_release(walk->gfp);
 }
 
-/* Have others demoted pages meanwhile? Then there may be room. */
-static bool cdm_others_did(const struct cdm_walk *walk)
+/* Have others demoted pages meanwhile, so that there may be room? */
+static bool cdm_others_demoted(const struct cdm_walk *walk)
 {
-	return atomic_long_read(&cdm_demoted[walk->idx]) - walk->before > walk->got;
+	return atomic_long_read(&cdm_demoted[walk->idx]) - walk->before >
+	       walk->got;
 }
 
-/* All ways to find something that is not protected. */
+/* Try everything to find pages that are not protected. */
 static void cdm_walk_patiently(struct cdm_walk *walk)
 {
 	int ticks = CDM_WAIT_TICKS;
 
-	/* Pages on their way to the lists are not found there. */
+	/* Pages in this CPU's batches are not on the lists yet. */
 	lru_add_drain();
 	cdm_walk_direct(walk);
-	if (!walk->got && !walk->no_room) {
+	if (!walk->got && !walk->ram_full) {
 		lru_add_drain_all();
 		cdm_walk_direct(walk);
 	}
-	/* kswapd may be making room in RAM, too. */
-	while (!walk->got && !cdm_others_did(walk) && !fatal_signal_pending(current) && ticks-- &&
-	       (atomic_read(&cdm_busy[walk->idx]) || (walk->no_room && walk->last_resort))) {
-		walk->no_room = false;
+	/* Other walks may be making room, or kswapd in RAM. */
+	while (!walk->got && !cdm_others_demoted(walk) &&
+	       !fatal_signal_pending(current) && ticks-- &&
+	       (atomic_read(&cdm_nr_walkers[walk->idx]) ||
+		(walk->ram_full && walk->last_resort))) {
+		walk->ram_full = false;
 		schedule_timeout_killable(1);
 		cdm_walk_direct(walk);
 	}
@@ -312,15 +338,16 @@ static void cdm_walk_patiently(struct cdm_walk *walk)
  * @last_resort: break cdm.low rather than find nothing
  * @others: set if others may have made room meanwhile
  *
- * Where RAM will do instead, a subtree with thousands of pages none of which can
- * leave, because they are pinned for example, is not asked again for a tenth of
- * a second: all of them would be looked at for each request.
+ * A subtree may have thousands of pages of which none can leave, for example
+ * because they are pinned. If RAM will do, it is not scanned again for a tenth
+ * of a second: each request would scan all of them.
  *
  * Context: process context, not in reclaim; sleeps.
  * Return: pages demoted.
  */
-unsigned long cdm_reclaim(struct cdm_owner *root, unsigned int idx, unsigned long nr_pages,
-			  gfp_t gfp, enum cdm_reclaim_reason reason, bool last_resort,
+unsigned long cdm_reclaim(struct cdm_owner *root, unsigned int idx,
+			  unsigned long nr_pages, gfp_t gfp,
+			  enum cdm_reclaim_reason reason, bool last_resort,
 			  bool *others)
 {
 	struct cdm_counter *c = root->counter[idx];
@@ -339,9 +366,9 @@ unsigned long cdm_reclaim(struct cdm_owner *root, unsigned int idx, unsigned lon
 	unsigned long pflags;
 
 	*others = false;
-	if (!last_resort && time_before(jiffies, READ_ONCE(c->futile)))
+	if (!last_resort && time_before(jiffies, READ_ONCE(c->futile_until)))
 		return 0;
-	/* Without its group the owner has no lists of its own any more. */
+	/* Without a group the owner has no lists of its own any more. */
 	css = cdm_owner_memcg(root);
 	if (!css)
 		return 0;
@@ -350,11 +377,11 @@ unsigned long cdm_reclaim(struct cdm_owner *root, unsigned int idx, unsigned lon
 		walk.wanted = max(nr_pages, CDM_RECLAIM_BATCH);
 
 	trace_cdm_reclaim_begin(nid, root->id, reason, walk.wanted);
-	/* As elsewhere, reclaim that was asked for is no stall. */
+	/* As elsewhere, proactive reclaim is no stall. */
 	if (request)
 		psi_memstall_enter(&pflags);
 	cdm_walk_patiently(&walk);
-	if (!walk.got && !walk.no_room && walk.protected && last_resort) {
+	if (!walk.got && !walk.ram_full && walk.protected && last_resort) {
 		walk.low = true;
 		cdm_walk_direct(&walk);
 	}
@@ -362,11 +389,12 @@ unsigned long cdm_reclaim(struct cdm_owner *root, unsigned int idx, unsigned lon
 		psi_memstall_leave(&pflags);
 	trace_cdm_reclaim_end(nid, root->id, reason, walk.got);
 
-	*others = cdm_others_did(&walk);
+	*others = cdm_others_demoted(&walk);
 	if (walk.got)
 		walk.pgdat->kswapd_failures = 0;
-	else if (!*others && !fatal_signal_pending(current) && walk.vain > CDM_VAIN_PAGES)
-		WRITE_ONCE(c->futile, jiffies + CDM_FUTILE);
+	else if (!*others && !fatal_signal_pending(current) &&
+		 walk.futile > CDM_FUTILE_PAGES)
+		WRITE_ONCE(c->futile_until, jiffies + CDM_FUTILE_TIME);
 	css_put(css);
 	return walk.got;
 }
@@ -376,8 +404,9 @@ unsigned long cdm_reclaim(struct cdm_owner *root, unsigned int idx, unsigned lon
  * @owner: the group, with a reference
  * @idx: index of the node
  *
- * In small steps, so that it ends at the limit or little below: less than a
- * batch or one large folio. Gives up when nothing moves any more, or on a signal.
+ * Goes in small steps, so that usage ends at the limit or below it by less than
+ * a batch or one large folio. Gives up when nothing moves any more, or on a
+ * signal.
  *
  * Context: process context, sleeps.
  */
@@ -388,21 +417,23 @@ void cdm_reclaim_excess(struct cdm_owner *owner, unsigned int idx)
 	bool others;
 
 	while ((excess = cdm_excess(owner, idx)) && !signal_pending(current)) {
-		if (!cdm_reclaim(owner, idx, min(excess, CDM_RECLAIM_BATCH), GFP_KERNEL,
-				 CDM_FOR_EXCESS, true, &others) && !retries--)
+		if (!cdm_reclaim(owner, idx, min(excess, CDM_RECLAIM_BATCH),
+				 GFP_KERNEL, CDM_FOR_EXCESS, true, &others) &&
+		    !retries--)
 			break;
 		cond_resched();
 	}
 }
 
 /**
- * cdm_reclaim_proactive - demote pages because somebody asked for it
+ * cdm_reclaim_proactive - demote pages for a write to cdm.reclaim
  * @owner: the group, with a reference
  * @idx: index of the node
  * @nr_pages: pages
  *
  * Context: process context, sleeps.
- * Return: pages demoted: less than @nr_pages if there are no more, or on a signal.
+ * Return: pages demoted: less than @nr_pages if there are no more, or on a
+ * signal.
  */
 unsigned long cdm_reclaim_proactive(struct cdm_owner *owner, unsigned int idx,
 				    unsigned long nr_pages)
@@ -411,7 +442,8 @@ unsigned long cdm_reclaim_proactive(struct cdm_owner *owner, unsigned int idx,
 	bool others;
 
 	while (done < nr_pages && !signal_pending(current)) {
-		got = cdm_reclaim(owner, idx, min(nr_pages - done, CDM_RECLAIM_BATCH),
+		got = cdm_reclaim(owner, idx,
+				  min(nr_pages - done, CDM_RECLAIM_BATCH),
 				  GFP_KERNEL, CDM_FOR_PROACTIVE, true, &others);
 		if (!got && !others)
 			break;
@@ -421,14 +453,19 @@ unsigned long cdm_reclaim_proactive(struct cdm_owner *owner, unsigned int idx,
 	return done;
 }
 
-/* kswapd: one pass, up to the watermark that it has to reach and no further. */
+/*
+ * kswapd: one pass over the groups, up to the watermark that it has to reach
+ * and no further.
+ */
 unsigned long __cdm_shrink_node(struct pglist_data *pgdat, int priority)
 {
 	struct zone *zone = cdm_zone(pgdat->node_id);
 	unsigned long free = zone_page_state(zone, NR_FREE_PAGES);
-	unsigned long mark = sysctl_numa_balancing_mode & NUMA_BALANCING_MEMORY_TIERING ?
-			     promo_wmark_pages(zone) : high_wmark_pages(zone);
-	struct cdm_owner *root = cdm_owner_root();
+	unsigned long mark = sysctl_numa_balancing_mode &
+					     NUMA_BALANCING_MEMORY_TIERING ?
+				     promo_wmark_pages(zone) :
+				     high_wmark_pages(zone);
+	struct cdm_owner *root = cdm_root_owner;
 	struct cdm_walk walk = {
 		.root = root,
 		.memcg = root_mem_cgroup,
@@ -438,12 +475,14 @@ unsigned long __cdm_shrink_node(struct pglist_data *pgdat, int priority)
 		.wanted = mark > free ? mark - free : 0,
 	};
 
-	/* It is woken for large folios, too, for which compaction is to care. */
+	/* It is woken for large folios, too, which are up to compaction. */
 	if (walk.wanted) {
-		trace_cdm_reclaim_begin(pgdat->node_id, root->id, CDM_FOR_KSWAPD, walk.wanted);
+		trace_cdm_reclaim_begin(pgdat->node_id, root->id,
+					CDM_FOR_KSWAPD, walk.wanted);
 		lru_add_drain();
 		cdm_walk_once(&walk, DEF_PRIORITY - priority);
-		trace_cdm_reclaim_end(pgdat->node_id, root->id, CDM_FOR_KSWAPD, walk.got);
+		trace_cdm_reclaim_end(pgdat->node_id, root->id, CDM_FOR_KSWAPD,
+				      walk.got);
 	}
 	if (walk.got || !walk.wanted)
 		pgdat->kswapd_failures = 0;

@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Counters of coherent device memory: see counter.c and protection.c.
+ */
+#ifndef _MM_CDM_COUNTER_H
+#define _MM_CDM_COUNTER_H
+
+#include <linux/atomic.h>
+#include <linux/bits.h>
+#include <linux/cache.h>
+#include <linux/cdm_cgroup.h>
+#include <linux/cpumask.h>
+#include <linux/percpu.h>
+#include <linux/spinlock.h>
+
+#include "owner.h"
+#include "stat.h"
+
+/*
+ * Pages that reclaim takes at a time from the lists of one group, unless it
+ * takes a huge page. A request that waits for reclaim has at least this many
+ * demoted, so that the next ones find room.
+ */
+#define CDM_RECLAIM_BATCH	64
+
+/* Pages that a charge takes ahead, and that a slot of a stock holds at most. */
+#define CDM_BATCH	128U
+#define CDM_STOCK_MAX	(2 * CDM_BATCH)
+#define CDM_STOCK_SLOTS	8
+
+/**
+ * struct cdm_counter - pages of one group on one node
+ * @parent:	the same node's counter in the parent group; NULL in the root
+ * @usage:	pages charged to the group and those below it, including those
+ *		that wait in stocks
+ * @charged:	pages that were ever charged to the group and those below it,
+ *		except those that stocks have yet to report
+ * @max:	limit on @usage, or CDM_MAX
+ * @low:	@usage up to this is protected, as far as the ancestors' is
+ * @low_usage:	part of @usage that @low claims: the lesser of the two
+ * @children_low: sum of the children's @low_usage
+ * @below:	scratch of cdm_effective_low(): the next counter on the way down
+ * @peak:	high-water mark of @usage; exceeds that of the pages in use by
+ *		no more than the stocks held
+ * @fd_peak:	the same since the last reset through an open file
+ * @own:	part of @usage that is charged to this very group
+ * @dead:	the group was removed: @usage has moved to the parent, and only
+ *		@own counts
+ * @in_stock:	stocks may hold pages of the group or those below it; no lock,
+ *		see cdm_drain_for()
+ * @futile_until: jiffies; reclaim from the group and those below it found
+ *		nothing and is not worth a try before; no lock
+ * @last_memcg:	id of the memory group that was the last to give pages to
+ *		reclaim from the group and those below it; a hint, no lock
+ * @stats:	events and statistics
+ *
+ * Everything is protected by the tree's lock, except the fields marked "no
+ * lock" and @parent, which is constant. Readers that only report a number take
+ * no lock.
+ */
+struct cdm_counter {
+	struct cdm_counter *parent;
+	unsigned long usage;
+	unsigned long charged;
+	unsigned long max;
+	unsigned long low;
+	unsigned long low_usage;
+	unsigned long children_low;
+	struct cdm_counter *below;
+	unsigned long peak;
+	unsigned long fd_peak;
+	unsigned long own;
+	bool dead;
+	bool in_stock;
+	unsigned short last_memcg;
+	unsigned long futile_until;
+	struct cdm_stats stats;
+};
+
+/**
+ * struct cdm_tree - what the counters of one node have in common
+ * @lock:	protects every struct cdm_counter of the node
+ * @nr_low:	counters with @low set; written under @lock, read anywhere
+ * @stock_cpus:	CPUs whose stock may hold pages of the node; a CPU sets its bit
+ *		before it keeps pages, and clears it when it has none
+ * @draining:	runs of cdm_drain_for() under way
+ */
+struct cdm_tree {
+	raw_spinlock_t lock;
+	unsigned int nr_low;
+	struct cpumask stock_cpus;
+	atomic_t draining;
+} ____cacheline_aligned_in_smp;
+
+extern struct cdm_tree cdm_trees[CDM_MAX_NODES];
+
+/**
+ * struct cdm_share - what reclaim may take from a group
+ * @pages:	that many of the pages charged to the group and those below it;
+ *		ULONG_MAX without protection
+ * @low:	there are none because of protection
+ */
+struct cdm_share {
+	unsigned long pages;
+	bool low;
+};
+
+/**
+ * struct cdm_stock - charge that a CPU keeps for requests to come
+ * @slot: one owner's charge on one node each
+ *
+ * A slot is one word, so that a reader on another CPU sees a consistent one:
+ * the owner's id, the node's index, the number of pages, and how many pages
+ * were charged from it since that was last reported to the counters. Only its
+ * own CPU changes a slot, by one instruction or with interrupts off. A CPU
+ * holds CDM_STOCK_SLOTS * CDM_STOCK_MAX pages at most.
+ */
+struct cdm_stock {
+	u64 slot[CDM_STOCK_SLOTS];
+};
+
+DECLARE_PER_CPU_ALIGNED(struct cdm_stock, cdm_stock);
+
+#define SLOT_KEY(id, idx)	((u64)(id) << 48 | (u64)(idx) << 32)
+#define SLOT_NUMBER(id, idx)	(((id) + (idx)) % CDM_STOCK_SLOTS)
+#define SLOT_PAGE		BIT_ULL(16)
+#define SLOT_CHARGED_MAX	(SLOT_PAGE - 1)
+
+/*
+ * Charge a page to @id from this CPU's stock. There is no need to stay on the
+ * CPU: the slot's own word says whose pages it has, wherever it is changed.
+ */
+static __always_inline bool cdm_stock_take(u16 id, unsigned int idx)
+{
+	u64 __percpu *slot = &cdm_stock.slot[SLOT_NUMBER(id, idx)];
+	u64 val = this_cpu_read(*slot);
+
+	/* It is @id's, has a page, and room to count one more as charged. */
+	return val - (SLOT_KEY(id, idx) + SLOT_PAGE) <
+	       CDM_STOCK_MAX * SLOT_PAGE && (u16)val != SLOT_CHARGED_MAX &&
+	       this_cpu_try_cmpxchg(*slot, &val, val - SLOT_PAGE + 1);
+}
+
+/* Put an uncharged page of @id into this CPU's stock, beside some it has. */
+static __always_inline bool cdm_stock_put(u16 id, unsigned int idx)
+{
+	u64 __percpu *slot = &cdm_stock.slot[SLOT_NUMBER(id, idx)];
+	u64 val = this_cpu_read(*slot);
+
+	return val - (SLOT_KEY(id, idx) + SLOT_PAGE) <
+	       (CDM_STOCK_MAX - 1) * SLOT_PAGE &&
+	       this_cpu_try_cmpxchg(*slot, &val, val + SLOT_PAGE);
+}
+
+/*
+ * The owner that a charge to @owner goes to: itself, or its nearest ancestor
+ * whose group still exists. The root's always does.
+ */
+static inline struct cdm_owner *cdm_live_owner(struct cdm_owner *owner,
+					       unsigned int idx)
+{
+	struct cdm_counter *c;
+
+	for (;;) {
+		/* Pairs with smp_store_release() in cdm_counter_create(). */
+		c = smp_load_acquire(&owner->counter[idx]);
+		if (c && !READ_ONCE(c->dead))
+			return owner;
+		owner = owner->parent;
+	}
+}
+
+/* counter.c */
+int cdm_counter_create(struct cdm_owner *owner, unsigned int idx);
+void cdm_counter_retire(struct cdm_owner *owner, unsigned int idx);
+void cdm_set_limit(struct cdm_owner *owner, unsigned int idx,
+		   enum cdm_limit which, unsigned long pages);
+
+u16 cdm_try_charge(struct cdm_owner *owner, unsigned int idx, unsigned int nr,
+		   struct cdm_owner **limit);
+void cdm_uncharge(u16 id, unsigned int idx, unsigned int nr);
+bool cdm_drain_for(struct cdm_owner *limit, unsigned int idx);
+struct cdm_owner *cdm_full_limit(struct cdm_owner *owner, unsigned int idx);
+unsigned long cdm_headroom(struct cdm_owner *owner, unsigned int idx);
+unsigned long cdm_usage_locked(const struct cdm_owner *owner, unsigned int idx);
+
+/* protection.c */
+void cdm_get_share(struct cdm_owner *owner, const struct cdm_owner *root,
+		   unsigned int idx, struct cdm_share *share);
+bool cdm_is_entitled(struct cdm_owner *owner, const struct cdm_owner *root,
+		     unsigned int idx, unsigned int nr);
+
+#endif /* _MM_CDM_COUNTER_H */

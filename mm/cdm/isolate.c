@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What keeps everybody else away from coherent device memory, and keeps it out
+ * of the books of RAM
+ *
+ * Isolation is by structure. The node's zones are in no other node's fallback
+ * list, so only a request that names the node can reach it; and all its memory
+ * is in ZONE_MOVABLE, so that naming it does not give kernel memory either.
+ * What remains are the places in mm/ that walk over all nodes with memory and
+ * name each in turn. Those ask here which nodes to use.
+ */
+#include <linux/mempolicy.h>
+#include <linux/mm.h>
+#include <linux/mmzone.h>
+#include <linux/nodemask.h>
+#include <linux/seq_file.h>
+#include <linux/vmstat.h>
+
+#include "internal.h"
+
+void __cdm_fallback_exclude(int nid, nodemask_t *used)
+{
+	nodes_or(*used, *used, cdm_nodes);
+	node_clear(nid, *used);
+}
+
+/* Take CDM nodes out of a set, unless it has no others. */
+static void cdm_drop_nodes(nodemask_t *nodes)
+{
+	nodemask_t ram;
+
+	nodes_andnot(ram, *nodes, cdm_nodes);
+	if (!nodes_empty(ram))
+		*nodes = ram;
+}
+
+int __cdm_spread_node(int rotor, nodemask_t nodes)
+{
+	cdm_drop_nodes(&nodes);
+	return next_node_in(rotor, nodes);
+}
+
+/*
+ * Nodes of a memory policy that is being set: see cdm_mpol_nodes(). A task that
+ * interleaves over all nodes means RAM. With MPOL_F_STATIC_NODES it means each
+ * node that it names.
+ */
+void __cdm_mpol_nodes(unsigned short mode, unsigned short flags,
+		      nodemask_t *nodes, const nodemask_t *allowed)
+{
+	if (mode != MPOL_INTERLEAVE && mode != MPOL_WEIGHTED_INTERLEAVE)
+		return;
+	if (!(flags & MPOL_F_STATIC_NODES) && nodes_equal(*nodes, *allowed))
+		cdm_drop_nodes(nodes);
+}
+
+/*
+ * Nodes of a memory policy after its cpuset has changed: see
+ * cdm_rebind_nodes(). @nodes may be empty. The policy keeps the CDM nodes that
+ * it has and is allowed, and gets no others.
+ */
+void __cdm_rebind_nodes(nodemask_t *nodes, const nodemask_t *old,
+			const nodemask_t *allowed)
+{
+	nodemask_t cdm, ram;
+
+	nodes_and(cdm, *old, cdm_nodes);
+	nodes_and(cdm, cdm, *allowed);
+	nodes_andnot(ram, *nodes, cdm_nodes);
+	if (nodes_subset(*old, cdm_nodes) && !nodes_empty(cdm))
+		nodes_clear(ram);
+	nodes_or(*nodes, ram, cdm);
+	if (nodes_empty(*nodes))
+		nodes_andnot(*nodes, *allowed, cdm_nodes);
+}
+
+void __cdm_cpuset_migrate(nodemask_t *from, nodemask_t *to)
+{
+	nodemask_t stay;
+
+	nodes_and(stay, *to, cdm_nodes);
+	nodes_andnot(*to, *to, cdm_nodes);
+	nodes_andnot(*from, *from, stay);
+	if (nodes_empty(*to))
+		nodes_clear(*from);
+}
+
+/*
+ * Are base pages, @node_load on each node and the next one on @nid, neither all
+ * in RAM nor all on one CDM node? khugepaged takes the node with most of them
+ * for the huge page: it would pull pages onto the device, or off it, unasked.
+ */
+bool __cdm_collapse_abort(int nid, const u32 *node_load)
+{
+	int i;
+
+	for_each_node_state(i, N_MEMORY)
+		if (i != nid && node_load[i] &&
+		    (node_is_cdm(i) || node_is_cdm(nid)))
+			return true;
+	return false;
+}
+
+/* Pages that swap readahead brings in are placed by the default policy. */
+struct mempolicy *__cdm_readahead_policy(struct mempolicy *mpol)
+{
+	static struct mempolicy local = {
+		.refcnt = ATOMIC_INIT(1),
+		.mode = MPOL_LOCAL,
+	};
+
+	return nodes_intersects(mpol->nodes, cdm_nodes) ? &local : mpol;
+}
+
+/*
+ * The books of RAM
+ */
+
+static unsigned long cdm_node_free_pages(int nid)
+{
+	return zone_page_state(cdm_zone(nid), NR_FREE_PAGES);
+}
+
+/* Take CDM out of MemAvailable, which is never negative. */
+long __cdm_available(long available)
+{
+	int nid;
+
+	for_each_node_mask(nid, cdm_nodes) {
+		pg_data_t *pgdat = NODE_DATA(nid);
+
+		if (!node_state(nid, N_MEMORY))
+			continue;
+		available -= cdm_node_free_pages(nid) +
+			     node_page_state(pgdat, NR_ACTIVE_FILE) +
+			     node_page_state(pgdat, NR_INACTIVE_FILE);
+		/* The reserve was taken off already. */
+		available += high_wmark_pages(cdm_zone(nid));
+	}
+	return max(available, 0L);
+}
+
+/* Take CDM out of a summary, whose total leaves it out already. */
+void __cdm_si_meminfo(struct sysinfo *val)
+{
+	int nid;
+
+	for_each_node_mask(nid, cdm_nodes)
+		if (node_state(nid, N_MEMORY))
+			val->freeram -=
+				min(val->freeram, cdm_node_free_pages(nid));
+}
+
+void __cdm_report_meminfo(struct seq_file *m)
+{
+	unsigned long total = 0, free = 0;
+	int nid;
+
+	for_each_node_mask(nid, cdm_nodes) {
+		if (!node_state(nid, N_MEMORY))
+			continue;
+		total += zone_managed_pages(cdm_zone(nid));
+		free += cdm_node_free_pages(nid);
+	}
+	seq_printf(m, "CdmTotal:       %8lu kB\n", total << (PAGE_SHIFT - 10));
+	seq_printf(m, "CdmFree:        %8lu kB\n", free << (PAGE_SHIFT - 10));
+}

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Owners of coherent device memory: see owner.c.
+ *
+ * Finding an owner and counting references on it are inlines, because counters
+ * need them: counter.c calls nothing in owner.c, which creates counters.
+ */
+#ifndef _MM_CDM_OWNER_H
+#define _MM_CDM_OWNER_H
+
+#include <linux/cdm_cgroup.h>
+#include <linux/idr.h>
+#include <linux/list.h>
+#include <linux/rcupdate.h>
+#include <linux/refcount.h>
+#include <linux/types.h>
+#include <linux/workqueue.h>
+
+struct cdm_counter;
+
+/* Id of the root group's owner, the first that is created. */
+#define CDM_ROOT_ID	1
+
+/**
+ * struct cdm_owner - whom a page is charged to
+ * @id:		what a node's owner table holds for each page; 0 is nobody
+ * @ref:	one for the group, for each child, for each node with pages
+ *		charged to the owner itself, and for each user
+ * @parent:	owner of the parent group; NULL in the root; constant
+ * @group:	RCU: the group; NULL once it was removed
+ * @policy:	what cdm.policy says; written under cdm_mutex, read anywhere
+ * @effective_policy: the policy that applies: its own or an ancestor's; written
+ *		under cdm_mutex, read anywhere
+ * @list:	in cdm_owner_list, after its parent, while the group is online;
+ *		cdm_mutex
+ * @default_limit: by &enum cdm_limit: pages, for nodes without a limit of their
+ *		own; cdm_mutex
+ * @own_limit:	by &enum cdm_limit: indices of nodes that have a limit of their
+ *		own; cdm_mutex
+ * @free_work:	frees the owner where sleeping is allowed
+ * @rcu:	defers the free past readers that found the owner by its id
+ * @counter:	by node index; published by a release store and then constant
+ *
+ * An owner outlives its group: pages keep their owner's id when the group is
+ * removed, and the last page that is freed takes the owner with it. So a
+ * removal takes the same time whatever the number of pages.
+ */
+struct cdm_owner {
+	u16 id;
+	refcount_t ref;
+	struct cdm_owner *parent;
+	struct cdm_group __rcu *group;
+	enum cdm_policy policy;
+	enum cdm_policy effective_policy;
+	struct list_head list;
+	unsigned long default_limit[CDM_NR_LIMITS];
+	DECLARE_BITMAP(own_limit[CDM_NR_LIMITS], CDM_MAX_NODES);
+	struct work_struct free_work;
+	struct rcu_head rcu;
+	struct cdm_counter *counter[CDM_MAX_NODES];
+};
+
+/* Owners by id; changed under cdm_mutex, read under RCU. */
+extern struct idr cdm_owners;
+extern struct cdm_owner *cdm_root_owner;
+
+/**
+ * cdm_owner_by_id - find an owner
+ * @id: what an owner table holds, not 0
+ *
+ * Context: RCU read side, or the caller holds a page charged to @id.
+ * Return: the owner, or NULL.
+ */
+static inline struct cdm_owner *cdm_owner_by_id(u16 id)
+{
+	return idr_find(&cdm_owners, id);
+}
+
+/**
+ * cdm_owner_get - take a reference on an owner or its nearest living ancestor
+ * @owner: from a lookup
+ *
+ * Context: RCU read side.
+ * Return: an owner with a reference.
+ */
+static inline struct cdm_owner *cdm_owner_get(struct cdm_owner *owner)
+{
+	while (!refcount_inc_not_zero(&owner->ref))
+		owner = owner->parent;
+	return owner;
+}
+
+/**
+ * cdm_owner_put - drop a reference
+ * @owner: with a reference
+ *
+ * Context: any.
+ */
+static inline void cdm_owner_put(struct cdm_owner *owner)
+{
+	if (refcount_dec_and_test(&owner->ref))
+		queue_work(system_unbound_wq, &owner->free_work);
+}
+
+/* Is @owner @ancestor, or below it? The caller keeps @owner alive. */
+static inline bool cdm_owner_is_below(const struct cdm_owner *owner,
+				      const struct cdm_owner *ancestor)
+{
+	for (; owner; owner = owner->parent)
+		if (owner == ancestor)
+			return true;
+	return false;
+}
+
+int cdm_owner_add_node(unsigned int idx, int nid);
+enum cdm_policy cdm_effective_policy(const struct cdm_owner *owner);
+struct cgroup_subsys_state *cdm_owner_memcg(struct cdm_owner *owner);
+
+#endif /* _MM_CDM_OWNER_H */
