@@ -273,7 +273,7 @@ def shared_writes(run, name, names):
 
 class Row:
     """A target: what must be, what would be good, and what is. Where the
-    first is out of reach, and Documentation/mm/cdm-bench.rst shows why, floor
+    first is out of reach, and Documentation/mm/cdm/bench.rst shows why, floor
     is what it has come down to: that must not be exceeded then.
     """
 

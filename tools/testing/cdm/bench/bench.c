@@ -2,7 +2,7 @@
 /*
  * What operations on memory cost, in instructions. The first and only program
  * of the guests that make bench boots: see scripts/bench, which reads what this
- * prints, and Documentation/mm/cdm-bench.rst.
+ * prints, and Documentation/mm/cdm/bench.rst.
  *
  *	init [quick] [lines]
  *
