@@ -207,7 +207,7 @@ static void cdm_mark_stock(struct cdm_counter *c, unsigned int idx)
 	if (!cpumask_test_cpu(cpu, stock_cpus))
 		cpumask_set_cpu(cpu, stock_cpus);
 	/*
-	 * Pairs with the smp_mb() in cdm_drain_for(): either this sees that
+	 * Pairs with the smp_mb() in cdm_drain(): either this sees that
 	 * @in_stock was cleared, or the drain sees this CPU in @stock_cpus.
 	 */
 	smp_mb();
@@ -331,11 +331,9 @@ out:
 }
 
 /*
- * Must pages of @c not wait in a stock? Those of a removed group have no
- * request to wait for, and while a level is over its limit nothing may be
- * charged, which a stock would allow. Stocks are drained after @c comes into
- * such a state, and interrupts are off here: if this sees the old state, the
- * drain's interrupt is yet to come and finds the pages.
+ * Must pages of @c not wait in a stock? Those of a removed group have no request
+ * to wait for, and while a level is over its limit nothing may be charged, which
+ * a stock would allow.
  */
 static bool cdm_must_not_stock(const struct cdm_counter *c)
 {
@@ -377,11 +375,20 @@ void cdm_uncharge(u16 id, unsigned int idx, unsigned int nr)
 	if (have) {
 		cdm_stock_set(id, idx, CDM_BATCH);
 		cdm_sub(owner, idx, have + nr - CDM_BATCH, NULL);
-	} else if (nr >= CDM_BATCH || cdm_must_not_stock(owner->counter[idx])) {
+	} else if (nr >= CDM_BATCH) {
 		cdm_sub(owner, idx, nr, NULL);
 	} else {
+		/*
+		 * The mark's smp_mb() pairs with that in cdm_drain(), which runs
+		 * after a group is removed or its limit lowered: either this
+		 * sees the new state, or the drain interrupts this CPU once the
+		 * pages are in the slot.
+		 */
 		cdm_mark_stock(owner->counter[idx], idx);
-		cdm_stock_set(id, idx, nr);
+		if (cdm_must_not_stock(owner->counter[idx]))
+			cdm_sub(owner, idx, nr, NULL);
+		else
+			cdm_stock_set(id, idx, nr);
 	}
 out:
 	local_irq_restore(flags);
@@ -415,13 +422,15 @@ static void cdm_drain_local(void *arg)
  */
 void cdm_drain(unsigned int idx)
 {
+	/* Pairs with the smp_mb() in cdm_mark_stock(), see cdm_uncharge(). */
+	smp_mb();
 	on_each_cpu_mask(&cdm_trees[idx].stock_cpus, cdm_drain_local, &idx,
 			 true);
 }
 
 /*
  * Is there certainly nothing to drain for a limit at @c? The caller has found
- * it to have no room.
+ * it to have no room, and looks again if so: a drain may have ended meanwhile.
  */
 static bool cdm_is_drained(const struct cdm_counter *c, unsigned int idx)
 {
@@ -432,7 +441,14 @@ static bool cdm_is_drained(const struct cdm_counter *c, unsigned int idx)
 	 * cleared by a drain, that drain is seen until it is done.
 	 */
 	smp_rmb();
-	return !atomic_read(&cdm_trees[idx].draining);
+	if (atomic_read(&cdm_trees[idx].draining))
+		return false;
+	/*
+	 * Pairs with smp_mb__before_atomic() in cdm_drain_for(): usage is now
+	 * seen without what a drain that is done has given back.
+	 */
+	smp_rmb();
+	return true;
 }
 
 /**
@@ -444,26 +460,25 @@ static bool cdm_is_drained(const struct cdm_counter *c, unsigned int idx)
  * should not interrupt all CPUs each time.
  *
  * Context: RCU read side; otherwise as cdm_drain().
- * Return: false if no stock held pages of the group, so that there was no
- * drain.
+ * Return: true if the charge is worth another try: stocks were drained, or a
+ * drain by others ended meanwhile and left room.
  */
 bool cdm_drain_for(struct cdm_owner *limit, unsigned int idx)
 {
 	struct cdm_counter *c = limit->counter[idx];
 
 	if (cdm_is_drained(c, idx))
-		return false;
+		return READ_ONCE(c->usage) < READ_ONCE(c->max);
 	atomic_inc(&cdm_trees[idx].draining);
-	/* Pairs with the smp_rmb() in cdm_is_drained(). */
+	/* Pairs with the first smp_rmb() in cdm_is_drained(). */
 	smp_mb__after_atomic();
 	WRITE_ONCE(c->in_stock, false);
-	/*
-	 * Pairs with the smp_mb() in cdm_mark_stock(): pages that go into a
-	 * stock from here on are marked again.
-	 */
-	smp_mb();
+	/* The drain's barrier also pairs with the mark: see cdm_mark_stock(). */
 	cdm_drain(idx);
-	/* What was drained is uncharged before the drain is seen to be over. */
+	/*
+	 * Pairs with the second smp_rmb() in cdm_is_drained(): what was drained
+	 * is uncharged before the drain is seen to be done.
+	 */
 	smp_mb__before_atomic();
 	atomic_dec(&cdm_trees[idx].draining);
 	return true;
@@ -540,7 +555,9 @@ struct cdm_owner *cdm_full_limit(struct cdm_owner *owner, unsigned int idx)
 	}
 	/* Pairs with the smp_wmb() in cdm_mark_stock(). */
 	smp_rmb();
-	return cdm_is_drained(c, idx) ? owner : NULL;
+	if (!cdm_is_drained(c, idx))
+		return NULL;
+	return READ_ONCE(c->usage) < READ_ONCE(c->max) ? NULL : owner;
 }
 
 /**
@@ -821,10 +838,6 @@ void cdm_counter_retire(struct cdm_owner *owner, unsigned int idx)
 	WRITE_ONCE(c->usage, 0);
 	raw_spin_unlock_irq(&cdm_trees[idx].lock);
 	cdm_set_limit(owner, idx, CDM_LIMIT_LOW, 0);
-	/*
-	 * A CPU that saw the group alive put its pages into the slot with
-	 * interrupts off, so the drain that interrupts it comes later and finds
-	 * them.
-	 */
+	/* No CPU keeps pages of the group from here on: see cdm_uncharge(). */
 	cdm_drain(idx);
 }
