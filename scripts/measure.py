@@ -467,9 +467,9 @@ def memory(place):
         "CDM page": s["entry"],
         "group": allocated(s["group"]) + allocated(s["owner"]),
         "group and node": allocated(s["counter"]),
-        "node": s["count"],
+        "node": s["tree"] + s["pending_cpus"],
         "node, for each 128 MiB of a directory": s["directory"],
-        "CPU": s["stock"] + s["pending"] + s["refusals"],
+        "CPU": s["stock"] + s["pending"] + s["fallbacks"],
     }
 
 
