@@ -18,7 +18,7 @@ help: ## what can be done, and this is the default
 	@echo
 	@echo '  BASE=$(BASE)      kernel base, one of:' $(notdir $(wildcard patches/*))
 	@echo '  LANE=$(LANE)       configuration, one of:' \
-		$$(sed '/^#/d; s/\t.*//' $(S)configs/lanes)
+		$$(sed '/^#/d; s/\t.*//' $(CDM_REPO)/tools/testing/cdm/configs/lanes)
 	@echo '  KSRC=<dir>      kernel source to use, in place of the pinned package'
 	@echo '  V=1             show what the kernel build prints'
 
@@ -64,7 +64,7 @@ patches: ready ## a series to mail, with cover letter, in OUT (./out)
 deb: ready ## installable kernel packages of LANE, or of KCONFIG=<file>
 	@$(S)deb
 
-stat: ## changed lines in existing kernel files, by file
+stat: ready ## changed lines in existing kernel files, by file
 	@$(S)stat
 
 clean: ## remove what was built from this clone

@@ -8,20 +8,19 @@ import re
 import shutil
 import time
 
-import kbuild
-import lib
-import static
+from . import files, hooks, kbuild, log, paths, proc, repo
 
 WARNING = re.compile(r"^(?:\.\./)*(\S+?):\d+(?::\d+)?: (warning|error): (.*)$")
 OURS = ["mm/cdm/", "kernel/cgroup/cdm.o"]
-# sparse cannot follow pcp_spin_trylock(), and says so of each function that it is
-# inlined into: in the base too, of rmqueue_pcplist() and three more.
-TRYLOCK = re.compile(r"context imbalance in '(rmqueue_pcplist|__alloc_pages_zone|"
-                     r"get_page_from_freelist)' - different lock contexts")
+# sparse cannot follow pcp_spin_trylock(), and says so of each function that it
+# is inlined into: in the base too, of rmqueue_pcplist() and three more.
+TRYLOCK = re.compile(
+    r"context imbalance in '(rmqueue_pcplist|__alloc_pages_zone|"
+    r"get_page_from_freelist)' - different lock contexts")
 
 
-def objects(files):
-    return [f[:-2] + ".o" for f in files if f.endswith(".c")]
+def objects(names):
+    return [f[:-2] + ".o" for f in names if f.endswith(".c")]
 
 
 class Walk:
@@ -31,27 +30,27 @@ class Walk:
         self.tree = f"{self.dir}/tree"
         self.log = f"{place.logs}/check-series.log"
         self.known = set()
-        lib.write(self.log, "")
+        files.write(self.log, "")
 
     def start(self):
         """The base and our files, but no hook: hard links are quick."""
         shutil.rmtree(self.tree, ignore_errors=True)
         os.makedirs(self.dir, exist_ok=True)
-        lib.run(["cp", "-al", self.place.pristine, self.tree])
-        for f in static.sources():
-            lib.write(f"{self.tree}/{f}", lib.read(f"{lib.REPO}/{f}"))
+        proc.run(["cp", "-al", self.place.pristine, self.tree])
+        for f in repo.sources():
+            files.write(f"{self.tree}/{f}", files.read(f"{paths.REPO}/{f}"))
 
     def push(self, patch):
-        for f in lib.touched(patch):
+        for f in hooks.touched(patch):
             target = f"{self.tree}/{f}"
-            if os.path.exists(target):	# a link no more
+            if os.path.exists(target):  # a link no more
                 shutil.copy2(target, target + ".own")
                 os.replace(target + ".own", target)
-        lib.run(["patch", "-d", self.tree, "-p1", "-s", "--fuzz=0",
+        proc.run(["patch", "-d", self.tree, "-p1", "-s", "--fuzz=0",
                  "--no-backup-if-mismatch", "-i", patch])
 
     def wired(self):
-        return "mm/cdm/Kconfig" in lib.read(f"{self.tree}/mm/Kconfig").decode()
+        return b"mm/cdm/Kconfig" in files.read(f"{self.tree}/mm/Kconfig")
 
     def configure(self, on):
         place = copy.copy(self.place)
@@ -64,15 +63,15 @@ class Walk:
 
     def compile(self, place, targets):
         """What is wrong; with no more to say, the new warnings."""
-        log = f"{self.log}.{place.lane}"
+        to = f"{self.log}.{place.lane}"
         # Whole lines, whichever of several compilers they are from.
-        ok, _ = kbuild.make(place, ["-O", "W=1", "C=2", *targets], log, "series",
-                            show=False)
-        text = lib.read(log).decode(errors="replace")
+        ok, _ = kbuild.make(place, ["-O", "W=1", "C=2", *targets], to,
+                            "series", show=False)
+        text = files.read(to).decode(errors="replace")
         with open(self.log, "a") as f:
             f.write(text)
         if not ok:
-            return lib.tail(log, 20, r"error:|\*\*\*")
+            return log.tail(to, 20, r"error:|\*\*\*")
         found = {}
         for line in text.splitlines():
             m = WARNING.match(line)
@@ -86,8 +85,8 @@ class Walk:
 
 
 def walk(place, report):
-    series = [f"{place.hooks}/{p}" for p in place.series()]
-    every = sorted({o for p in series for o in objects(lib.touched(p))})
+    series = [f"{place.hooks}/{p}" for p in hooks.series(place)]
+    every = sorted({o for p in series for o in objects(hooks.touched(p))})
     w = Walk(place)
     began = time.monotonic()
     w.start()
@@ -95,14 +94,14 @@ def walk(place, report):
     on, off = w.configure(True), w.configure(False)
     for p in (on, off):
         w.compile(p, every)
-    lib.note(f"series: {len(every)} files as they were "
+    log.note(f"series: {len(every)} files as they were "
              f"({time.monotonic() - began:.0f} s)")
     for patch in series:
         began = time.monotonic()
-        files = lib.touched(patch)
+        touched = hooks.touched(patch)
         w.push(patch)
-        targets = objects(files)
-        if len(targets) != len(files):
+        targets = objects(touched)
+        if len(targets) != len(touched):
             on, off = w.configure(True), w.configure(False)
             targets = every
         wrong = [w.compile(on, targets + (OURS if w.wired() else [])),

@@ -14,16 +14,17 @@ import shutil
 import subprocess
 import time
 
-import lib
+from . import files, log, packages, paths, proc
 
 # (directory below selftests, command, seconds). Each runs in /scratch, after a
 # pool of huge pages was filled and the caches were dropped.
 #
 # Left out, and why: test_kmem and test_zswap (minutes, and fail unpatched as
-# often as not), test_cpu and test_cpuset (nothing of memory), test_cpuset_prs.sh
-# (minutes), hugetlb_reparenting_test.sh and charge_reserved_hugetlb.sh (their
-# sums are off by what other tests left), migration (a minute for each case, and
-# needs a third CPU), split_huge_page_test (minutes), hmm-tests (needs a module),
+# often as not), test_cpu and test_cpuset (nothing of memory),
+# test_cpuset_prs.sh (minutes), hugetlb_reparenting_test.sh and
+# charge_reserved_hugetlb.sh (their sums are off by what other tests left),
+# migration (a minute for each case, and needs a third CPU),
+# split_huge_page_test (minutes), hmm-tests (needs a module),
 # virtual_address_range and va_high_addr_switch (address space only),
 # protection_keys (nothing of placement, a minute), write_to_hugetlbfs and
 # hugepage-vmemmap (helpers of other tests, or need an option that is off),
@@ -86,7 +87,8 @@ AGAIN = 3
 # What the tests provoke in the kernel's log.
 PROVOKED = (r"[Oo]ut of memory|invoked oom-killer|Memory failure:|"
             r"Injecting memory failure|Soft offlining|memory-failure|"
-            r"MCE: Killing uffd-unit-tests:\d+ due to hardware memory corruption|"
+            r"MCE: Killing uffd-unit-tests:\d+ due to hardware memory "
+            r"corruption|"
             r"page allocation failure: order:9")
 
 NEEDED = ["tools/testing/selftests", "tools/include", "include/vdso",
@@ -101,19 +103,18 @@ def programs():
 def build(place):
     """The programs, from the unpatched source; what is wrong, or nothing."""
     top = f"{place.work}/upstream"
-    done, log = f"{top}/.done", f"{place.logs}/upstream-build.log"
+    done, to = f"{top}/.done", f"{place.logs}/upstream-build.log"
     stamp = json.dumps([place.pristine, TESTS])
-    if lib.read(done, b"").decode() == stamp:
+    if files.read(done, b"").decode() == stamp:
         return ""
     shutil.rmtree(top, ignore_errors=True)
     for path in NEEDED:
         target = f"{top}/src/{path}"
         os.makedirs(os.path.dirname(target), exist_ok=True)
-        lib.run(["cp", "-al", f"{place.pristine}/{path}", target])
-    env = {k: v for k, v in os.environ.items()
-           if k not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "V")}
+        proc.run(["cp", "-al", f"{place.pristine}/{path}", target])
+    env = proc.clean_env()
     os.makedirs(place.logs, exist_ok=True)
-    with open(log, "w") as out:
+    with open(to, "w") as out:
         cmds = [["make", "-C", place.pristine, f"O={top}/headers", "headers"]]
         for d in ("cgroup", "mm"):
             os.makedirs(f"{top}/{d}")
@@ -126,8 +127,8 @@ def build(place):
             if subprocess.call(cmd, env=env, stdin=subprocess.DEVNULL,
                                stdout=out, stderr=subprocess.STDOUT):
                 out.flush()
-                return lib.tail(log, 20, r"error|\*\*\*")
-    lib.write(done, stamp)
+                return log.tail(to, 20, r"error|\*\*\*")
+    files.write(done, stamp)
     return ""
 
 
@@ -167,17 +168,17 @@ def parse(text):
     return found
 
 
-def guest(tests, place, lane, only, log):
+def guest(jobs, lane, only, name):
     """Run the commands in one guest; ({command: cases}, exit status)"""
     lines = [f"{t}\t{d}\t{c}" for d, c, t in TESTS if c in only]
-    jobs = f"{place.work}/upstream/jobs-{lane}"
-    lib.write(jobs, "\n".join(lines) + "\n")
+    top = f"{jobs.place.work}/upstream"
+    todo = f"{top}/jobs-{lane}"
+    files.write(todo, "\n".join(lines) + "\n")
     # The unpatched kernel takes a device's memory for RAM.
     options = ["--nodes", "ram", "--no-check-log"] if lane == "vanilla" else \
         ["--allow", PROVOKED]
-    status, out, _ = tests.vm(log, [*options, "--timeout", "900"],
-                              [f"{lib.SCRIPTS}/guest/upstream",
-                               f"{place.work}/upstream", jobs], lane)
+    status, out, _ = jobs.vm(name, [*options, "--timeout", "900"],
+                             [f"{paths.GUEST}/upstream", top, todo], lane)
     return parse(out), status, out
 
 
@@ -200,49 +201,60 @@ def compare(base, ours):
     return bad
 
 
-def baseline(tests, place):
+def baseline(jobs):
     """The unpatched kernel's results, kept as long as it and the list stay."""
-    van = lib.Place("vanilla", place.base)
-    kept = f"{place.work}/upstream/baseline.json"
-    stamp = lib.sha(lib.read(van.image) + json.dumps(TESTS).encode())
-    old = json.loads(lib.read(kept, b"{}") or b"{}")
+    van = paths.Place("vanilla", jobs.place.base)
+    kept = f"{jobs.place.work}/upstream/baseline.json"
+    stamp = files.sha(files.read(van.image) + json.dumps(TESTS).encode())
+    old = json.loads(files.read(kept, b"{}") or b"{}")
     if old.get("stamp") == stamp:
         return old["cases"]
-    cases, status, _ = guest(tests, place, "vanilla",
-                             {c for _, c, _ in TESTS}, "upstream-vanilla")
+    cases, status, _ = guest(jobs, "vanilla", {c for _, c, _ in TESTS},
+                             "upstream-vanilla")
     if status == 0:
-        lib.write(kept, json.dumps({"stamp": stamp, "cases": cases}, indent=1))
+        files.write(kept, json.dumps({"stamp": stamp, "cases": cases},
+                                     indent=1))
     return cases
 
 
-def run(tests, report, place):
-    began = time.monotonic()
-    wrong = build(place)
-    if wrong:
-        report.result(False, "build of the kernel's selftests", wrong, began)
-        return
-    every = {c for _, c, _ in TESTS}
-    base = baseline(tests, place)
-    ours, status, out = guest(tests, place, place.lane, every, "upstream")
-    bad = compare(base, ours)
-    # Some tests race with themselves on either kernel: a difference counts when it
-    # is there each time.
+def again(jobs, bad):
+    """Of what differs, what differs each time: some tests race with
+    themselves on either kernel.
+    """
     for _ in range(AGAIN):
         if not bad:
             break
-        lib.note(f"upstream: again: {', '.join(bad)}")
-        before, _, _ = guest(tests, place, "vanilla", bad, "upstream-vanilla2")
-        after, _, _ = guest(tests, place, place.lane, bad, "upstream2")
+        log.note(f"upstream: again: {', '.join(bad)}")
+        before, _, _ = guest(jobs, "vanilla", bad, "upstream-vanilla2")
+        after, _, _ = guest(jobs, jobs.place.lane, bad, "upstream2")
         now = compare(before, after)
         both = {c: [x for x in cases if x in now.get(c, [])]
                 for c, cases in bad.items()}
         bad = {c: cases for c, cases in both.items() if cases}
+    return bad
+
+
+def run(jobs):
+    """The kernel's own tests pass where they do without the patches."""
+    packages.need("upstream")
+    if not (jobs.kernel(jobs.place.lane) and jobs.kernel("vanilla")):
+        return
+    began = time.monotonic()
+    wrong = build(jobs.place)
+    if wrong:
+        jobs.report.result(False, "build of the kernel's selftests", wrong,
+                           began)
+        return
+    base = baseline(jobs)
+    ours, status, out = guest(jobs, jobs.place.lane, {c for _, c, _ in TESTS},
+                              "upstream")
+    bad = again(jobs, compare(base, ours))
     for _, command, _ in TESTS:
         passed = sum(w == "pass" for w in ours.get(command, {}).values())
         cases = bad.get(command, [])
         nothing = not base.get(command)
-        report.result(not cases and not nothing,
-                      f"upstream: {command} ({passed} cases)",
-                      "\n".join(["passes on the unpatched kernel only:",
-                                 *cases]) if cases else "it did not run")
-    report.result(status == 0, "upstream", out[-4000:], began)
+        jobs.report.result(not cases and not nothing,
+                           f"upstream: {command} ({passed} cases)",
+                           "\n".join(["passes on the unpatched kernel only:",
+                                      *cases]) if cases else "it did not run")
+    jobs.report.result(status == 0, "upstream", out[-4000:], began)

@@ -1,0 +1,261 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Take out each hook, one at a time, and see which test notices.
+
+  $ scripts/mutants --list swap
+  0019.1  mm/swap_state.c swap_cluster_readahead()
+  $ scripts/mutants swap
+  0019.1  mm/swap_state.c swap_cluster_readahead(): test_isolation: readahead \
+leaves strangers in RAM
+  1 caught, 0 survived
+
+A mutant is the kernel without one hunk of one patch. The hunks that only wire
+things up (includes, Kconfig, what our files call) are not hooks and are left
+alone, and so are assertions. A mutant that does not build was caught by the
+compiler. When all are caught, the table in Documentation/mm/cdm/hooks.rst is
+made anew.
+"""
+
+import argparse
+import copy
+import re
+import signal
+import subprocess
+import sys
+import textwrap
+
+from . import files, hooks, kbuild, log, packages, paths, selftests
+
+# Patches without a hook in them.
+WIRING = re.compile(r"^(0001|0002|0003|0004|0030)-")
+
+# Where to look first, by a word of the patch's name; then come the others.
+LIKELY = [
+    ("door", ["kunit", "test_quota"]),
+    ("end-the-charge-where", ["kunit", "test_quota"]),
+    ("SIGBUS", ["test_policy", "test_life"]),
+    ("charge-the-owner", ["test_migrate", "test_hugetlb", "test_reasons"]),
+    ("demote", ["test_reclaim", "test_policy"]),
+    ("cdm.low", ["test_low", "test_reclaim"]),
+    ("small-reserve", ["test_core"]),
+    ("numa_memblks", ["test_core"]),
+    ("do-not-count", ["test_core"]),
+    ("who-uses", ["test_hugetlb"]),
+    ("is-no-RAM", ["test_memcg", "test_hugetlb", "kunit"]),
+    ("that-counts", ["test_memcg_counted"]),
+    ("offlining", ["test_beside", "test_hotplug"]),
+    ("contiguous", ["kunit"]),
+    ("is-filled", ["test_life", "test_swap"]),
+    ("swapoff", ["test_swap"]),
+    ("bad-page", ["test_poison"]),
+    ("numa-balancing", ["test_balancing"]),
+    ("ksm", ["test_isolation"]),
+    ("read-ahead", ["test_isolation", "test_swap"]),
+    ("khugepaged", ["test_isolation", "test_huge"]),
+    ("mempolicy", ["test_isolation"]),
+    ("cpuset", ["test_isolation"]),
+    ("hugetlb-grow", ["test_isolation", "test_gigantic"]),
+]
+
+
+# Between these comments.
+TABLE = (f"{paths.REPO}/Documentation/mm/cdm/hooks.rst",
+         ".. What make mutants found:\n\n", "\n.. End of what it found.\n")
+
+
+class Mutant:
+    def __init__(self, patch, nr, head, hunk):
+        self.name = f"{patch[:4]}.{nr}"
+        self.patch, self.diff = patch, "".join(head + hunk)
+        self.file = re.search(r"^\+\+\+ b/(\S+)", self.diff, re.M)[1]
+        self.lines = [x[1:].strip() for x in hunk[1:] if x[0] in "+-"]
+
+    def function(self, tree):
+        """The one that has the hunk, by the first line of code it adds."""
+        text = files.read(f"{tree}/{self.file}", b"").decode().splitlines()
+        hunk = [x[1:] for x in self.diff.splitlines()[3:] if x[0] in "+ "]
+        for at in range(len(text) - len(hunk) + 1):
+            if text[at:at + len(hunk)] == hunk:
+                break
+        else:
+            return ""
+        added = [i for i, x in enumerate(x for x in self.diff.splitlines()[3:]
+                                         if x[0] in "+ ") if x[0] == "+"]
+        at += added[0] if added else 3
+        inside = []
+        for line in reversed(text[:at]):
+            inside.append(line)
+            if line.startswith("}"):
+                break
+        # Or it adds a function.
+        for line in [*inside, *text[at:]]:
+            m = re.match(r"(?!#)\w[^;=]*?(\w+)\([^;]*$", line)
+            if m:
+                return f"{m[1]}()"
+        return ""
+
+    def is_hook(self):
+        """Does it change code, rather than includes and comments, or
+        assertions, which are for lane debug?
+        """
+        return any(x and not x.startswith(("#include", "/*", "*", "VM_WARN_ON"))
+                   for x in self.lines)
+
+
+def mutants(place):
+    for patch in hooks.series(place):
+        if WIRING.match(patch):
+            continue
+        head, hunk, nr = [], [], 0
+        found = []
+        for line in open(f"{place.hooks}/{patch}"):
+            if line.startswith("--- "):
+                head, hunk = [line], []
+            elif line.startswith("+++ "):
+                head.append(line)
+            elif line.startswith("@@ "):
+                hunk = [line]
+                found.append((head, hunk))
+            elif hunk and line[0] in " +-\\":
+                hunk.append(line)
+        for head, hunk in found:
+            m = Mutant(patch, nr + 1, head, hunk)
+            if m.is_hook():
+                nr += 1
+                yield m
+
+
+def tests(mutant):
+    first = [t for word, names in LIKELY if word in mutant.patch for t in names]
+    rest = [t for t, source in selftests.programs().items()
+            if not selftests.wants(source, "lane")]
+    return first + [t for t in [*rest, "kunit"] if t not in first]
+
+
+def command(place, name):
+    """What runs the test in a guest: arguments of scripts/vm."""
+    if name == "kunit":
+        return ["--append", "kunit.enable=1 kunit.filter_glob=cdm*", "--",
+                "sh", "-c", "! dmesg | grep '    not ok'"]
+    source = selftests.programs()[name]
+    return [*selftests.wants(source, "vm").split(), "--",
+            selftests.program(place, name, source)]
+
+
+def failing(place, mutant, name):
+    """The cases that fail, or what else is wrong, in their order."""
+    to = f"{place.logs}/mutants-{mutant.name}-{name}.log"
+    p = subprocess.run(
+        [f"{paths.SCRIPTS}/vm", "run", "--image", place.image,
+         "--timeout", "240", "--log", f"{to}.kernel", *command(place, name)],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, text=True, errors="replace")
+    with open(to, "w") as f:
+        f.write(p.stdout)
+    if not p.returncode:
+        return []
+    # What the kernel says names other processes and addresses each time.
+    cases = re.findall(r"^(?:\[.*?\])?\s*not ok \d+ (?:- )?(.*)",
+                       p.stdout, re.M)
+    cases += [
+        "the kernel says: " + re.sub(r"\b[0-9a-f]*\d\w*", "N", x.split(",")[0])
+        for x in re.findall(r"^    \[ *[\d.]+\] (.*)", p.stdout, re.M)]
+    return cases or [f"exit status {p.returncode}"]
+
+
+def caught(place, mutant):
+    """What noticed, or None."""
+    before = files.read(place.image)
+    ok, _ = kbuild.make(place, [place.arch.target],
+                        f"{place.logs}/mutants-{mutant.name}-build.log",
+                        f"mutant {mutant.name}")
+    if not ok:
+        return "does not build"
+    if files.read(place.image) == before:
+        log.die(f"{mutant.name}: make built no other kernel")
+    for name in tests(mutant):
+        cases = failing(place, mutant, name)
+        # What fails by chance, on a machine with much to do, fails once.
+        again = cases and failing(place, mutant, name)
+        both = [x for x in cases if x in again]
+        if both:
+            return f"{name}: {both[0]}"
+        if cases:
+            print(f"{mutant.name}  {name}: {cases[0]}: fails by chance, "
+                  "not counted", flush=True)
+    return None
+
+
+def write_table(rows):
+    path, begin, end = TABLE
+    text = files.read(path).decode()
+    head, rest = text.split(begin)
+    _, tail = rest.split(end)
+    lines = [".. list-table::", "   :header-rows: 1", "   :widths: 40 60", "",
+             "   * - without the hook in", "     - this fails"]
+    for where, how in rows:
+        name, _, case = how.partition(": ")
+        lines += [f"   * - {where}", *textwrap.wrap(
+            f"     - {name}" + (f": {case}" if case else ""), 80,
+            subsequent_indent=" " * 7, break_on_hyphens=False)]
+    with open(path, "w") as f:
+        f.write(head + begin + "\n".join(lines) + "\n" + end + tail)
+
+
+def main():
+    ap = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    ap.add_argument("--list", action="store_true")
+    ap.add_argument("--source", help="mutate this tree, with all hooks applied")
+    ap.add_argument("--build", help="which is built in this directory")
+    ap.add_argument("--found", action="append", default=[], metavar="FILE",
+                    help="what an earlier run of some of them printed: those\n"
+                         "are not tried again")
+    ap.add_argument("word", nargs="*", help="only mutants of patches with it")
+    args = ap.parse_args()
+
+    # The tree is put right again however this ends.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    origin = paths.Place("fast")
+    todo = [m for m in mutants(origin) if not args.word or
+            any(w in m.patch or w == m.name for w in args.word)]
+    if args.list:
+        print("\n".join(f"{m.name}  {m.file} {m.function(origin.tree)}"
+                        for m in todo))
+        return
+
+    packages.need("build", "vm", "check")
+    if not args.source and subprocess.call(
+            [f"{paths.SCRIPTS}/check", "test_core"]):
+        log.die("the kernel without a mutation does not pass")
+    place = copy.copy(origin)
+    if args.source:
+        place.tree, place.build = args.source, args.build
+    # In place, since a copy would have to be built from nothing.
+    place.lock("fast build")
+    survivors, rows = 0, []
+    found = dict(x for f in args.found for x in re.findall(
+        r"^(\d{4}\.\d+  \S+ \w+\(\)): (.*)$", files.read(f).decode(), re.M)
+        if x[1] != "SURVIVED")
+    for m in todo:
+        where = f"{m.file} {m.function(place.tree)}".strip()
+        if f"{m.name}  {where}" in found:
+            rows.append((where, found[f"{m.name}  {where}"]))
+            continue
+        path = f"{place.tree}/{m.file}"
+        whole = files.read(path)
+        subprocess.run(["patch", "-d", place.tree, "-p1", "-R", "-s", "-F3",
+                        "--no-backup-if-mismatch"], input=m.diff, text=True,
+                       check=True)
+        try:
+            how = caught(place, m)
+        finally:
+            with open(path, "wb") as f:
+                f.write(whole)
+        survivors += not how
+        rows.append((where, how))
+        print(f"{m.name}  {where}: {how or 'SURVIVED'}", flush=True)
+    if not (survivors or args.word or args.source):
+        write_table(rows)
+    print(f"{len(todo) - survivors} caught, {survivors} survived")
+    sys.exit(survivors > 0)
+
