@@ -8,9 +8,8 @@ the machine's load, and the machine, make no difference.
 
 import os
 import re
-import subprocess
 
-from . import cpio, files, kbuild, log, machine, paths, proc
+from . import clock, cpio, files, kbuild, log, machine, paths, proc
 
 BENCH = f"{paths.TESTING}/bench"
 # Node 0 has the CPU and RAM. Node 1 is the device, and the firmware's tables
@@ -170,10 +169,7 @@ class Bench:
             (" lines" if cpus > 1 else "")
         cmd = qemu(kernel, words, self.plugin, initrd, profile,
                    DEVICE_MB[self.kind], seed, cpus)
-        p = subprocess.run(
-            ["timeout", "-k", "5", "1500", *cmd], stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-            errors="replace")
+        p = clock.run(cmd, 1500)
         kept = f"{place.logs}/bench-{kernel.name}-{seed}-{cpus}.log"
         files.write(kept, p.stdout)
         run = Run(p.stdout, profile)

@@ -46,7 +46,9 @@ def main():
     packages.need("python", "tree", "build", "vm", "check")
     began = time.monotonic()
     for name in args.name or [n for n in todo if n not in ASIDE]:
-        todo[name]()
+        with jobs.costs.step(name):
+            todo[name]()
+    log.note("\n".join(jobs.costs.table()))
     log.note(f"({(time.monotonic() - began) / 60:.0f} min; logs in "
              f"{jobs.place.logs})")
     print(f"{report.passed} passed, {report.failed} failed")

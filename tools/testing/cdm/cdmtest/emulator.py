@@ -13,10 +13,10 @@ import socket
 import subprocess
 import sys
 import termios
-import time
 import tty
 
 from . import console, files, guest, log, machine
+from .clock import LOOK, Clock
 
 # Exit statuses of a run that are not the command's.
 TIMED_OUT, BROKEN = 124, 125
@@ -201,9 +201,13 @@ class Emulator:
                 getattr(self, f"take_{name}")(line.decode().strip())
 
     def loop(self):
-        """Serve the guest until QEMU closes all its ends; False on timeout."""
+        """Serve the guest until QEMU closes all its ends; False on timeout.
+
+        The limit is in seconds of the emulator's clock, which goes more slowly
+        when it has to wait for a CPU.
+        """
         limit = self.args.timeout
-        deadline = time.monotonic() + limit if limit else None
+        clock = Clock(self.qemu.pid)
         sel = selectors.DefaultSelector()
         self.open = set(self.sockets)
         for name, sock in self.sockets.items():
@@ -213,16 +217,15 @@ class Emulator:
             sel.register(0, selectors.EVENT_READ, "stdin")
         poked = False
         while self.open:
-            left = deadline and deadline - time.monotonic()
-            if deadline and left <= 0:
+            if limit and clock.read() >= limit:
                 if poked:
                     return False
                 # Its panic on an unknown NMI tells where the kernel is.
-                poked, deadline = True, time.monotonic() + 5
+                poked, limit = True, limit + 5
                 self.log.write(b"vm: out of time, sending an NMI\n")
                 self.qmp("inject-nmi", {})
                 continue
-            for key, _ in sel.select(left):
+            for key, _ in sel.select(LOOK if limit else None):
                 self.handle(key.data, sel)
         return not poked
 

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0
 """What tests need: kernels and programs, built once, and runs in guests."""
 
+import math
 import os
 import subprocess
 import time
 
-from . import console, log, paths, selftests
+from . import clock, console, costs, log, paths, selftests
 
 
 class Jobs:
@@ -14,6 +15,7 @@ class Jobs:
     def __init__(self, report):
         self.report = report
         self.place = paths.Place()
+        self.costs = costs.Costs()
         self.built = {}		# {what: whether it worked}
 
     def log(self, name):
@@ -30,7 +32,8 @@ class Jobs:
         """Run a step that others need; it is a result of its own."""
         if name not in self.built:
             began = time.monotonic()
-            ok = not subprocess.call(cmd, stdin=subprocess.DEVNULL)
+            with self.costs.step(name):
+                ok = not subprocess.call(cmd, stdin=subprocess.DEVNULL)
             self.built[name] = ok
             self.report.result(ok, name, "" if ok else " ".join(cmd), began)
         return self.built[name]
@@ -39,7 +42,8 @@ class Jobs:
         """Build the guest programs from the scratch tree; returns if it did."""
         if "programs" not in self.built:
             began = time.monotonic()
-            ok, text = selftests.build(self.place)
+            with self.costs.step("programs"):
+                ok, text = selftests.build(self.place)
             if not ok or "warning:" in text:
                 self.report.result(False, "build of selftests", text, began)
             self.built["programs"] = ok
@@ -57,12 +61,10 @@ class Jobs:
             f.write(p.stdout)
         return p.returncode, p.stdout, kept
 
-    def again(self, cmd, **kw):
+    def again(self, cmd, limit=math.inf, **kw):
         """Run it, and once more if it was the emulator that failed."""
         for last in False, True:
-            p = subprocess.run(cmd, stdin=subprocess.DEVNULL, text=True,
-                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                               errors="replace", **kw)
+            p = clock.run(cmd, limit, **kw)
             if last or console.STALE not in p.stdout:
                 return p
             log.note(f"{console.STALE}; once again")
