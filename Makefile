@@ -5,7 +5,7 @@
 
 BASE ?= v6.12
 LANE ?= fast
-export BASE LANE V KSRC KCONFIG
+export BASE BASE_VERSION LANE V KSRC KCONFIG
 
 MAKEFLAGS += --no-print-directory
 # The scripts find this repository by their own paths, from any directory.
@@ -19,7 +19,8 @@ help: ## what can be done, and this is the default
 	@echo '  BASE=$(BASE)      kernel base, one of:' $(notdir $(wildcard patches/*))
 	@echo '  LANE=$(LANE)       configuration, one of:' \
 		$$(sed '/^#/d; s/\t.*//' $(CDM_REPO)/tools/testing/cdm/configs/lanes)
-	@echo '  KSRC=<dir>      kernel source to use, in place of the pinned package'
+	@echo '  BASE_VERSION=   version of it, as 6.12.117, in place of the pinned one'
+	@echo '  KSRC=<dir>      kernel source to use, in place of the package'
 	@echo '  V=1             show what the kernel build prints'
 
 ready:

@@ -5,12 +5,12 @@ import glob
 import os
 import time
 
-from . import (guesttests, measure, paths, selfcheck, selftests, static, steps,
-               upstream)
+from . import (basecheck, guesttests, measure, paths, selfcheck, selftests,
+               static, steps, upstream)
 
 # Run only when named: what needs another kernel, and a quarter of an hour or
 # more. Lane debug has all that lane full has.
-ASIDE = ["lane-full", "lane-kcsan"]
+ASIDE = ["lane-full", "lane-kcsan", "base-newest"]
 
 
 def static_check(jobs, name, function):
@@ -44,6 +44,7 @@ def catalogue(jobs):
 
     for name, function in static.CHECKS.items():
         add(name, static_check, name, function)
+    add("bases", basecheck.run)
     add("kunit", guesttests.kunit)
     add("runner", selfcheck.run)
     for name, source in selftests.programs().items():
@@ -59,4 +60,5 @@ def catalogue(jobs):
     add("lane-full", guesttests.lane_full)
     add("lane-debug", guesttests.lane_debug)
     add("lane-kcsan", guesttests.lane_kcsan)
+    add("base-newest", basecheck.newest)
     return {**todo, **apart}

@@ -32,7 +32,7 @@ def selftest(jobs, name, source, lane=None):
     if not (jobs.kernel(lane) and jobs.programs()):
         return
     options = selftests.wants(source, "vm").split()
-    title = name if lane == "fast" else f"{name} ({lane})"
+    title = jobs.named(name, lane)
     began = time.monotonic()
     status, out, kept = jobs.vm(
         f"{name}-{lane}", options,

@@ -12,10 +12,10 @@ from . import clock, console, costs, log, paths, selftests
 class Jobs:
     """What has to be built, once, and where results go."""
 
-    def __init__(self, report):
+    def __init__(self, report, spent=None):
         self.report = report
         self.place = paths.Place()
-        self.costs = costs.Costs()
+        self.costs = spent or costs.Costs()
         self.built = {}		# {what: whether it worked}
 
     def log(self, name):
@@ -23,10 +23,17 @@ class Jobs:
         return f"{self.place.logs}/check-{name}.log"
 
     def tree(self):
-        return self.once("tree", [f"{paths.SCRIPTS}/tree"])
+        return self.once(self.named("tree"), [f"{paths.SCRIPTS}/tree"])
 
     def kernel(self, lane):
-        return self.once(f"kernel-{lane}", [f"{paths.SCRIPTS}/kernel", lane])
+        return self.once(self.named(f"kernel-{lane}"),
+                         [f"{paths.SCRIPTS}/kernel", lane])
+
+    def named(self, name, lane="fast"):
+        """A result's name, with what is not as usual."""
+        unusual = [x for x in (lane if lane != "fast" else "",
+                               self.place.version) if x]
+        return f"{name} ({', '.join(unusual)})" if unusual else name
 
     def once(self, name, cmd):
         """Run a step that others need; it is a result of its own."""

@@ -128,7 +128,7 @@ def main():
     if subprocess.call([f"{paths.SCRIPTS}/tree"]):
         sys.exit(1)
     place = paths.Place()
-    patches = [f"{place.hooks}/{p}" for p in hooks.series(place)]
+    patches = [path for _, path in hooks.paths_of(place)]
     ours = set(overlay(place))
     out = os.path.abspath(args.out)
     os.makedirs(out, exist_ok=True)

@@ -107,7 +107,7 @@ def mutants(place):
             continue
         head, hunk, nr = [], [], 0
         found = []
-        for line in open(f"{place.hooks}/{patch}"):
+        for line in open(hooks.path(place, patch)):
             if line.startswith("--- "):
                 head, hunk = [line], []
             elif line.startswith("+++ "):

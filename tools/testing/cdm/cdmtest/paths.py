@@ -36,7 +36,10 @@ class Place:
         self.base = base or os.environ.get("BASE") or "v6.12"
         self.lane = lane or os.environ.get("LANE") or "fast"
         self.hooks = f"{REPO}/patches/{self.base}"
-        self.work = f"{CLONE}/{self.base}"
+        # A version of the base that is asked for has a tree of its own.
+        self.version = os.environ.get("BASE_VERSION")
+        self.work = f"{CLONE}/" + \
+            (f"v{self.version}" if self.version else self.base)
         self.tree = f"{self.work}/tree"
         self.build = f"{self.work}/build/{self.lane}"
         self.logs = f"{self.work}/logs"
@@ -44,6 +47,10 @@ class Place:
         if not os.path.isdir(self.hooks):
             log.die(f"no such base: {self.base} (there is: "
                     f"{' '.join(sorted(os.listdir(REPO + '/patches')))})")
+        if self.version and not self.version.startswith(
+                self.base.removeprefix("v") + "."):
+            log.die(f"BASE_VERSION={self.version} is no version of "
+                    f"{self.base}")
         if self.lane not in lanes():
             log.die(f"no such lane: {self.lane} "
                     f"(there are: {' '.join(lanes())})")

@@ -48,8 +48,8 @@ def main():
     if not hooks.series(place):
         log.die(f"no series in {place.hooks}")
     total = {}
-    for patch in hooks.series(place):
-        for name, (add, cut) in count(f"{place.hooks}/{patch}").items():
+    for _, path in hooks.paths_of(place):
+        for name, (add, cut) in count(path).items():
             old = total.get(name, (0, 0))
             total[name] = (old[0] + add, old[1] + cut)
     adds, cuts = (sum(x[i] for x in total.values()) for i in (0, 1))

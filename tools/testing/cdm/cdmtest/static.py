@@ -156,11 +156,11 @@ def budget(_):
 
 def refresh(place):
     """Refreshing patches that nobody edited changes none of them."""
-    before = {p: files.read(f"{place.hooks}/{p}") for p in hooks.series(place)}
+    before = {path: files.read(path) for _, path in hooks.paths_of(place)}
     wrong = complaint([f"{paths.SCRIPTS}/tree", "refresh"])
-    for p, data in before.items():
-        if files.read(f"{place.hooks}/{p}") != data:
-            wrong += f"\n{p} was not refreshed; it is now"
+    for path, data in before.items():
+        if files.read(path) != data:
+            wrong += f"\n{os.path.basename(path)} was not refreshed; it is now"
     return wrong
 
 

@@ -85,8 +85,9 @@ class Walk:
 
 
 def walk(place, report):
-    series = [f"{place.hooks}/{p}" for p in hooks.series(place)]
-    every = sorted({o for p in series for o in objects(hooks.touched(p))})
+    series = hooks.paths_of(place)
+    every = sorted({o for _, path in series
+                    for o in objects(hooks.touched(path))})
     w = Walk(place)
     began = time.monotonic()
     w.start()
@@ -96,7 +97,7 @@ def walk(place, report):
         w.compile(p, every)
     log.note(f"series: {len(every)} files as they were "
              f"({time.monotonic() - began:.0f} s)")
-    for patch in series:
+    for name, patch in series:
         began = time.monotonic()
         touched = hooks.touched(patch)
         w.push(patch)
@@ -107,6 +108,6 @@ def walk(place, report):
         wrong = [w.compile(on, targets + (OURS if w.wired() else [])),
                  w.compile(off, targets)]
         report.result(
-            not any(wrong), f"series: {os.path.basename(patch)[:-6]}",
+            not any(wrong), f"series: {name[:-6]}",
             "\n".join(f"CGROUP_CDM={v}:\n{x}"
                       for v, x in zip("yn", wrong) if x), began)

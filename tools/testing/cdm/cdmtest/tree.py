@@ -97,10 +97,27 @@ class Tree:
         os.makedirs(self.place.work, exist_ok=True)
         proc.run(["cp", "-a", "--reflink=auto", pristine, self.dir + ".new"])
         os.rename(self.dir + ".new", self.dir)
-        os.symlink(self.place.hooks, f"{self.dir}/patches")
+        self.link_patches()
         self.state = {"base": pristine, "overlay": {}, "patches": {},
                       "patched": {}}
         self.save()
+
+    def link_patches(self):
+        """quilt finds the series in the tree's directory "patches": that of the
+        repository, or for another version than the pinned one a copy of it,
+        with the variants that are to be applied.
+        """
+        link, copies = f"{self.dir}/patches", f"{self.place.work}/patches"
+        target = self.place.hooks
+        if not hooks.pinned(self.place):
+            target = copies
+            shutil.rmtree(copies, ignore_errors=True)
+            for name, path in [*hooks.paths_of(self.place),
+                               ("series", f"{self.place.hooks}/series")]:
+                files.write(f"{copies}/{name}", files.read(path))
+        if os.path.islink(link):
+            os.unlink(link)
+        os.symlink(target, link)
 
     def sync_overlay(self):
         """Returns how many files changed."""
@@ -130,8 +147,7 @@ class Tree:
 
     def sync_patches(self):
         """Returns how many patches were applied anew."""
-        want = {p: sha_of(f"{self.place.hooks}/{p}")
-                for p in hooks.series(self.place)}
+        want = {p: sha_of(path) for p, path in hooks.paths_of(self.place)}
         edited = self.edited("patched")
         if list(want.items()) == list(self.state["patches"].items()):
             for p in edited:
@@ -143,6 +159,7 @@ class Tree:
                     + "\n  ".join(edited))
         before = self.snapshot(self.touched())
         self.pop()
+        self.link_patches()
         self.state.update(patches={}, patched={})
         self.save()
         if want:
@@ -187,11 +204,19 @@ class Tree:
 
     def refresh(self):
         applied = self.applied()
-        before = {p: sha_of(f"{self.place.hooks}/{p}") for p in applied}
+        path = {p: hooks.path(self.place, p) for p in applied}
+        before = {p: sha_of(path[p]) for p in applied}
         for patch in applied:
             ok, out = self.quilt("refresh", *REFRESH, patch)
             if not ok:
                 log.die(f"quilt could not refresh {patch}:\n{out}")
+        # Of copies, what is more than other numbers of lines.
+        for patch in applied if not hooks.pinned(self.place) else []:
+            data = files.read(f"{self.dir}/patches/{patch}")
+            if not hooks.same(data, files.read(path[patch], b"")):
+                files.write(path[patch], data)
+        files.write(f"{self.place.hooks}/series",
+                    files.read(f"{self.dir}/patches/series"))
         known, edited = self.state["overlay"], self.edited("overlay")
         both = [p for p in edited if sha_of(f"{paths.REPO}/{p}") not in
                 (known[p], sha_of(f"{self.dir}/{p}"))]
@@ -203,11 +228,11 @@ class Tree:
                 files.write(f"{paths.REPO}/{p}", files.read(f"{self.dir}/{p}"))
                 print(f"refreshed {p}")
         for patch in applied:
-            if sha_of(f"{self.place.hooks}/{patch}") != before[patch]:
-                print(f"refreshed patches/{self.place.base}/{patch}")
+            if sha_of(path[patch]) != before[patch]:
+                print(f"refreshed {path[patch].removeprefix(paths.REPO)[1:]}")
         self.state.update(
             overlay={p: sha_of(f"{self.dir}/{p}") for p in known},
-            patches={p: sha_of(f"{self.place.hooks}/{p}") for p in applied},
+            patches={p: sha_of(path[p]) for p in applied},
             patched={p: sha_of(f"{self.dir}/{p}") for p in self.touched()})
         self.save()
         rest = [p for p in hooks.series(self.place) if p not in applied]
