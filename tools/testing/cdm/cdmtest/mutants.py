@@ -26,28 +26,28 @@ import textwrap
 from . import files, hooks, kbuild, log, packages, paths, selftests
 
 # Patches without a hook in them.
-WIRING = re.compile(r"^(0001|0002|0003|0004|0030)-")
+WIRING = re.compile(r"^(000[1-7]|003[3-6])-")
 
 # Where to look first, by a word of the patch's name; then come the others.
 LIKELY = [
     ("door", ["kunit", "test_quota"]),
     ("end-the-charge-where", ["kunit", "test_quota"]),
-    ("SIGBUS", ["test_policy", "test_life"]),
-    ("charge-the-owner", ["test_migrate", "test_hugetlb", "test_reasons"]),
+    ("SIGBUS", ["test_policy", "test_payer"]),
+    ("charge-the-owner", ["test_migrate", "test_hugetlb", "test_migrate_reasons"]),
     ("demote", ["test_reclaim", "test_policy"]),
     ("cdm.low", ["test_low", "test_reclaim"]),
     ("small-reserve", ["test_core"]),
     ("numa_memblks", ["test_core"]),
     ("do-not-count", ["test_core"]),
     ("who-uses", ["test_hugetlb"]),
-    ("is-no-RAM", ["test_memcg", "test_hugetlb", "kunit"]),
+    ("memcontrol-device", ["test_memcg", "test_hugetlb", "kunit"]),
     ("that-counts", ["test_memcg_counted"]),
-    ("offlining", ["test_beside", "test_hotplug"]),
+    ("offlining", ["test_near_node", "test_hotplug"]),
     ("contiguous", ["kunit"]),
-    ("is-filled", ["test_life", "test_swap"]),
+    ("is-filled", ["test_payer", "test_swap"]),
     ("swapoff", ["test_swap"]),
     ("bad-page", ["test_poison"]),
-    ("numa-balancing", ["test_balancing"]),
+    ("numa-balancing", ["test_numa_balancing"]),
     ("ksm", ["test_isolation"]),
     ("read-ahead", ["test_isolation", "test_swap"]),
     ("khugepaged", ["test_isolation", "test_huge"]),

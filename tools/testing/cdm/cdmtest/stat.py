@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Lines that the hooks add to and remove from existing kernel files.
+"""Lines that the hooks change in existing kernel files, and for what.
 
   $ scripts/stat
     +2   -0  mm/page_alloc.c
-    +2   -0  total: 2 changed lines of at most 252
+    +2   -0  total: 2 changed lines of at most 270
 
-Fails when they exceed the budget: what can live in our own files should.
+    +2   -0  mm/page_alloc: charge for device memory at the door
+
+Documents do not count. Fails when the budget is exceeded: each of these lines
+is carried from one kernel to the next, and read by maintainers who have no such
+device, so what can be in our own files should be.
 """
 
 import argparse
@@ -14,7 +18,12 @@ import sys
 
 from . import files, hooks, log, paths
 
-BUDGET = 252
+# 116 of them are code that only the files' own functions can do: to allocate
+# behind the door, in page_alloc.c, and to demote pages of a group, in vmscan.c.
+# The others are the hooks, some 50 of three lines each.
+BUDGET = 270
+# What is not code.
+DOCUMENTS = ("Documentation/", "MAINTAINERS")
 
 
 def count(patch):
@@ -40,6 +49,21 @@ def count(patch):
     return found
 
 
+def subject(patch):
+    """What the patch is for."""
+    m = re.search(r"^Subject: *(.*(?:\n .*)*)", files.read(patch).decode(), re.M)
+    return " ".join(m[1].split()) if m else patch
+
+
+def summed(table):
+    return tuple(sum(n[i] for n in table.values()) for i in (0, 1))
+
+
+def show(rows):
+    for name, (add, cut) in rows:
+        print(f"{f'+{add}':>6} {f'-{cut}':>6}  {name}")
+
+
 def main():
     argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
@@ -47,15 +71,18 @@ def main():
     place = paths.Place()
     if not hooks.series(place):
         log.die(f"no series in {place.hooks}")
-    total = {}
+    total, concerns = {}, []
     for _, path in hooks.paths_of(place):
-        for name, (add, cut) in count(path).items():
+        code = {name: n for name, n in count(path).items()
+                if not name.startswith(DOCUMENTS)}
+        for name, (add, cut) in code.items():
             old = total.get(name, (0, 0))
             total[name] = (old[0] + add, old[1] + cut)
-    adds, cuts = (sum(x[i] for x in total.values()) for i in (0, 1))
-    rows = [*sorted(total.items()),
-            (f"total: {adds + cuts} changed lines of at most {BUDGET}",
-             (adds, cuts))]
-    for name, (add, cut) in rows:
-        print(f"{f'+{add}':>6} {f'-{cut}':>6}  {name}")
+        concerns.append((subject(path), summed(code)))
+    adds, cuts = summed(total)
+    show(sorted(total.items()))
+    show([(f"total: {adds + cuts} changed lines of at most {BUDGET}",
+           (adds, cuts))])
+    print()
+    show((title, n) for title, n in concerns if any(n))
     sys.exit(adds + cuts > BUDGET)
