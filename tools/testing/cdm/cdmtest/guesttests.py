@@ -16,7 +16,7 @@ from .report import CASE
 # policies, case by case, are not among them: test_policy alone fills and
 # empties the node dozens of times. Beside them it runs the tests that say
 # "lane: debug", which are of no use elsewhere.
-DEBUG = ["test_hotplug", "test_core", "test_migrate", "test_lifetime",
+DEBUG = ["test_hotplug", "test_core", "test_migrate", "test_charge",
          "test_stress"]
 
 # A line for every controller below the heading; debug is the 15th of the

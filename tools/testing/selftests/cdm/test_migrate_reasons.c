@@ -2,9 +2,10 @@
 /*
  * Every reason that the kernel has to migrate a page, provoked for pages on
  * the device: what the trace says was moved, where the pages are then, and who
- * is charged. NUMA balancing, which must never move one, is test_balancing's,
- * and DAMON test_damon's; contiguous ranges of movable memory are for drivers
- * alone. Who asks for the move is in no group and pays nothing.
+ * is charged. NUMA balancing, which must never move one, has
+ * test_numa_balancing, and DAMON has test_damon; contiguous ranges of movable
+ * memory are for drivers alone. The task that asks for the move is in no group
+ * and pays nothing.
  */
 
 #include <fcntl.h>
