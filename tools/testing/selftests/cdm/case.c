@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Cases, see case.h. */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "case.h"
+#include "check.h"
+#include "files.h"
+#include "group.h"
+#include "node.h"
+#include "system.h"
+#include "usage.h"
+#include "wait.h"
+#include "worker.h"
+
+#define AUDIT		"/sys/kernel/debug/cdm/audit"
+#define LRU_GEN		"/sys/kernel/mm/lru_gen/enabled"
+
+/*
+ * No case takes this long; one that does hangs in the kernel. Times are those
+ * of a kernel without debugging, see cdm_slow.
+ */
+#define CASE_SECONDS	55
+
+static char case_group[PATH_MAX + 16];
+static char case_name[256];
+static const char *lru_name = "";
+static long root_before[CDM_MAX_NODES];
+static int kmsg = -1;
+
+static void on_alarm(int sig)
+{
+	static const char text[] = "Bail out! the case hangs\n";
+
+	(void)sig;
+	if (write(STDOUT_FILENO, text, sizeof(text) - 1) < 0)
+		_exit(KSFT_FAIL + 1);
+	_exit(KSFT_FAIL);
+}
+
+static void reap_workers(void)
+{
+	workers_kill();
+	if (file_exists(case_group))
+		cdm_write(case_group, "cgroup.kill", "1");
+	while (waitpid(-1, NULL, 0) > 0 || errno == EINTR)
+		continue;
+}
+
+static int check_group_empty(const char *path, const struct stat *st, int type,
+			     struct FTW *ftw)
+{
+	int nodes[CDM_MAX_NODES], nr, i;
+	long left;
+
+	(void)st;
+	(void)ftw;
+	if (type != FTW_D)
+		return 0;
+	nr = coherent_nodes(nodes);
+	for (i = 0; i < nr; i++) {
+		/* A group for which the controller is off has no files. */
+		if (cdm_value(path, "cdm.current", nodes[i]) == CDM_NONE)
+			continue;
+		left = cdm_settle(path, nodes[i], 0);
+		if (left)
+			cdm_fail(__FILE__, __LINE__,
+				 "%s still has %ld pages on node %d", path,
+				 left, nodes[i]);
+	}
+	return 0;
+}
+
+static int remove_group(const char *path, const struct stat *st, int type,
+			struct FTW *ftw)
+{
+	(void)st;
+	(void)ftw;
+	if (type == FTW_DP && cg_destroy(path))
+		cdm_fail(__FILE__, __LINE__, "rmdir %s: %s", path,
+			 strerror(errno));
+	return 0;
+}
+
+static void remove_groups(void)
+{
+	nftw(case_group, remove_group, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+static void check_log(void)
+{
+	static const char * const bad[] = {
+		"oom-kill", "Out of memory", "VM_FAULT_OOM leaked",
+	};
+	char line[1024];
+	ssize_t len;
+	size_t i;
+
+	/* A reader that was overtaken by the ring buffer gets EPIPE once. */
+	while ((len = read(kmsg, line, sizeof(line) - 1)) > 0 ||
+	       (len < 0 && errno == EPIPE)) {
+		line[len < 0 ? 0 : len] = '\0';
+		for (i = 0; i < ARRAY_SIZE(bad); i++)
+			if (strstr(line, bad[i]))
+				cdm_fail(__FILE__, __LINE__,
+					 "in the kernel log: %s", line);
+	}
+}
+
+static void check_books(void)
+{
+	int nodes[CDM_MAX_NODES], nr, i;
+	char audit[4096] = "", line[512];
+	size_t len;
+
+	nr = coherent_nodes(nodes);
+	for (i = 0; i < nr; i++)
+		CHECK_EQ(cdm_settle(cdm_root, nodes[i], root_before[nodes[i]]),
+			 root_before[nodes[i]]);
+	/* Once for all nodes: to read it is to look at each of their pages. */
+	file_read(AUDIT, audit, sizeof(audit));
+	for (i = 0; i < nr; i++) {
+		if (text_line(audit, nodes[i], line, sizeof(line))) {
+			cdm_fail(__FILE__, __LINE__, "no audit of node %d",
+				 nodes[i]);
+			continue;
+		}
+		len = strlen(line);
+		if (len < 3 || strcmp(line + len - 3, " ok"))
+			cdm_fail(__FILE__, __LINE__, "audit: node%d %s",
+				 nodes[i], line);
+	}
+}
+
+static void case_begin(const char *name)
+{
+	int nodes[CDM_MAX_NODES], nr, i;
+
+	snprintf(case_name, sizeof(case_name), "%s%s", name, lru_name);
+	checks_begin();
+	alarm(CASE_SECONDS * cdm_slow);
+	if (kmsg >= 0)
+		lseek(kmsg, 0, SEEK_END);
+	cdm_drain();
+	memset(root_before, 0, sizeof(root_before));
+	nr = coherent_nodes(nodes);
+	for (i = 0; i < nr; i++)
+		root_before[nodes[i]] = cdm_pages(cdm_root, nodes[i]);
+	if (cg_create(case_group))
+		ksft_exit_fail_msg("mkdir %s: %s\n", case_group,
+				   strerror(errno));
+}
+
+static void case_end(void)
+{
+	reap_workers();
+	cdm_drain();
+	nftw(case_group, check_group_empty, 16, FTW_PHYS);
+	remove_groups();
+	check_books();
+	check_log();
+	groups_forget();
+	alarm(0);
+	ksft_test_result(!checks_failed(), "%s\n", case_name);
+}
+
+void cdm_case(const char *name, void (*fn)(const char *group))
+{
+	case_begin(name);
+	fn(case_group);
+	case_end();
+}
+
+void cdm_case_arg(const char *name,
+		  void (*fn)(const char *group, const void *arg),
+		  const void *arg)
+{
+	case_begin(name);
+	fn(case_group, arg);
+	case_end();
+}
+
+/*
+ * Run cases with each kind of LRU lists that the kernel has, and leave it with
+ * the kind that it had. The names of the cases say which it was.
+ */
+void cdm_both_lru(void (*run)(void))
+{
+	static const struct {
+		const char *write;
+		const char *name;
+	} kinds[] = { { "7", " (mglru)" }, { "0", " (classic)" } };
+	char before[32];
+	size_t i;
+
+	if (file_read(LRU_GEN, before, sizeof(before)))
+		ksft_exit_fail_msg("%s: %s\n", LRU_GEN, strerror(errno));
+	for (i = 0; i < ARRAY_SIZE(kinds); i++) {
+		if (file_write(LRU_GEN, "%s", kinds[i].write))
+			ksft_exit_fail_msg("no LRU lists%s\n", kinds[i].name);
+		lru_name = kinds[i].name;
+		run();
+	}
+	lru_name = "";
+	file_write(LRU_GEN, "%s", before);
+}
+
+/* A result without a case: nothing is cleaned up or checked. */
+void cdm_result(bool good, const char *name)
+{
+	ksft_test_result(good, "%s\n", name);
+}
+
+void cdm_case_skip(const char *name, const char *why)
+{
+	ksft_test_result_skip("%s: %s\n", name, why);
+}
+
+/* Find the machine, make ready for @cases results. */
+void cdm_init(unsigned int cases)
+{
+	struct sigaction sa = { .sa_handler = on_alarm };
+
+	ksft_print_header();
+	if (geteuid())
+		ksft_exit_skip("only root may do this\n");
+	checks_init();
+	wait_init();
+	nodes_init();
+	groups_init();
+	snprintf(case_group, sizeof(case_group), "%s/cdm_test", cdm_root);
+	if (file_exists(case_group))
+		remove_groups();
+	kmsg = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	signal(SIGPIPE, SIG_IGN);
+	sigaction(SIGALRM, &sa, NULL);
+	ksft_set_plan(cases);
+}
+
+void __noreturn cdm_exit(void)
+{
+	ksft_finished();
+}

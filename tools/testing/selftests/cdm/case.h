@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Cases.
+ *
+ * A program consists of cases. cdm_case() gives each a fresh cgroup, runs it,
+ * ends what it left behind and checks the books: no usage left in any group,
+ * the root's usage as it was before, every page of every node owned by whom it
+ * is charged to, nobody killed for lack of memory.
+ */
+#ifndef _SELFTESTS_CDM_CASE_H
+#define _SELFTESTS_CDM_CASE_H
+
+#include <stdbool.h>
+
+void cdm_init(unsigned int cases);
+void cdm_case(const char *name, void (*fn)(const char *group));
+void cdm_case_arg(const char *name,
+		  void (*fn)(const char *group, const void *arg),
+		  const void *arg);
+void cdm_both_lru(void (*run)(void));
+void cdm_result(bool good, const char *name);
+void cdm_case_skip(const char *name, const char *why);
+void __attribute__((noreturn)) cdm_exit(void);
+
+#endif /* _SELFTESTS_CDM_CASE_H */

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Pools of huge pages, see pool.h. */
+
+#include <stdio.h>
+
+#include "files.h"
+#include "kselftest.h"
+#include "node.h"
+#include "pool.h"
+#include "system.h"
+#include "usage.h"
+#include "wait.h"
+
+const char *cdm_pool_path(int node, long kb, const char *file)
+{
+	static char path[256];
+
+	snprintf(path, sizeof(path),
+		 "/sys/devices/system/node/node%d/hugepages/hugepages-%ldkB/%s",
+		 node, kb, file);
+	return path;
+}
+
+/* How many there are then. */
+long cdm_set_pool(int node, long kb, long pages)
+{
+	file_write(cdm_pool_path(node, kb, "nr_hugepages"), "%ld", pages);
+	return file_long(cdm_pool_path(node, kb, "nr_hugepages"));
+}
+
+/*
+ * Leave @pages of the node free, and hide the others in its pool of huge pages,
+ * where no reclaim comes by; or all, if that is negative. A node that is soon
+ * full makes for quick tests.
+ */
+void cdm_small_node(long pages)
+{
+	long kb = cdm_hpages * cdm_psize / 1024, pool;
+	double end = cdm_now() + CDM_SETTLE_SECONDS * cdm_slow;
+
+	cdm_set_pool(cdm_node, kb, 0);
+	if (pages < 0)
+		return;
+	pool = (cdm_free() - pages) / cdm_hpages;
+	while (cdm_set_pool(cdm_node, kb, pool) != pool) {
+		if (cdm_now() > end)
+			ksft_exit_fail_msg("no pool of huge pages\n");
+		cdm_drain();
+	}
+}

@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Readings, see usage.h. */
+
+#include <limits.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "check.h"
+#include "files.h"
+#include "group.h"
+#include "node.h"
+#include "system.h"
+#include "usage.h"
+#include "wait.h"
+
+/* What follows "node<N> " in the text of a keyed file. */
+int text_line(const char *text, int node, char *line, size_t len)
+{
+	char key[32];
+	const char *pos, *end;
+
+	snprintf(key, sizeof(key), "node%d ", node);
+	for (pos = text; pos; pos = strchr(pos, '\n')) {
+		if (*pos == '\n')
+			pos++;
+		if (strncmp(pos, key, strlen(key)))
+			continue;
+		end = strchrnul(pos, '\n');
+		snprintf(line, len, "%.*s", (int)(end - pos - strlen(key)),
+			 pos + strlen(key));
+		return 0;
+	}
+	return -1;
+}
+
+static int node_line(const char *group, const char *file, int node,
+		     char *line, size_t len)
+{
+	char buf[4096];
+
+	if (cg_read(group, file, buf, sizeof(buf)))
+		return -1;
+	return text_line(buf, node, line, len);
+}
+
+/* In bytes, LONG_MAX for max, CDM_NONE if there is no such node or file. */
+long cdm_value(const char *group, const char *file, int node)
+{
+	char line[256];
+
+	if (node_line(group, file, node, line, sizeof(line)))
+		return CDM_NONE;
+	if (!strcmp(line, "max"))
+		return LONG_MAX;
+	return strtol(line, NULL, 10);
+}
+
+long cdm_pages(const char *group, int node)
+{
+	long value = cdm_value(group, "cdm.current", node);
+
+	return value == CDM_NONE ? CDM_NONE : value / cdm_psize;
+}
+
+/*
+ * The usage of @group, once it is @pages or the time for that is over: a page
+ * that was unmapped lives on while another CPU has it in a batch.
+ */
+long cdm_settle(const char *group, int node, long pages)
+{
+	double end = cdm_now() + CDM_SETTLE_SECONDS * cdm_slow;
+	long got;
+
+	for (;;) {
+		got = cdm_pages(group, node);
+		if (got == pages || cdm_now() > end)
+			return got;
+		cdm_drain();
+	}
+}
+
+/* Groups of the controller below @group that are removed and not gone yet. */
+long cdm_dying(const char *group)
+{
+	return cg_read_key_long(group, "cgroup.stat", "nr_dying_subsys_cdm ");
+}
+
+/* Wait until as many of them are left. */
+long cdm_dying_settle(const char *group, long want)
+{
+	double end = cdm_now() + 2 * CDM_SETTLE_SECONDS * cdm_slow;
+	long left;
+
+	do {
+		left = cdm_dying(group);
+		sched_yield();
+	} while (left != want && cdm_now() < end);
+	return left;
+}
+
+long cdm_event(const char *group, const char *file, int node,
+	       const char *event)
+{
+	char line[512], key[64], *pos;
+
+	if (node_line(group, file, node, line + 1, sizeof(line) - 1))
+		return CDM_NONE;
+	line[0] = ' ';
+	snprintf(key, sizeof(key), " %s=", event);
+	pos = strstr(line, key);
+	return pos ? strtol(pos + strlen(key), NULL, 10) : CDM_NONE;
+}
+
+long cdm_count(const char *group, const char *event)
+{
+	return cdm_event(group, "cdm.events", cdm_node, event);
+}
+
+long cdm_count_local(const char *group, const char *event)
+{
+	return cdm_event(group, "cdm.events.local", cdm_node, event);
+}
+
+long cdm_stat(const char *group, const char *item)
+{
+	return cdm_event(group, "cdm.stat", cdm_node, item);
+}
+
+long cdm_audit(int node, const char *key)
+{
+	char line[512], *pos;
+	size_t len = strlen(key);
+
+	if (node_line("/sys/kernel/debug/cdm", "audit", node, line,
+		      sizeof(line)))
+		return CDM_NONE;
+	for (pos = line; pos; pos = strchr(pos, ' ')) {
+		if (*pos == ' ')
+			pos++;
+		if (!strncmp(pos, key, len) && pos[len] == ' ')
+			return strtol(pos + len, NULL, 10);
+	}
+	return CDM_NONE;
+}
+
+/*
+ * Pages of the node that tests use that nobody has. Those in CPUs' lists are not
+ * in its MemFree.
+ */
+long cdm_free(void)
+{
+	return cdm_zone_mark("managed") - cdm_pages(cdm_root, cdm_node);
+}
+
+void cdm_check_root(long pages)
+{
+	CHECK_EQ(cdm_settle(cdm_root, cdm_node, pages), pages);
+	CHECK_EQ(cdm_audit(cdm_node, "unowned"), 0);
+	CHECK_EQ(cdm_audit(cdm_node, "stale"), 0);
+	CHECK_EQ(cdm_audit(cdm_node, "charged"), pages);
+}
