@@ -95,7 +95,7 @@ static void count_page(struct cdm_reply *reply, const struct cdm_buf *buf,
 		return;
 	if (node == cdm_node)
 		reply->dev++;
-	else if (node_in(nodes, nr, node))
+	else if (nodes_have(nodes, nr, node))
 		reply->other++;
 	else
 		reply->ram++;

@@ -70,9 +70,9 @@ static int check_group_empty(const char *path, const struct stat *st, int type,
 	nr = coherent_nodes(nodes);
 	for (i = 0; i < nr; i++) {
 		/* A group for which the controller is off has no files. */
-		if (cdm_value(path, "cdm.current", nodes[i]) == CDM_NONE)
+		if (cdm_bytes(path, "cdm.current", nodes[i]) == CDM_NONE)
 			continue;
-		left = cdm_settle(path, nodes[i], 0);
+		left = cdm_wait_usage(path, nodes[i], 0);
 		if (left)
 			cdm_fail(__FILE__, __LINE__,
 				 "%s still has %ld pages on node %d", path,
@@ -125,7 +125,8 @@ static void check_books(void)
 
 	nr = coherent_nodes(nodes);
 	for (i = 0; i < nr; i++)
-		CHECK_EQ(cdm_settle(cdm_root, nodes[i], root_before[nodes[i]]),
+		CHECK_EQ(cdm_wait_usage(cdm_root, nodes[i],
+					root_before[nodes[i]]),
 			 root_before[nodes[i]]);
 	/* Once for all nodes: to read it is to look at each of their pages. */
 	file_read(AUDIT, audit, sizeof(audit));
@@ -151,11 +152,11 @@ static void case_begin(const char *name)
 	alarm(CASE_SECONDS * cdm_slow);
 	if (kmsg >= 0)
 		lseek(kmsg, 0, SEEK_END);
-	cdm_drain();
+	cdm_drain_lru();
 	memset(root_before, 0, sizeof(root_before));
 	nr = coherent_nodes(nodes);
 	for (i = 0; i < nr; i++)
-		root_before[nodes[i]] = cdm_pages(cdm_root, nodes[i]);
+		root_before[nodes[i]] = cdm_usage(cdm_root, nodes[i]);
 	if (cg_create(case_group))
 		ksft_exit_fail_msg("mkdir %s: %s\n", case_group,
 				   strerror(errno));
@@ -164,7 +165,7 @@ static void case_begin(const char *name)
 static void case_end(void)
 {
 	reap_workers();
-	cdm_drain();
+	cdm_drain_lru();
 	nftw(case_group, check_group_empty, 16, FTW_PHYS);
 	remove_groups();
 	check_books();
@@ -194,7 +195,7 @@ void cdm_case_arg(const char *name,
  * Run cases with each kind of LRU lists that the kernel has, and leave it with
  * the kind that it had. The names of the cases say which it was.
  */
-void cdm_both_lru(void (*run)(void))
+void cdm_run_each_lru(void (*run)(void))
 {
 	static const struct {
 		const char *write;
@@ -216,7 +217,7 @@ void cdm_both_lru(void (*run)(void))
 }
 
 /* A result without a case: nothing is cleaned up or checked. */
-void cdm_result(bool good, const char *name)
+void cdm_report(bool good, const char *name)
 {
 	ksft_test_result(good, "%s\n", name);
 }

@@ -12,14 +12,16 @@
 
 #include <stdbool.h>
 
+#include "kselftest.h"
+
 void cdm_init(unsigned int cases);
 void cdm_case(const char *name, void (*fn)(const char *group));
 void cdm_case_arg(const char *name,
 		  void (*fn)(const char *group, const void *arg),
 		  const void *arg);
-void cdm_both_lru(void (*run)(void));
-void cdm_result(bool good, const char *name);
+void cdm_run_each_lru(void (*run)(void));
+void cdm_report(bool good, const char *name);
 void cdm_case_skip(const char *name, const char *why);
-void __attribute__((noreturn)) cdm_exit(void);
+void __noreturn cdm_exit(void);
 
 #endif /* _SELFTESTS_CDM_CASE_H */

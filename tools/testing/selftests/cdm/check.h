@@ -11,10 +11,12 @@
 
 #include <stdbool.h>
 
+#include "kselftest.h"
+
 void cdm_check_failed(const char *file, int line, const char *what,
 		      long actual, const char *op, long expected);
 void cdm_fail(const char *file, int line, const char *fmt, ...)
-	__attribute__((format(printf, 3, 4)));
+	__printf(3, 4);
 
 #define CHECK_OP(actual, op, expected)					\
 ({									\

@@ -6,12 +6,14 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "kselftest.h"
+
 /* A reading that could not be taken; no counter has this value. */
 #define CDM_NONE	(-1L)
 
 int file_read(const char *path, char *buf, size_t len);
 int file_write(const char *path, const char *fmt, ...)
-	__attribute__((format(printf, 2, 3)));
+	__printf(2, 3);
 long file_long(const char *path);
 long file_key(const char *path, const char *key);
 long vm_event(const char *name);

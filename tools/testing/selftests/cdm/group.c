@@ -38,7 +38,7 @@ void groups_forget(void)
 }
 
 /* Make a group. Its path is good until the case ends. */
-char *cdm_group(const char *parent, const char *name)
+char *cdm_make_group(const char *parent, const char *name)
 {
 	char *group = cg_name(parent, name);
 
@@ -52,11 +52,11 @@ char *cdm_group(const char *parent, const char *name)
 }
 
 /* Make the groups a and b, with the controller on. */
-void cdm_two_groups(const char *parent, char **a, char **b)
+void cdm_make_two_groups(const char *parent, char **a, char **b)
 {
 	CHECK_EQ(cdm_enable(parent, "+cdm"), 0);
-	*a = cdm_group(parent, "a");
-	*b = cdm_group(parent, "b");
+	*a = cdm_make_group(parent, "a");
+	*b = cdm_make_group(parent, "b");
 }
 
 int cdm_enable(const char *group, const char *controllers)
@@ -137,7 +137,7 @@ int cdm_mount_option(const char *option, bool on)
 	return 0;
 }
 
-int cdm_recursive_low(bool on)
+int cdm_set_recursive_low(bool on)
 {
 	return cdm_mount_option("memory_recursiveprot", on);
 }

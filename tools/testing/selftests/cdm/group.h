@@ -11,8 +11,8 @@ extern char cdm_root[];		/* where cgroup2 is mounted */
 
 void groups_init(void);
 void groups_forget(void);
-char *cdm_group(const char *parent, const char *name);
-void cdm_two_groups(const char *parent, char **a, char **b);
+char *cdm_make_group(const char *parent, const char *name);
+void cdm_make_two_groups(const char *parent, char **a, char **b);
 int cdm_enable(const char *group, const char *controllers);
 int cdm_write(const char *group, const char *file, const char *fmt, ...)
 	__printf(3, 4);
@@ -20,6 +20,6 @@ int cdm_limit(const char *group, int node, long pages);
 int cdm_protect(const char *group, int node, long pages);
 int cdm_reclaim(const char *group, int node, long pages);
 int cdm_mount_option(const char *option, bool on);
-int cdm_recursive_low(bool on);
+int cdm_set_recursive_low(bool on);
 
 #endif /* _SELFTESTS_CDM_GROUP_H */

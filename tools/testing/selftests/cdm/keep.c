@@ -44,5 +44,5 @@ void cdm_leave_charged(const char *group, long first, long pages)
 	CHECK_EQ(task_call(&task, op_map_keep, first, pages).ret, 0);
 	CHECK_EQ(task_call(&task, op_touch, 0, pages).dev, pages);
 	task_end(&task);
-	CHECK_EQ(cdm_pages(group, cdm_node), pages);
+	CHECK_EQ(cdm_usage(group, cdm_node), pages);
 }

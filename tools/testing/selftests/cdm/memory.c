@@ -6,7 +6,7 @@
 #include "memory.h"
 #include "node.h"
 
-void cdm_set_pages(const char *group, const char *file, long pages)
+void cdm_set_memory(const char *group, const char *file, long pages)
 {
 	if (pages < 0)
 		CHECK_EQ(cdm_write(group, file, "max"), 0);
@@ -14,21 +14,21 @@ void cdm_set_pages(const char *group, const char *file, long pages)
 		CHECK_EQ(cdm_write(group, file, "%ld", pages * cdm_psize), 0);
 }
 
-long cdm_ram_pages(const char *group)
+long cdm_ram_usage(const char *group)
 {
 	return cg_read_long(group, "memory.current") / cdm_psize;
 }
 
 void cdm_fill_ram(const char *group)
 {
-	cdm_set_pages(group, "memory.swap.max", 0);
-	cdm_set_pages(group, "memory.max", cdm_ram_pages(group));
+	cdm_set_memory(group, "memory.swap.max", 0);
+	cdm_set_memory(group, "memory.max", cdm_ram_usage(group));
 }
 
 /* RAM of @group has grown by @pages since it was @before. */
 void cdm_check_ram(const char *group, long before, long pages)
 {
-	long now = cdm_ram_pages(group);
+	long now = cdm_ram_usage(group);
 
 	CHECK_GE(now, before + pages - CDM_RAM_SLACK);
 	CHECK_LE(now, before + pages + CDM_RAM_SLACK);

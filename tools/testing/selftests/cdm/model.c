@@ -950,7 +950,7 @@ bool model_books(void)
 		good = compare_all(true);
 		if (good || cdm_now() > end)
 			break;
-		cdm_drain();
+		cdm_drain_lru();
 		model_learn(OP_NONE);
 	}
 	if (!good) {

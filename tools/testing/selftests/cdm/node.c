@@ -15,7 +15,7 @@
 #define THP_SIZE	"/sys/kernel/mm/transparent_hugepage/hpage_pmd_size"
 
 int cdm_node;
-int cdm_ram;
+int cdm_ram_node;
 long cdm_psize;
 long cdm_hpages;
 
@@ -40,7 +40,7 @@ int node_list(const char *path, int *nodes, int max)
 	return nr;
 }
 
-bool node_in(const int *nodes, int nr, int node)
+bool nodes_have(const int *nodes, int nr, int node)
 {
 	while (nr--)
 		if (nodes[nr] == node)
@@ -68,7 +68,7 @@ void nodes_init(void)
 	if (node_list("/sys/devices/system/node/has_cpu", nodes,
 		      CDM_MAX_NODES) < 1)
 		ksft_exit_fail_msg("no node has a CPU\n");
-	cdm_ram = nodes[0];
+	cdm_ram_node = nodes[0];
 }
 
 /* A CDM node beside the one that the tests use, or -1. */

@@ -12,13 +12,13 @@
 #endif
 
 extern int cdm_node;		/* the CDM node that the tests use */
-extern int cdm_ram;		/* a node with CPUs and RAM */
+extern int cdm_ram_node;	/* a node with CPUs and RAM */
 extern long cdm_psize;		/* bytes in a page */
 extern long cdm_hpages;		/* pages in a huge page, 0 without THP */
 
 void nodes_init(void);
 int node_list(const char *path, int *nodes, int max);
-bool node_in(const int *nodes, int nr, int node);
+bool nodes_have(const int *nodes, int nr, int node);
 int coherent_nodes(int *nodes);
 int cdm_other_node(void);
 long node_meminfo(int node, const char *key);

@@ -33,7 +33,7 @@ long cdm_set_pool(int node, long kb, long pages)
  * where no reclaim comes by; or all, if that is negative. A node that is soon
  * full makes for quick tests.
  */
-void cdm_small_node(long pages)
+void cdm_shrink_node(long pages)
 {
 	long kb = cdm_hpages * cdm_psize / 1024, pool;
 	double end = cdm_now() + CDM_SETTLE_SECONDS * cdm_slow;
@@ -41,10 +41,10 @@ void cdm_small_node(long pages)
 	cdm_set_pool(cdm_node, kb, 0);
 	if (pages < 0)
 		return;
-	pool = (cdm_free() - pages) / cdm_hpages;
+	pool = (cdm_nr_free() - pages) / cdm_hpages;
 	while (cdm_set_pool(cdm_node, kb, pool) != pool) {
 		if (cdm_now() > end)
 			ksft_exit_fail_msg("no pool of huge pages\n");
-		cdm_drain();
+		cdm_drain_lru();
 	}
 }

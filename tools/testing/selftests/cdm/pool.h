@@ -8,7 +8,7 @@
 /* A node's pool of huge pages of @kb each. */
 const char *cdm_pool_path(int node, long kb, const char *file);
 long cdm_set_pool(int node, long kb, long pages);
-void cdm_small_node(long pages);
+void cdm_shrink_node(long pages);
 
 /* The size of a huge page of the default size in sysfs. */
 #define CDM_POOL_KB	(cdm_hpages * cdm_psize / 1024)

@@ -30,7 +30,7 @@ int cdm_memfd(long pages)
  * The path of the swap area is asked for while it is in use; a program that
  * takes it out of use gives it back.
  */
-int cdm_swap(bool on)
+int cdm_set_swap(bool on)
 {
 	static char area[128];
 	char text[1024], *line;
@@ -55,7 +55,7 @@ void cdm_empty_cache(void)
  * With the compressed cache on, a page that is swapped out is free at once;
  * otherwise it stays where it is until it is written and looked for again.
  */
-void cdm_zswap(bool on)
+void cdm_set_zswap(bool on)
 {
 	CHECK_EQ(file_write("/sys/module/zswap/parameters/enabled", "%c",
 			    on ? 'Y' : 'N'), 0);
@@ -65,7 +65,7 @@ void cdm_zswap(bool on)
  * Empty the per-CPU batches of pages on their way to an LRU list: move_pages()
  * does it before it looks at a page.
  */
-void cdm_drain(void)
+void cdm_drain_lru(void)
 {
 	static long page;
 	void *addr = &page;

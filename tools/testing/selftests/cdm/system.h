@@ -9,12 +9,12 @@
 int cdm_memfd(long pages);
 
 /* Take the swap area out of use, or into it again. */
-int cdm_swap(bool on);
+int cdm_set_swap(bool on);
 
 /* Have the page cache written and dropped. */
 void cdm_empty_cache(void);
-void cdm_zswap(bool on);
-void cdm_drain(void);
+void cdm_set_zswap(bool on);
+void cdm_drain_lru(void);
 int cdm_unpoison(long frame);
 
 #endif /* _SELFTESTS_CDM_SYSTEM_H */

@@ -31,20 +31,20 @@ static void test_rmdir(const char *group)
 	char *child;
 
 	cdm_enable(group, "+cdm");
-	child = cdm_group(group, "child");
+	child = cdm_make_group(group, "child");
 	cdm_keep_open(200);
 	cdm_leave_charged(child, 0, 200);
-	CHECK_EQ(cdm_pages(group, cdm_node), 200);
+	CHECK_EQ(cdm_usage(group, cdm_node), 200);
 	CHECK_EQ(rmdir(child), 0);
-	CHECK_EQ(cdm_pages(group, cdm_node), 200);
+	CHECK_EQ(cdm_usage(group, cdm_node), 200);
 	CHECK_EQ(cdm_audit(cdm_node, "charged"),
-		 cdm_pages(cdm_root, cdm_node));
+		 cdm_usage(cdm_root, cdm_node));
 
 	/* Pages that are freed later leave the parent. */
 	CHECK_EQ(ftruncate(cdm_keep_fd, 50 * cdm_psize), 0);
-	CHECK_EQ(cdm_settle(group, cdm_node, 50), 50);
+	CHECK_EQ(cdm_wait_usage(group, cdm_node, 50), 50);
 	cdm_keep_close();
-	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
+	CHECK_EQ(cdm_wait_usage(group, cdm_node, 0), 0);
 }
 
 /* The same with a task that has left the group before. */
@@ -54,16 +54,16 @@ static void test_rmdir_task(const char *group)
 	char *child, *other;
 
 	cdm_enable(group, "+cdm");
-	child = cdm_group(group, "child");
-	other = cdm_group(group, "other");
+	child = cdm_make_group(group, "child");
+	other = cdm_make_group(group, "other");
 	task_start_on(&task, child, 100, cdm_node);
 	CHECK_EQ(cg_enter(other, task.pid), 0);
 	CHECK_EQ(rmdir(child), 0);
-	CHECK_EQ(cdm_pages(group, cdm_node), 100);
-	CHECK_EQ(cdm_pages(other, cdm_node), 0);
+	CHECK_EQ(cdm_usage(group, cdm_node), 100);
+	CHECK_EQ(cdm_usage(other, cdm_node), 0);
 	CHECK_EQ(task_call(&task, op_count, 0, 100).dev, 100);
 	task_end(&task);
-	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
+	CHECK_EQ(cdm_wait_usage(group, cdm_node, 0), 0);
 }
 
 /* The parent's limit is for what it takes over as well. */
@@ -73,8 +73,8 @@ static void test_rmdir_limit(const char *group)
 	char *child, *other;
 
 	cdm_enable(group, "+cdm");
-	child = cdm_group(group, "child");
-	other = cdm_group(group, "other");
+	child = cdm_make_group(group, "child");
+	other = cdm_make_group(group, "other");
 	CHECK_EQ(cdm_limit(group, cdm_node, 60), 0);
 	CHECK_EQ(cdm_write(group, "cdm.policy", "fail"), 0);
 	cdm_keep_open(40);
@@ -84,7 +84,7 @@ static void test_rmdir_limit(const char *group)
 	CHECK_EQ(task_call(&task, op_map, 60, cdm_node).ret, 0);
 	CHECK_EQ(task_call(&task, op_touch, 0, 60).dev, 20);
 	cdm_keep_close();
-	CHECK_EQ(cdm_settle(group, cdm_node, 20), 20);
+	CHECK_EQ(cdm_wait_usage(group, cdm_node, 20), 20);
 	CHECK_EQ(task_call(&task, op_touch, 0, 60).dev, 60);
 
 	task_end(&task);
@@ -97,12 +97,12 @@ static void test_evict_orphans(const char *group)
 	char *child;
 
 	cdm_enable(group, "+cdm");
-	child = cdm_group(group, "child");
+	child = cdm_make_group(group, "child");
 	cdm_keep_open(100);
 	cdm_leave_charged(child, 0, 100);
 	CHECK_EQ(rmdir(child), 0);
 	CHECK_EQ(cdm_limit(group, cdm_node, 30), 0);
-	CHECK_LE(cdm_pages(group, cdm_node), 30);
+	CHECK_LE(cdm_usage(group, cdm_node), 30);
 	task_start(&reader, NULL);
 	CHECK_EQ(task_call(&reader, op_map_keep, 0, 100).ret, 0);
 	CHECK_EQ(task_call(&reader, op_count, 0, 100).bad, 0);
@@ -117,7 +117,7 @@ static void test_migrate_orphans(const char *group)
 	char *child;
 
 	cdm_enable(group, "+cdm");
-	child = cdm_group(group, "child");
+	child = cdm_make_group(group, "child");
 	cdm_keep_open(100);
 	task_start(&task, child);
 	CHECK_EQ(task_call(&task, op_map_keep_ram, 0, 100).ret, 0);
@@ -131,11 +131,11 @@ static void test_migrate_orphans(const char *group)
 	CHECK_EQ(task_call(&mover, op_touch, 0, 100).ram, 100);
 	task_call(&mover, op_move, 100, cdm_node);
 	CHECK_EQ(task_call(&mover, op_count, 0, 100).dev, 40);
-	CHECK_EQ(cdm_pages(group, cdm_node), 40);
-	CHECK_EQ(cdm_pages(cdm_root, cdm_node), 40);
+	CHECK_EQ(cdm_usage(group, cdm_node), 40);
+	CHECK_EQ(cdm_usage(cdm_root, cdm_node), 40);
 	task_end(&mover);
 	cdm_keep_close();
-	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
+	CHECK_EQ(cdm_wait_usage(group, cdm_node, 0), 0);
 }
 
 #define DEPTH	6
@@ -148,18 +148,18 @@ static void test_rmdir_chain(const char *group)
 
 	for (i = 0; i < DEPTH; i++) {
 		cdm_enable(i ? chain[i - 1] : group, "+cdm");
-		chain[i] = cdm_group(i ? chain[i - 1] : group, "d");
+		chain[i] = cdm_make_group(i ? chain[i - 1] : group, "d");
 	}
 	cdm_keep_open(90);
 	cdm_leave_charged(chain[DEPTH - 1], 0, 90);
 	for (i = DEPTH - 1; i >= 0; i--) {
 		CHECK_EQ(rmdir(chain[i]), 0);
 		for (j = 0; j < i; j++)
-			CHECK_EQ(cdm_pages(chain[j], cdm_node), 90);
-		CHECK_EQ(cdm_pages(group, cdm_node), 90);
+			CHECK_EQ(cdm_usage(chain[j], cdm_node), 90);
+		CHECK_EQ(cdm_usage(group, cdm_node), 90);
 	}
 	cdm_keep_close();
-	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
+	CHECK_EQ(cdm_wait_usage(group, cdm_node, 0), 0);
 }
 
 /* Switched off and on again below a group with live charges. */
@@ -170,24 +170,24 @@ static void test_toggle(const char *group)
 	int i;
 
 	cdm_enable(group, "+cdm");
-	child = cdm_group(group, "child");
+	child = cdm_make_group(group, "child");
 	task_start(&task, child);
 	CHECK_EQ(task_call(&task, op_map, 300, cdm_node).ret, 0);
 	for (i = 0; i < 5; i++) {
 		CHECK_EQ(task_call(&task, op_touch, 20 * i, 10).dev, 10);
-		CHECK_EQ(cdm_pages(child, cdm_node), 10);
+		CHECK_EQ(cdm_usage(child, cdm_node), 10);
 		CHECK_EQ(cdm_enable(group, "-cdm"), 0);
-		CHECK_EQ(cdm_value(child, "cdm.current", cdm_node), CDM_NONE);
-		CHECK_EQ(cdm_pages(group, cdm_node), 20 * i + 10);
+		CHECK_EQ(cdm_bytes(child, "cdm.current", cdm_node), CDM_NONE);
+		CHECK_EQ(cdm_usage(group, cdm_node), 20 * i + 10);
 
 		/* The nearest ancestor that has the controller pays. */
 		CHECK_EQ(task_call(&task, op_touch, 20 * i + 10, 10).dev, 10);
-		CHECK_EQ(cdm_pages(group, cdm_node), 20 * i + 20);
+		CHECK_EQ(cdm_usage(group, cdm_node), 20 * i + 20);
 		CHECK_EQ(cdm_enable(group, "+cdm"), 0);
-		CHECK_EQ(cdm_pages(child, cdm_node), 0);
+		CHECK_EQ(cdm_usage(child, cdm_node), 0);
 	}
 	task_end(&task);
-	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
+	CHECK_EQ(cdm_wait_usage(group, cdm_node, 0), 0);
 }
 
 static struct cdm_reply op_mremap(struct cdm_buf *buf, long a, long b)
@@ -216,12 +216,12 @@ static void test_mremap(const char *group)
 	CHECK_EQ(task_call(&task, op_map, 100, cdm_node).ret, 0);
 	CHECK_EQ(task_call(&task, op_touch, 0, 80).dev, 80);
 	CHECK_EQ(task_call(&task, op_mremap, 0, 0).ret, 0);
-	CHECK_EQ(cdm_pages(group, cdm_node), 80);
+	CHECK_EQ(cdm_usage(group, cdm_node), 80);
 	reply = task_call(&task, op_count, 0, 100);
 	CHECK_EQ(reply.dev, 80);
 	CHECK_EQ(reply.bad, 0);
 	CHECK_EQ(task_call(&task, op_touch, 80, 20).dev, 20);
-	CHECK_EQ(cdm_pages(group, cdm_node), 100);
+	CHECK_EQ(cdm_usage(group, cdm_node), 100);
 	task_end(&task);
 }
 
@@ -259,7 +259,7 @@ static void test_compaction(const char *group)
 	int i;
 
 	pages = (pages / 2 - 1024) / keep * keep;
-	cdm_two_groups(group, &child[0], &child[1]);
+	cdm_make_two_groups(group, &child[0], &child[1]);
 	for (i = 0; i < 2; i++)
 		task_start_on(&task[i], child[i], pages, cdm_node);
 	for (i = 0; i < 2; i++)
@@ -269,10 +269,10 @@ static void test_compaction(const char *group)
 	CHECK_EQ(file_write(path, "1"), 0);
 	CHECK_GT(file_key("/proc/vmstat", "pgmigrate_success "), moved + 999);
 
-	CHECK_EQ(cdm_settle(group, cdm_node, 2 * pages / keep),
+	CHECK_EQ(cdm_wait_usage(group, cdm_node, 2 * pages / keep),
 		 2 * pages / keep);
 	for (i = 0; i < 2; i++) {
-		CHECK_EQ(cdm_pages(child[i], cdm_node), pages / keep);
+		CHECK_EQ(cdm_usage(child[i], cdm_node), pages / keep);
 		reply = task_call(&task[i], op_count, 0, pages);
 		CHECK_EQ(reply.dev, pages / keep);
 		CHECK_EQ(reply.bad, 0);
@@ -294,33 +294,33 @@ static void test_swap(const char *group)
 	struct cdm_task task;
 
 	CHECK_EQ(file_write("/proc/sys/vm/page-cluster", "0"), 0);
-	cdm_zswap(true);
+	cdm_set_zswap(true);
 
 	task_start_on(&task, group, 200, cdm_node);
 	/* What another CPU has not put on the LRU yet cannot be taken off it. */
-	cdm_drain();
+	cdm_drain_lru();
 	CHECK_EQ(task_call(&task, op_pageout, 0, 200).ret, 0);
-	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
+	CHECK_EQ(cdm_wait_usage(group, cdm_node, 0), 0);
 
 	CHECK_EQ(task_call(&task, op_touch, 0, 200).ok, 200);
 	reply = task_call(&task, op_count, 0, 200);
 	CHECK_EQ(reply.dev, 200);
 	CHECK_EQ(reply.bad, 0);
-	CHECK_EQ(cdm_pages(group, cdm_node), 200);
+	CHECK_EQ(cdm_usage(group, cdm_node), 200);
 
-	cdm_drain();
+	cdm_drain_lru();
 	CHECK_EQ(task_call(&task, op_pageout, 0, 200).ret, 0);
-	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
+	CHECK_EQ(cdm_wait_usage(group, cdm_node, 0), 0);
 	CHECK_EQ(cdm_limit(group, cdm_node, 50), 0);
 	CHECK_EQ(task_call(&task, op_touch, 0, 200).ok, 200);
 	reply = task_call(&task, op_count, 0, 200);
 	CHECK_EQ(reply.dev, 50);
 	CHECK_EQ(reply.ram, 150);
 	CHECK_EQ(reply.bad, 0);
-	CHECK_EQ(cdm_pages(group, cdm_node), 50);
+	CHECK_EQ(cdm_usage(group, cdm_node), 50);
 	task_end(&task);
 	CHECK_EQ(file_write("/proc/sys/vm/page-cluster", "%ld", cluster), 0);
-	cdm_zswap(false);
+	cdm_set_zswap(false);
 }
 
 /* A split huge page is charged by what is left of it. */
@@ -334,7 +334,7 @@ static void test_split(const char *group)
 		 0);
 	CHECK_EQ(task_call(&task, op_touch, 0, 2 * cdm_hpages).dev,
 		 2 * cdm_hpages);
-	CHECK_EQ(cdm_pages(group, cdm_node), 2 * cdm_hpages);
+	CHECK_EQ(cdm_usage(group, cdm_node), 2 * cdm_hpages);
 
 	/* Half unmapped it is whole until it is split. */
 	CHECK_EQ(task_call(&task, op_discard, 0, half).ret, 0);
@@ -342,14 +342,14 @@ static void test_split(const char *group)
 	CHECK_EQ(file_write("/sys/kernel/debug/split_huge_pages",
 			    "%d,0x%lx,0x%lx", task.pid, addr,
 			    addr + 2 * cdm_hpages * cdm_psize), 0);
-	CHECK_EQ(cdm_settle(group, cdm_node, 2 * cdm_hpages - half),
+	CHECK_EQ(cdm_wait_usage(group, cdm_node, 2 * cdm_hpages - half),
 		 2 * cdm_hpages - half);
 	CHECK_EQ(task_call(&task, op_count, 0, 2 * cdm_hpages).bad, 0);
 
 	/* Every other page of the second one. */
 	for (i = cdm_hpages; i < 2 * cdm_hpages; i += 2)
 		task_call(&task, op_discard, i, 1);
-	CHECK_EQ(cdm_settle(group, cdm_node, cdm_hpages), cdm_hpages);
+	CHECK_EQ(cdm_wait_usage(group, cdm_node, cdm_hpages), cdm_hpages);
 	CHECK_EQ(task_call(&task, op_count, 0, 2 * cdm_hpages).bad, 0);
 	task_end(&task);
 }
@@ -369,7 +369,7 @@ static void test_collapse(const char *group)
 	CHECK_EQ(cdm_limit(group, cdm_node, 2 * cdm_hpages), 0);
 	task_call(&task, op_collapse, 0, cdm_hpages);
 	reply = task_call(&task, op_count, 0, cdm_hpages);
-	CHECK_EQ(cdm_settle(group, cdm_node, reply.dev), reply.dev);
+	CHECK_EQ(cdm_wait_usage(group, cdm_node, reply.dev), reply.dev);
 	reply = task_call(&task, op_count, 0, cdm_hpages - 1);
 	CHECK_EQ(reply.bad, 0);
 	CHECK_EQ(reply.dev + reply.ram, cdm_hpages - 1);
@@ -394,9 +394,9 @@ static void test_hugetlb(const char *group)
 	task_start(&task, group);
 	CHECK_EQ(cdm_limit(group, cdm_node, 1), 0);
 	CHECK_EQ(task_call(&task, op_hugetlb, 3, cdm_node).ok, 3);
-	CHECK_EQ(cdm_pages(group, cdm_node), 0);
+	CHECK_EQ(cdm_usage(group, cdm_node), 0);
 	CHECK_EQ(task_call(&task, op_hugetlb, 0, cdm_node).ok, 0);
-	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
+	CHECK_EQ(cdm_wait_usage(group, cdm_node, 0), 0);
 	task_end(&task);
 }
 
@@ -418,7 +418,7 @@ static void test_exec(const char *group)
 	CHECK_EQ(pipe2(fds, O_CLOEXEC), 0);
 	task_start_on(&task, group, 100, cdm_node);
 	task_send(&task, op_exec, fds[0], 0);
-	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
+	CHECK_EQ(cdm_wait_usage(group, cdm_node, 0), 0);
 	CHECK_EQ(kill(task.pid, 0), 0);
 	task_kill(&task);
 	close(fds[0]);
@@ -469,16 +469,16 @@ static void test_shared_mm(const char *group)
 	struct cdm_task task;
 	char *a, *b;
 
-	cdm_two_groups(group, &a, &b);
+	cdm_make_two_groups(group, &a, &b);
 	clone_group = b;
 	task_start(&task, a);
 	CHECK_EQ(task_call(&task, op_map, 100, cdm_node).ret, 0);
 	CHECK_EQ(task_call(&task, op_touch, 0, 50).dev, 50);
 	CHECK_EQ(task_call(&task, op_clone_vm, 0, 0).ret, 50);
-	CHECK_EQ(cdm_pages(a, cdm_node), 100);
-	CHECK_EQ(cdm_pages(b, cdm_node), 0);
+	CHECK_EQ(cdm_usage(a, cdm_node), 100);
+	CHECK_EQ(cdm_usage(b, cdm_node), 0);
 	task_end(&task);
-	CHECK_EQ(cdm_settle(a, cdm_node, 0), 0);
+	CHECK_EQ(cdm_wait_usage(a, cdm_node, 0), 0);
 }
 
 /* Pages that a userfaultfd puts in place are charged as if faulted in. */
@@ -524,7 +524,7 @@ static void test_uffd(const char *group)
 	reply = task_call(&task, op_uffd, 60, 0);
 	CHECK_EQ(reply.ok, 60);
 	CHECK_EQ(task_call(&task, op_count, 0, 60).dev, 60);
-	CHECK_EQ(cdm_pages(group, cdm_node), 60);
+	CHECK_EQ(cdm_usage(group, cdm_node), 60);
 
 	CHECK_EQ(cdm_limit(group, cdm_node, 75), 0);
 	CHECK_EQ(cdm_write(group, "cdm.policy", "fail"), 0);
@@ -532,7 +532,7 @@ static void test_uffd(const char *group)
 	reply = task_call(&task, op_uffd, 30, 0);
 	CHECK_EQ(reply.ok, 15);
 	CHECK_EQ(reply.code, ENOMEM);
-	CHECK_EQ(cdm_pages(group, cdm_node), 75);
+	CHECK_EQ(cdm_usage(group, cdm_node), 75);
 	task_end(&task);
 }
 

@@ -87,15 +87,15 @@ static void test_defaults(const char *group)
 	CHECK_EQ(cg_read(group, "cdm.low", buf, sizeof(buf)), 0);
 	snprintf(want, sizeof(want), "default 0\nnode%d 0\n", cdm_node);
 	CHECK_STR(buf, want);
-	CHECK_EQ(cdm_value(group, "cdm.current", cdm_node), 0);
-	CHECK_EQ(cdm_value(group, "cdm.peak", cdm_node), 0);
+	CHECK_EQ(cdm_bytes(group, "cdm.current", cdm_node), 0);
+	CHECK_EQ(cdm_bytes(group, "cdm.peak", cdm_node), 0);
 	for (i = 0; i < ARRAY_SIZE(stats); i++)
-		CHECK_EQ(cdm_event(group, "cdm.stat", cdm_node, stats[i]), 0);
+		CHECK_EQ(cdm_item(group, "cdm.stat", cdm_node, stats[i]), 0);
 	for (i = 0; i < ARRAY_SIZE(events); i++) {
-		CHECK_EQ(cdm_event(group, "cdm.events", cdm_node, events[i]),
+		CHECK_EQ(cdm_item(group, "cdm.events", cdm_node, events[i]),
 			 0);
-		CHECK_EQ(cdm_event(group, "cdm.events.local", cdm_node,
-				   events[i]), 0);
+		CHECK_EQ(cdm_item(group, "cdm.events.local", cdm_node,
+				  events[i]), 0);
 	}
 }
 
@@ -130,11 +130,11 @@ static void test_sizes(const char *group, const void *file)
 	for (i = 0; i < ARRAY_SIZE(sizes); i++) {
 		CHECK_EQ(cdm_write(group, file, "node%d %s", cdm_node,
 				   sizes[i].text), 0);
-		if (cdm_value(group, file, cdm_node) != sizes[i].bytes)
+		if (cdm_bytes(group, file, cdm_node) != sizes[i].bytes)
 			cdm_fail(__FILE__, __LINE__,
 				 "node%d '%s' gives %ld, not %ld", cdm_node,
 				 sizes[i].text,
-				 cdm_value(group, file, cdm_node),
+				 cdm_bytes(group, file, cdm_node),
 				 sizes[i].bytes);
 	}
 }
@@ -148,7 +148,7 @@ static void test_default(const char *group, const void *file)
 	for (i = 0; i < ARRAY_SIZE(sizes); i++) {
 		CHECK_EQ(cdm_write(group, file, "default %s",
 				   sizes[i].text), 0);
-		CHECK_EQ(cdm_value(group, file, cdm_node),
+		CHECK_EQ(cdm_bytes(group, file, cdm_node),
 			 sizes[i].bytes);
 	}
 	CHECK_EQ(cdm_write(group, file, "default 0\n"), 0);
@@ -159,9 +159,9 @@ static void test_default(const char *group, const void *file)
 
 	/* A later default does not touch a node's own line. */
 	CHECK_EQ(cdm_write(group, file, "default 1M\n"), 0);
-	CHECK_EQ(cdm_value(group, file, cdm_node), 8192);
+	CHECK_EQ(cdm_bytes(group, file, cdm_node), 8192);
 	CHECK_EQ(cdm_write(group, file, "node%d default\n", cdm_node), 0);
-	CHECK_EQ(cdm_value(group, file, cdm_node), 1 * MIB);
+	CHECK_EQ(cdm_bytes(group, file, cdm_node), 1 * MIB);
 }
 
 static void test_rounding(const char *group, const void *file)
@@ -178,7 +178,7 @@ static void test_rounding(const char *group, const void *file)
 
 		CHECK_EQ(cdm_write(group, file, "node%d %ld\n", cdm_node,
 				   bytes), 0);
-		CHECK_EQ(cdm_value(group, file, cdm_node),
+		CHECK_EQ(cdm_bytes(group, file, cdm_node),
 			 rows[i].pages * cdm_psize);
 	}
 }
@@ -190,19 +190,19 @@ static void test_lines(const char *group, const void *file)
 	/* All lines in one write; the last one for a key counts. */
 	CHECK_EQ(cdm_write(group, file, "default 0\nnode%d 64K\n",
 			   cdm_node), 0);
-	CHECK_EQ(cdm_value(group, file, cdm_node), 64 * KIB);
+	CHECK_EQ(cdm_bytes(group, file, cdm_node), 64 * KIB);
 	CHECK_EQ(cdm_write(group, file,
 			   "\n\nnode%d 128K \t\n\n \t\ndefault 4K\n\n",
 			   cdm_node), 0);
-	CHECK_EQ(cdm_value(group, file, cdm_node), 128 * KIB);
+	CHECK_EQ(cdm_bytes(group, file, cdm_node), 128 * KIB);
 	CHECK_EQ(cdm_write(group, file, "node%d 8K\nnode%d 12K\n",
 			   cdm_node, cdm_node), 0);
-	CHECK_EQ(cdm_value(group, file, cdm_node), 12 * KIB);
+	CHECK_EQ(cdm_bytes(group, file, cdm_node), 12 * KIB);
 
 	/* The whole of what was read can be written back. */
 	CHECK_EQ(cdm_write(group, file, "default 4K\nnode%d default",
 			   cdm_node), 0);
-	CHECK_EQ(cdm_value(group, file, cdm_node), 4 * KIB);
+	CHECK_EQ(cdm_bytes(group, file, cdm_node), 4 * KIB);
 
 	/* One line per write of the same open file. */
 	fd = cg_open(group, file, O_WRONLY);
@@ -210,11 +210,11 @@ static void test_lines(const char *group, const void *file)
 	CHECK_EQ(dprintf(fd, "default 16K\n"), 12);
 	CHECK_EQ(dprintf(fd, "node%d 20K\n", cdm_node) > 0, true);
 	close(fd);
-	CHECK_EQ(cdm_value(group, file, cdm_node), 20 * KIB);
+	CHECK_EQ(cdm_bytes(group, file, cdm_node), 20 * KIB);
 
 	/* Nothing asked is nothing done. */
 	CHECK_EQ(cdm_write(group, file, "\n"), 0);
-	CHECK_EQ(cdm_value(group, file, cdm_node), 20 * KIB);
+	CHECK_EQ(cdm_bytes(group, file, cdm_node), 20 * KIB);
 }
 
 /* %d stands for the number of a CDM node. */
@@ -460,13 +460,13 @@ static void test_peak(const char *group)
 	task_start_on(&task, group, 100, cdm_node);
 	CHECK_EQ(peak_of(reset), 100);
 	task_call(&task, op_unmap, 40, 60);
-	CHECK_EQ(cdm_settle(group, cdm_node, 40), 40);
+	CHECK_EQ(cdm_wait_usage(group, cdm_node, 40), 40);
 	CHECK_EQ(peak_of(reset), 100);
 
 	CHECK_EQ(write(reset, "reset\n", 6), 6);
 	CHECK_EQ(peak_of(reset), 40);
 	CHECK_EQ(peak_of(other), 100);
-	CHECK_EQ(cdm_value(group, "cdm.peak", cdm_node), 100 * cdm_psize);
+	CHECK_EQ(cdm_bytes(group, "cdm.peak", cdm_node), 100 * cdm_psize);
 
 	CHECK_EQ(cdm_limit(group, cdm_node, 60), 0);
 	CHECK_EQ(task_call(&task, op_map, 20, cdm_node).ret, 0);
@@ -479,7 +479,7 @@ static void test_peak(const char *group)
 	CHECK_EQ(peak_of(reset), 60);
 	close(reset);
 	close(other);
-	CHECK_EQ(cdm_value(group, "cdm.peak", cdm_node), 100 * cdm_psize);
+	CHECK_EQ(cdm_bytes(group, "cdm.peak", cdm_node), 100 * cdm_psize);
 }
 
 static void test_capacity(const char *group)
@@ -491,7 +491,7 @@ static void test_capacity(const char *group)
 		       CDM_MAX_NODES);
 	CHECK_GE(nr, 1);
 	for (i = 0; i < nr; i++)
-		CHECK_EQ(cdm_value(cdm_root, "cdm.capacity", nodes[i]),
+		CHECK_EQ(cdm_bytes(cdm_root, "cdm.capacity", nodes[i]),
 			 node_meminfo(nodes[i], "MemTotal:") * KIB);
 }
 
@@ -509,14 +509,14 @@ static void test_keys(const char *group)
 			   CDM_MAX_NODES);
 	for (i = 0; i < ARRAY_SIZE(keyed); i++)
 		for (node = 0; node < CDM_MAX_NODES; node++)
-			CHECK_EQ(cdm_value(group, keyed[i], node) != CDM_NONE,
-				 node_in(cdm, nr_cdm, node));
+			CHECK_EQ(cdm_bytes(group, keyed[i], node) != CDM_NONE,
+				 nodes_have(cdm, nr_cdm, node));
 }
 
 /* Enabling cdm needs nothing else, and brings memory along unseen. */
 static void test_depends_on_memory(const char *group)
 {
-	char *parent = cdm_group(group, "parent"), *child, buf[4096];
+	char *parent = cdm_make_group(group, "parent"), *child, buf[4096];
 
 	CHECK_EQ(cg_read_strstr(cdm_root, "cgroup.controllers", "cdm"), 0);
 	CHECK_EQ(cdm_enable(group, "+cdm"), 0);
@@ -526,7 +526,7 @@ static void test_depends_on_memory(const char *group)
 	CHECK_EQ(cg_read(parent, "cgroup.controllers", buf, sizeof(buf)), 0);
 	CHECK_STR(buf, "cdm\n");
 	CHECK_EQ(cdm_enable(parent, "+cdm"), 0);
-	child = cdm_group(parent, "child");
+	child = cdm_make_group(parent, "child");
 	CHECK_EQ(file_mode(child, "cdm.max"), 0644);
 	CHECK_EQ(file_mode(child, "memory.max"), 0);
 
@@ -535,7 +535,7 @@ static void test_depends_on_memory(const char *group)
 	CHECK_EQ(file_mode(parent, "memory.max"), 0644);
 	CHECK_EQ(cdm_enable(group, "-memory"), 0);
 	CHECK_EQ(file_mode(parent, "memory.max"), 0);
-	CHECK_EQ(cdm_value(parent, "cdm.current", cdm_node), 0);
+	CHECK_EQ(cdm_bytes(parent, "cdm.current", cdm_node), 0);
 
 	/* Off in the parent: the files are gone. */
 	CHECK_EQ(cdm_enable(parent, "-cdm"), 0);
@@ -549,16 +549,16 @@ static void test_node_masks(const char *group)
 	(void)group;
 	nr = node_list("/sys/devices/system/node/has_memory", nodes,
 		       CDM_MAX_NODES);
-	CHECK_EQ(node_in(nodes, nr, cdm_node), true);
+	CHECK_EQ(nodes_have(nodes, nr, cdm_node), true);
 	nr = node_list("/sys/devices/system/node/has_coherent_memory", nodes,
 		       CDM_MAX_NODES);
-	CHECK_EQ(node_in(nodes, nr, cdm_ram), false);
+	CHECK_EQ(nodes_have(nodes, nr, cdm_ram_node), false);
 	nr = node_list("/sys/devices/system/node/has_cpu", nodes,
 		       CDM_MAX_NODES);
-	CHECK_EQ(node_in(nodes, nr, cdm_node), false);
+	CHECK_EQ(nodes_have(nodes, nr, cdm_node), false);
 	nr = node_list("/sys/devices/system/node/has_normal_memory", nodes,
 		       CDM_MAX_NODES);
-	CHECK_EQ(node_in(nodes, nr, cdm_node), false);
+	CHECK_EQ(nodes_have(nodes, nr, cdm_node), false);
 }
 
 /* The sum of a meminfo line over the nodes that are CDM, or that are not. */
@@ -572,7 +572,7 @@ static long node_sum(const char *key, bool cdm)
 	nr_dev = node_list("/sys/devices/system/node/has_coherent_memory", dev,
 			   CDM_MAX_NODES);
 	for (i = 0; i < nr_all; i++)
-		if (node_in(dev, nr_dev, all[i]) == cdm)
+		if (nodes_have(dev, nr_dev, all[i]) == cdm)
 			sum += node_meminfo(all[i], key);
 	return sum;
 }

@@ -98,9 +98,9 @@ static void damon_wait(const char *group, long least, long most)
 	long until = 0;
 
 	while (cdm_now() < end) {
-		long pages = cdm_pages(group, cdm_node);
+		long pages = cdm_usage(group, cdm_node);
 
-		cdm_drain();
+		cdm_drain_lru();
 		if (pages < least || pages > most)
 			continue;
 		if (!until)
@@ -134,7 +134,7 @@ static void to_device(struct cdm_task *task, const char *group, long limit)
 	moved = cdm_migrations_end("damon");
 	CHECK_GE(moved, least);
 	CHECK_LE(moved, most);
-	CHECK_EQ(cdm_pages(group, cdm_node), moved);
+	CHECK_EQ(cdm_usage(group, cdm_node), moved);
 	reply = task_call(task, op_count, 0, PAGES);
 	CHECK_GE(reply.dev, least - OWN);
 	CHECK_EQ(reply.dev + reply.ram, PAGES);
@@ -150,12 +150,12 @@ static void test_there_and_back(const char *group)
 	to_device(&task, group, LONG_MAX);
 	task_check_at(&task, PAGES, PAGES, 0);
 
-	pages = cdm_pages(group, cdm_node);
+	pages = cdm_usage(group, cdm_node);
 	cdm_migrations_begin();
-	if (CHECK_EQ(damon_start(&task, group, cdm_ram), 0))
+	if (CHECK_EQ(damon_start(&task, group, cdm_ram_node), 0))
 		damon_wait(group, 0, OWN);
 	damon_stop();
-	CHECK_EQ(cdm_migrations_end("damon"), pages - cdm_pages(group, cdm_node));
+	CHECK_EQ(cdm_migrations_end("damon"), pages - cdm_usage(group, cdm_node));
 	task_check_at(&task, PAGES, 0, PAGES);
 	task_end(&task);
 }
@@ -182,12 +182,12 @@ static void test_others(const char *group)
 	struct cdm_task task, other;
 	char *a, *b;
 
-	cdm_two_groups(group, &a, &b);
+	cdm_make_two_groups(group, &a, &b);
 	task_start_on(&other, b, PAGES, -1);
 	task_start_on(&task, a, PAGES, -1);
 	to_device(&task, a, LONG_MAX);
 	task_check_at(&other, PAGES, 0, PAGES);
-	CHECK_EQ(cdm_pages(b, cdm_node), 0);
+	CHECK_EQ(cdm_usage(b, cdm_node), 0);
 	task_end(&task);
 	task_end(&other);
 }

@@ -137,7 +137,7 @@ static void test_mkdir(const char *group)
 		/* What was refused has left nothing that is in the way. */
 		if (ret)
 			CHECK_EQ(mkdir(path, 0755), 0);
-		CHECK_EQ(cdm_value(path, "cdm.current", cdm_node), 0);
+		CHECK_EQ(cdm_bytes(path, "cdm.current", cdm_node), 0);
 		CHECK_EQ(rmdir(path), 0);
 	}
 	check_walked("mkdir", nth, refused);
@@ -185,17 +185,17 @@ static void test_max(const char *group)
 		check_refused("cdm.max", nth, ret);
 		refused += ret < 0;
 		max = ret ? PAGES : PAGES / 2;
-		CHECK_EQ(cdm_value(group, "cdm.max", cdm_node),
+		CHECK_EQ(cdm_bytes(group, "cdm.max", cdm_node),
 			 max * cdm_psize);
 		where = task_call(&task, op_count, 0, PAGES);
 		CHECK_EQ(where.dev + where.ram, PAGES);
 		CHECK_EQ(where.bad, 0);
-		CHECK_EQ(cdm_settle(group, cdm_node, where.dev), where.dev);
+		CHECK_EQ(cdm_wait_usage(group, cdm_node, where.dev), where.dev);
 		/* Again, and now it is had; eviction goes in steps. */
 		CHECK_EQ(write_fd(fd, half), 0);
 		where = task_call(&task, op_count, 0, PAGES);
 		CHECK_LE(where.dev, PAGES / 2);
-		CHECK_EQ(cdm_settle(group, cdm_node, where.dev), where.dev);
+		CHECK_EQ(cdm_wait_usage(group, cdm_node, where.dev), where.dev);
 	}
 	close(fd);
 	task_end(&task);
@@ -246,9 +246,9 @@ static void test_peak(const char *group)
 
 	task_start_on(&task, group, PAGES, cdm_node);
 	CHECK_EQ(task_call(&task, op_unmap, 0, PAGES).ret, 0);
-	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
+	CHECK_EQ(cdm_wait_usage(group, cdm_node, 0), 0);
 	/* With what the CPUs have charged ahead. */
-	peak = cdm_value(group, "cdm.peak", cdm_node) / cdm_psize;
+	peak = cdm_bytes(group, "cdm.peak", cdm_node) / cdm_psize;
 	CHECK_GE(peak, PAGES);
 	for (nth = 1; fired && nth < MAX_NTH; nth++) {
 		long ret;
@@ -265,7 +265,7 @@ static void test_peak(const char *group)
 		close(fd);
 	}
 	task_end(&task);
-	CHECK_EQ(cdm_value(group, "cdm.peak", cdm_node), peak * cdm_psize);
+	CHECK_EQ(cdm_bytes(group, "cdm.peak", cdm_node), peak * cdm_psize);
 	check_walked("cdm.peak", nth, refused);
 }
 
@@ -306,18 +306,18 @@ static void test_populate(const char *group)
 		refused += reply.ret < 0;
 		where = task_call(&task, op_count, 0, PAGES);
 		CHECK_EQ(where.ram, 0);
-		CHECK_EQ(cdm_settle(group, cdm_node, where.dev), where.dev);
+		CHECK_EQ(cdm_wait_usage(group, cdm_node, where.dev), where.dev);
 		if (!reply.ret)
 			CHECK_EQ(where.dev, PAGES);
 		CHECK_EQ(task_call(&task, op_touch, 0, PAGES).dev, PAGES);
-		CHECK_EQ(cdm_settle(group, cdm_node, PAGES), PAGES);
+		CHECK_EQ(cdm_wait_usage(group, cdm_node, PAGES), PAGES);
 		if (!reply.code)
 			break;
 	}
 	task_end(&task);
 	/* The controller refused what was injected there, and nothing else. */
-	CHECK_EQ(cdm_event(group, "cdm.events", cdm_node, "fail"),
-		 cdm_event(group, "cdm.events", cdm_node, "max"));
+	CHECK_EQ(cdm_item(group, "cdm.events", cdm_node, "fail"),
+		 cdm_item(group, "cdm.events", cdm_node, "max"));
 	check_walked("populate", nth + 1, refused);
 }
 
@@ -354,7 +354,7 @@ static void test_move(const char *group)
 	for (nth = 1; fired && nth < MAX_NTH; nth++) {
 		fired = false;
 		for (back = 0; back < 2; back++) {
-			int node = back ? cdm_ram : cdm_node;
+			int node = back ? cdm_ram_node : cdm_node;
 
 			reply = task_call(&task, op_move_nth, nth, node);
 			check_refused("move_pages", nth, reply.ret);
@@ -363,7 +363,7 @@ static void test_move(const char *group)
 			where = task_call(&task, op_count, 0, PAGES);
 			CHECK_EQ(where.dev + where.ram, PAGES);
 			CHECK_EQ(where.bad, 0);
-			CHECK_EQ(cdm_settle(group, cdm_node, where.dev),
+			CHECK_EQ(cdm_wait_usage(group, cdm_node, where.dev),
 				 where.dev);
 			reply = task_call(&task, op_move, PAGES, node);
 			CHECK_EQ(reply.ok, PAGES);
@@ -491,7 +491,7 @@ static struct cdm_reply op_work(struct cdm_buf *buf, long seed, long b)
 			madvise(part.addr, 32 * cdm_psize, MADV_PAGEOUT);
 			break;
 		case 2:
-			op_move_nth(&part, 0, cdm_ram);
+			op_move_nth(&part, 0, cdm_ram_node);
 			break;
 		case 3:
 			op_move_nth(&part, 0, cdm_node);
@@ -531,7 +531,7 @@ static void test_random(const char *group)
 		CHECK_EQ(where.bad, 0);
 		dev += where.dev;
 	}
-	CHECK_EQ(cdm_settle(group, cdm_node, dev), dev);
+	CHECK_EQ(cdm_wait_usage(group, cdm_node, dev), dev);
 	for (i = 0; i < ARRAY_SIZE(tasks); i++)
 		task_end(&tasks[i]);
 }
@@ -582,7 +582,7 @@ static void test_refused(const char *group, const void *arg)
 	task_start(&late, group);
 	CHECK_EQ(task_call(&late, op_map, PAGES, cdm_node).ret, 0);
 	/* Whatever the CPUs have charged ahead. */
-	CHECK_EQ(cdm_settle(group, cdm_node, PAGES), PAGES);
+	CHECK_EQ(cdm_wait_usage(group, cdm_node, PAGES), PAGES);
 	refuse(row->times);
 	reply = task_call(&late, op_touch, 0, PAGES);
 	refuse(0);
@@ -595,13 +595,13 @@ static void test_refused(const char *group, const void *arg)
 		CHECK_LT(old.dev, PAGES);
 	else
 		CHECK_EQ(old.dev, PAGES);
-	CHECK_EQ(cdm_settle(group, cdm_node, old.dev + row->dev),
+	CHECK_EQ(cdm_wait_usage(group, cdm_node, old.dev + row->dev),
 		 old.dev + row->dev);
-	CHECK_EQ(cdm_count_local(group, "max"), refused);
-	CHECK_EQ(cdm_count_local(group, "depleted"), 0);
-	CHECK_EQ(cdm_count_local(group, "fallback"), row->fallback);
-	CHECK_EQ(cdm_count_local(group, "fail"), row->fail);
-	CHECK_EQ(cdm_count_local(group, "reclaim"), row->reclaim);
+	CHECK_EQ(cdm_event_local(group, "max"), refused);
+	CHECK_EQ(cdm_event_local(group, "depleted"), 0);
+	CHECK_EQ(cdm_event_local(group, "fallback"), row->fallback);
+	CHECK_EQ(cdm_event_local(group, "fail"), row->fail);
+	CHECK_EQ(cdm_event_local(group, "reclaim"), row->reclaim);
 	/* It was not the limit: there is room. */
 	reply = task_call(&late, op_move, PAGES, cdm_node);
 	CHECK_EQ(reply.ok + reply.bus, row->dev + row->ram);

@@ -52,7 +52,7 @@ static void test_shared_policy(const char *group)
 	struct cdm_reply reply;
 	char *a, *b;
 
-	cdm_two_groups(group, &a, &b);
+	cdm_make_two_groups(group, &a, &b);
 	CHECK_EQ(cdm_limit(b, cdm_node, 35), 0);
 	open_shared(100);
 	task_start(&first, a);
@@ -65,31 +65,31 @@ static void test_shared_policy(const char *group)
 	reply = task_call(&second, op_touch, 0, 60);
 	CHECK_EQ(reply.dev, 55);
 	CHECK_EQ(reply.ram, 5);
-	CHECK_EQ(cdm_pages(a, cdm_node), 20);
-	CHECK_EQ(cdm_pages(b, cdm_node), 35);
+	CHECK_EQ(cdm_usage(a, cdm_node), 20);
+	CHECK_EQ(cdm_usage(b, cdm_node), 35);
 	/* Who maps it later finds it where it is, and pays nothing. */
 	CHECK_EQ(task_call(&first, op_touch, 0, 60).dev, 55);
-	CHECK_EQ(cdm_pages(a, cdm_node), 20);
-	CHECK_EQ(cdm_pages(b, cdm_node), 35);
+	CHECK_EQ(cdm_usage(a, cdm_node), 20);
+	CHECK_EQ(cdm_usage(b, cdm_node), 35);
 
 	/* Each hole ends the charge of who made what was in it. */
 	punch(10, 20);
-	CHECK_EQ(cdm_settle(a, cdm_node, 10), 10);
-	CHECK_EQ(cdm_settle(b, cdm_node, 25), 25);
+	CHECK_EQ(cdm_wait_usage(a, cdm_node, 10), 10);
+	CHECK_EQ(cdm_wait_usage(b, cdm_node, 25), 25);
 	CHECK_EQ(task_call(&first, op_touch, 10, 20).dev, 20);
-	CHECK_EQ(cdm_pages(a, cdm_node), 30);
-	CHECK_EQ(cdm_pages(b, cdm_node), 25);
+	CHECK_EQ(cdm_usage(a, cdm_node), 30);
+	CHECK_EQ(cdm_usage(b, cdm_node), 25);
 
 	/* The file outlives its mappings, and its charges do. */
 	CHECK_EQ(task_call(&second, op_unmap, 0, 100).ret, 0);
 	task_end(&first);
-	CHECK_EQ(cdm_pages(a, cdm_node), 30);
-	CHECK_EQ(cdm_pages(b, cdm_node), 25);
+	CHECK_EQ(cdm_usage(a, cdm_node), 30);
+	CHECK_EQ(cdm_usage(b, cdm_node), 25);
 	CHECK_EQ(ftruncate(shared_fd, 15 * cdm_psize), 0);
-	CHECK_EQ(cdm_settle(a, cdm_node, 15), 15);
-	CHECK_EQ(cdm_settle(b, cdm_node, 0), 0);
+	CHECK_EQ(cdm_wait_usage(a, cdm_node, 15), 15);
+	CHECK_EQ(cdm_wait_usage(b, cdm_node, 0), 0);
 	CHECK_EQ(ftruncate(shared_fd, 0), 0);
-	CHECK_EQ(cdm_settle(a, cdm_node, 0), 0);
+	CHECK_EQ(cdm_wait_usage(a, cdm_node, 0), 0);
 	task_end(&second);
 	close(shared_fd);
 }
@@ -109,7 +109,7 @@ static void test_private(const char *group)
 	struct cdm_task first, second;
 	char *a, *b;
 
-	cdm_two_groups(group, &a, &b);
+	cdm_make_two_groups(group, &a, &b);
 	open_shared(50);
 	task_start(&first, a);
 	task_start(&second, b);
@@ -119,15 +119,15 @@ static void test_private(const char *group)
 	CHECK_EQ(cdm_limit(b, cdm_node, 30), 0);
 	CHECK_EQ(task_call(&second, op_map_private, 50, 0).ret, 0);
 	CHECK_EQ(task_call(&second, op_verify, 0, 50).bad, 0);
-	CHECK_EQ(cdm_pages(b, cdm_node), 0);
+	CHECK_EQ(cdm_usage(b, cdm_node), 0);
 	CHECK_EQ(task_call(&second, op_touch, 0, 20).dev, 20);
-	CHECK_EQ(cdm_pages(b, cdm_node), 20);
+	CHECK_EQ(cdm_usage(b, cdm_node), 20);
 	CHECK_EQ(task_call(&second, op_touch, 20, 15).dev, 10);
-	CHECK_EQ(cdm_pages(b, cdm_node), 30);
-	CHECK_EQ(cdm_pages(a, cdm_node), 50);
+	CHECK_EQ(cdm_usage(b, cdm_node), 30);
+	CHECK_EQ(cdm_usage(a, cdm_node), 50);
 	task_end(&second);
-	CHECK_EQ(cdm_settle(b, cdm_node, 0), 0);
-	CHECK_EQ(cdm_pages(a, cdm_node), 50);
+	CHECK_EQ(cdm_wait_usage(b, cdm_node, 0), 0);
+	CHECK_EQ(cdm_usage(a, cdm_node), 50);
 	CHECK_EQ(ftruncate(shared_fd, 0), 0);
 	task_end(&first);
 	close(shared_fd);
@@ -150,24 +150,24 @@ static void test_sysv(const char *group)
 	struct cdm_task first, second;
 	char *a, *b;
 
-	cdm_two_groups(group, &a, &b);
+	cdm_make_two_groups(group, &a, &b);
 	shm_id = shmget(IPC_PRIVATE, 60 * cdm_psize, IPC_CREAT | 0600);
 	CHECK_GE(shm_id, 0);
 	task_start(&first, a);
 	CHECK_EQ(task_call(&first, op_attach, 60, cdm_node).ret, 0);
 	CHECK_EQ(task_call(&first, op_touch, 0, 25).dev, 25);
 	task_end(&first);
-	CHECK_EQ(cdm_pages(a, cdm_node), 25);
+	CHECK_EQ(cdm_usage(a, cdm_node), 25);
 	task_start(&second, b);
 	CHECK_EQ(task_call(&second, op_attach, 60, -1).ret, 0);
 	CHECK_EQ(task_call(&second, op_verify, 0, 25).bad, 0);
 	CHECK_EQ(task_call(&second, op_touch, 20, 40).dev, 40);
-	CHECK_EQ(cdm_pages(a, cdm_node), 25);
-	CHECK_EQ(cdm_pages(b, cdm_node), 35);
+	CHECK_EQ(cdm_usage(a, cdm_node), 25);
+	CHECK_EQ(cdm_usage(b, cdm_node), 35);
 	task_end(&second);
-	CHECK_EQ(cdm_pages(b, cdm_node), 35);
+	CHECK_EQ(cdm_usage(b, cdm_node), 35);
 	CHECK_EQ(shmctl(shm_id, IPC_RMID, NULL), 0);
-	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
+	CHECK_EQ(cdm_wait_usage(group, cdm_node, 0), 0);
 }
 
 /* A file system in memory whose files are on the device. */
@@ -211,27 +211,27 @@ static void test_tmpfs(const char *group)
 	struct cdm_reply reply;
 	char *a, *b;
 
-	cdm_two_groups(group, &a, &b);
+	cdm_make_two_groups(group, &a, &b);
 	CHECK_EQ(mount_tmpfs(""), true);
 	CHECK_EQ(cdm_limit(b, cdm_node, 10), 0);
 	CHECK_EQ(cdm_write(b, "cdm.policy", "fail"), 0);
 	task_start(&first, a);
 	task_start(&second, b);
 	CHECK_EQ(task_call(&first, op_write_file, 50, 0).ok, 50);
-	CHECK_EQ(cdm_pages(a, cdm_node), 50);
+	CHECK_EQ(cdm_usage(a, cdm_node), 50);
 	/* Over what is there, and beyond, to the last page of the quota. */
 	reply = task_call(&second, op_write_file, 50, 30);
 	CHECK_EQ(reply.ok, 30);
 	CHECK_EQ(reply.ret, -ENOMEM);
-	CHECK_EQ(cdm_pages(a, cdm_node), 50);
-	CHECK_EQ(cdm_pages(b, cdm_node), 10);
+	CHECK_EQ(cdm_usage(a, cdm_node), 50);
+	CHECK_EQ(cdm_usage(b, cdm_node), 10);
 	CHECK_EQ(truncate("tmpfs/file", 55 * cdm_psize), 0);
-	CHECK_EQ(cdm_settle(b, cdm_node, 5), 5);
+	CHECK_EQ(cdm_wait_usage(b, cdm_node, 5), 5);
 	task_end(&first);
 	task_end(&second);
-	CHECK_EQ(cdm_pages(a, cdm_node), 50);
+	CHECK_EQ(cdm_usage(a, cdm_node), 50);
 	CHECK_EQ(unlink("tmpfs/file"), 0);
-	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
+	CHECK_EQ(cdm_wait_usage(group, cdm_node, 0), 0);
 	unmount_tmpfs();
 }
 
@@ -244,14 +244,14 @@ static void test_tmpfs_huge(const char *group)
 	CHECK_EQ(mount_tmpfs(",huge=always"), true);
 	task_start(&task, group);
 	CHECK_EQ(task_call(&task, op_write_file, pages, 0).ok, pages);
-	CHECK_EQ(cdm_pages(group, cdm_node), pages);
+	CHECK_EQ(cdm_usage(group, cdm_node), pages);
 	CHECK_GE(node_meminfo(cdm_node, "ShmemHugePages:"),
 		 pages * cdm_psize / 1024);
 	CHECK_EQ(truncate("tmpfs/file", left * cdm_psize), 0);
-	CHECK_EQ(cdm_settle(group, cdm_node, left), left);
+	CHECK_EQ(cdm_wait_usage(group, cdm_node, left), left);
 	task_end(&task);
 	CHECK_EQ(unlink("tmpfs/file"), 0);
-	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
+	CHECK_EQ(cdm_wait_usage(group, cdm_node, 0), 0);
 	unmount_tmpfs();
 }
 
@@ -265,19 +265,19 @@ static void test_page_cache(const char *group)
 	cdm_empty_cache();
 	CHECK_EQ(task_call(&task, op_read_file, 100, false).ok, 100);
 	CHECK_EQ(task_call(&task, op_where_file, 100, 0).dev, 0);
-	CHECK_EQ(cdm_pages(group, cdm_node), 0);
+	CHECK_EQ(cdm_usage(group, cdm_node), 0);
 	CHECK_EQ(task_call(&task, op_unmap, 0, 100).ret, 0);
 	cdm_empty_cache();
 
 	/* Under the policy it is on the device; the reader pays. */
 	CHECK_EQ(task_call(&task, op_read_file, 100, true).ok, 100);
 	CHECK_EQ(task_call(&task, op_where_file, 100, 0).dev, 100);
-	dev = cdm_pages(group, cdm_node);
+	dev = cdm_usage(group, cdm_node);
 	CHECK_GE(dev, 100);
-	CHECK_EQ(dev, cdm_pages(cdm_root, cdm_node));
+	CHECK_EQ(dev, cdm_usage(cdm_root, cdm_node));
 	/* Evicted to RAM by a limit, or dropped: the charge ends with either. */
 	CHECK_EQ(cdm_limit(group, cdm_node, 0), 0);
-	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
+	CHECK_EQ(cdm_wait_usage(group, cdm_node, 0), 0);
 	CHECK_EQ(task_call(&task, op_where_file, 100, 0).ram, 100);
 	/* Denied, a task reads as well as ever. */
 	CHECK_EQ(task_call(&task, op_unmap, 0, 100).ret, 0);
@@ -288,7 +288,7 @@ static void test_page_cache(const char *group)
 	cdm_empty_cache();
 	CHECK_EQ(task_call(&task, op_read_file, 100, true).ok, 100);
 	CHECK_EQ(task_call(&task, op_where_file, 100, 0).ram, 100);
-	CHECK_EQ(cdm_pages(group, cdm_node), 0);
+	CHECK_EQ(cdm_usage(group, cdm_node), 0);
 	task_end(&task);
 	unlink(CDM_CACHED);
 	cdm_empty_cache();
@@ -311,9 +311,9 @@ static void test_page_cache_fail(const char *group)
 	CHECK_LE(reply.ok, 40);
 	CHECK_GE(reply.ok, 20);
 	CHECK_EQ(reply.ret, -ENOMEM);
-	CHECK_EQ(cdm_pages(group, cdm_node), 40);
+	CHECK_EQ(cdm_usage(group, cdm_node), 40);
 	CHECK_EQ(task_call(&task, op_read_file, 100, false).ok, 100);
-	CHECK_EQ(cdm_pages(group, cdm_node), 40);
+	CHECK_EQ(cdm_usage(group, cdm_node), 40);
 	task_end(&task);
 	unlink(CDM_CACHED);
 	cdm_empty_cache();

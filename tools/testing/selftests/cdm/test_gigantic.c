@@ -59,7 +59,7 @@ static void test_pool(const char *group)
 	char *a, *b;
 	int i;
 
-	cdm_two_groups(group, &a, &b);
+	cdm_make_two_groups(group, &a, &b);
 	cdm_check_root(0);
 	task_start(&maker, b);
 	for (i = 0; i < 3; i++) {
@@ -68,8 +68,8 @@ static void test_pool(const char *group)
 	}
 	task_start_on(&task, a, PAGES, cdm_node);
 	CHECK_EQ(task_call(&maker, op_set_pool, cdm_node, 2).ret, 0);
-	CHECK_EQ(cdm_pages(a, cdm_node), PAGES);
-	CHECK_EQ(cdm_pages(b, cdm_node), 0);
+	CHECK_EQ(cdm_usage(a, cdm_node), PAGES);
+	CHECK_EQ(cdm_usage(b, cdm_node), 0);
 	CHECK_EQ(task_call(&task, op_count, 0, PAGES).dev, PAGES);
 	cdm_check_root(PAGES);
 	task_end(&task);
@@ -100,7 +100,7 @@ static void test_use(const char *group)
 	task_start(&task, group);
 	CHECK_EQ(task_call(&task, op_map_gib, 1, cdm_node).ret, 0);
 	CHECK_EQ(task_call(&task, op_touch, 0, 1).ram, 1);
-	CHECK_EQ(cdm_pages(group, cdm_node), 0);
+	CHECK_EQ(cdm_usage(group, cdm_node), 0);
 	cdm_check_root(0);
 	task_end(&task);
 	CHECK_EQ(file_write(ALL_POOLS, "0"), 0);

@@ -36,9 +36,9 @@ static void check_keys(const char *group, int node, bool there)
 	size_t i;
 
 	for (i = 0; i < ARRAY_SIZE(keyed); i++)
-		CHECK_EQ(cdm_value(group, keyed[i], node) != CDM_NONE, there);
-	CHECK_EQ(cdm_value(cdm_root, "cdm.capacity", node) != CDM_NONE, there);
-	CHECK_EQ(cdm_value(cdm_root, "cdm.current", node) != CDM_NONE, there);
+		CHECK_EQ(cdm_bytes(group, keyed[i], node) != CDM_NONE, there);
+	CHECK_EQ(cdm_bytes(cdm_root, "cdm.capacity", node) != CDM_NONE, there);
+	CHECK_EQ(cdm_bytes(cdm_root, "cdm.current", node) != CDM_NONE, there);
 }
 
 /* New memory shows in every file, and is nobody's yet. */
@@ -51,12 +51,12 @@ static void test_appears(const char *group)
 	if (!CHECK_EQ(plug("movable"), 0) || !CHECK_GE(plugged, 0))
 		return;
 	check_keys(group, plugged, true);
-	CHECK_EQ(cdm_value(cdm_root, "cdm.capacity", plugged),
+	CHECK_EQ(cdm_bytes(cdm_root, "cdm.capacity", plugged),
 		 node_meminfo(plugged, "MemTotal:") * 1024);
 	CHECK_EQ(file_key("/proc/meminfo", "CdmTotal:"),
 		 total + node_meminfo(plugged, "MemTotal:"));
 	CHECK_EQ(file_key("/proc/meminfo", "MemTotal:"), ram);
-	CHECK_EQ(cdm_value(cdm_root, "cdm.current", plugged), 0);
+	CHECK_EQ(cdm_bytes(cdm_root, "cdm.current", plugged), 0);
 	CHECK_EQ(cdm_audit(plugged, "used"), 0);
 
 	CHECK_EQ(unplug(), 0);
@@ -75,9 +75,9 @@ static long touch_on(const char *group, int node, long pages)
 	CHECK_EQ(task_call(&task, op_map, pages, node).ret, 0);
 	reply = task_call(&task, op_touch, 0, pages);
 	CHECK_EQ(reply.ok, pages);
-	CHECK_EQ(cdm_pages(group, node), reply.other);
+	CHECK_EQ(cdm_usage(group, node), reply.other);
 	task_end(&task);
-	CHECK_EQ(cdm_settle(group, node, 0), 0);
+	CHECK_EQ(cdm_wait_usage(group, node, 0), 0);
 	return reply.other;
 }
 
@@ -87,19 +87,19 @@ static void test_default_applies(const char *group)
 	char *free_group, *denied, *some;
 
 	CHECK_EQ(cdm_enable(group, "+cdm"), 0);
-	free_group = cdm_group(group, "free");
-	denied = cdm_group(group, "denied");
-	some = cdm_group(group, "some");
+	free_group = cdm_make_group(group, "free");
+	denied = cdm_make_group(group, "denied");
+	some = cdm_make_group(group, "some");
 	CHECK_EQ(cdm_write(denied, "cdm.max", "default 0\nnode%d max\n",
 			   cdm_node), 0);
 	CHECK_EQ(cdm_write(some, "cdm.max", "default %ld\n",
 			   25 * cdm_psize), 0);
 
 	CHECK_EQ(plug("movable"), 0);
-	CHECK_EQ(cdm_value(free_group, "cdm.max", plugged), LONG_MAX);
-	CHECK_EQ(cdm_value(denied, "cdm.max", plugged), 0);
-	CHECK_EQ(cdm_value(denied, "cdm.max", cdm_node), LONG_MAX);
-	CHECK_EQ(cdm_value(some, "cdm.max", plugged), 25 * cdm_psize);
+	CHECK_EQ(cdm_bytes(free_group, "cdm.max", plugged), LONG_MAX);
+	CHECK_EQ(cdm_bytes(denied, "cdm.max", plugged), 0);
+	CHECK_EQ(cdm_bytes(denied, "cdm.max", cdm_node), LONG_MAX);
+	CHECK_EQ(cdm_bytes(some, "cdm.max", plugged), 25 * cdm_psize);
 	CHECK_EQ(touch_on(free_group, plugged, 60), 60);
 	CHECK_EQ(touch_on(denied, plugged, 60), 0);
 	CHECK_EQ(touch_on(some, plugged, 60), 25);
@@ -114,7 +114,7 @@ static void test_remove_charged(const char *group)
 	char *leaf;
 
 	CHECK_EQ(cdm_enable(group, "+cdm"), 0);
-	leaf = cdm_group(group, "leaf");
+	leaf = cdm_make_group(group, "leaf");
 	CHECK_EQ(plug("movable"), 0);
 	task_start_on(&task, leaf, 3000, plugged);
 	task_start(&huge, leaf);
@@ -122,11 +122,11 @@ static void test_remove_charged(const char *group)
 		 0);
 	CHECK_EQ(task_call(&huge, op_touch, 0, 4 * cdm_hpages).other,
 		 4 * cdm_hpages);
-	CHECK_EQ(cdm_pages(group, plugged), 3000 + 4 * cdm_hpages);
+	CHECK_EQ(cdm_usage(group, plugged), 3000 + 4 * cdm_hpages);
 
 	CHECK_EQ(unplug(), 0);
 	CHECK_EQ(cdm_other_node(), -1);
-	CHECK_EQ(cdm_value(leaf, "cdm.current", plugged), CDM_NONE);
+	CHECK_EQ(cdm_bytes(leaf, "cdm.current", plugged), CDM_NONE);
 	reply = task_call(&task, op_count, 0, 3000);
 	CHECK_EQ(reply.other, 0);
 	CHECK_EQ(reply.dev + reply.ram, 3000);
@@ -136,13 +136,13 @@ static void test_remove_charged(const char *group)
 	CHECK_EQ(reply.bad, 0);
 	/* Nothing of it was put on the other device, which nobody named. */
 	CHECK_EQ(reply.dev, 0);
-	CHECK_EQ(cdm_pages(leaf, cdm_node), 0);
+	CHECK_EQ(cdm_usage(leaf, cdm_node), 0);
 
 	/* When it comes back its counters start at nothing. */
 	CHECK_EQ(plug("movable"), 0);
-	CHECK_EQ(cdm_value(leaf, "cdm.current", plugged), 0);
-	CHECK_EQ(cdm_value(group, "cdm.current", plugged), 0);
-	CHECK_EQ(cdm_value(cdm_root, "cdm.current", plugged), 0);
+	CHECK_EQ(cdm_bytes(leaf, "cdm.current", plugged), 0);
+	CHECK_EQ(cdm_bytes(group, "cdm.current", plugged), 0);
+	CHECK_EQ(cdm_bytes(cdm_root, "cdm.current", plugged), 0);
 	CHECK_EQ(task_end(&task), 0);
 	CHECK_EQ(task_end(&huge), 0);
 	CHECK_EQ(touch_on(leaf, plugged, 100), 100);
@@ -157,7 +157,7 @@ static void test_line_kept(const char *group)
 	CHECK_EQ(touch_on(group, plugged, 30), 12);
 	CHECK_EQ(unplug(), 0);
 	CHECK_EQ(plug("movable"), 0);
-	CHECK_EQ(cdm_value(group, "cdm.max", plugged), 12 * cdm_psize);
+	CHECK_EQ(cdm_bytes(group, "cdm.max", plugged), 12 * cdm_psize);
 	CHECK_EQ(touch_on(group, plugged, 30), 12);
 	CHECK_EQ(unplug(), 0);
 }
@@ -201,7 +201,7 @@ static void test_repeat(const char *group)
 			break;
 		CHECK_EQ(touch_on(group, plugged, 40), 40);
 		CHECK_EQ(unplug(), 0);
-		CHECK_EQ(cdm_pages(group, cdm_node), 100);
+		CHECK_EQ(cdm_usage(group, cdm_node), 100);
 	}
 	CHECK_EQ(task_call(&task, op_count, 0, 100).dev, 100);
 	task_end(&task);

@@ -24,7 +24,7 @@ static void start_huge(struct cdm_task *task, const char *group, long pages)
 	CHECK_EQ(task_call(task, op_map_huge, pages, cdm_node).ret, 0);
 	CHECK_EQ(task_call(task, op_touch, 0, pages).dev, pages);
 	CHECK_EQ(task_call(task, op_huge_mapped, 0, 0).ret, pages);
-	CHECK_EQ(cdm_pages(group, cdm_node), pages);
+	CHECK_EQ(cdm_usage(group, cdm_node), pages);
 }
 
 static void split(struct cdm_task *task, long pages)
@@ -44,16 +44,16 @@ static void test_split(const char *group)
 	start_huge(&task, group, pages);
 	split(&task, pages);
 	CHECK_EQ(task_call(&task, op_huge_mapped, 0, 0).ret, 0);
-	CHECK_EQ(cdm_pages(group, cdm_node), pages);
+	CHECK_EQ(cdm_usage(group, cdm_node), pages);
 	task_check_at(&task, pages, pages, 0);
 	for (i = 0; i < cdm_hpages; i += 3)
 		task_call(&task, op_discard, i, 1);
 	i = pages - (cdm_hpages + 2) / 3;
-	CHECK_EQ(cdm_settle(group, cdm_node, i), i);
+	CHECK_EQ(cdm_wait_usage(group, cdm_node, i), i);
 	task_check_at(&task, pages, i, 0);
 	/* The rest can be moved page by page. */
-	CHECK_EQ(task_call(&task, op_move, pages, cdm_ram).code, -ENOENT);
-	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
+	CHECK_EQ(task_call(&task, op_move, pages, cdm_ram_node).code, -ENOENT);
+	CHECK_EQ(cdm_wait_usage(group, cdm_node, 0), 0);
 	task_check_at(&task, pages, 0, i);
 	task_end(&task);
 }
@@ -72,9 +72,9 @@ static void test_partial(const char *group)
 	for (i = 0; i < huge; i++)
 		CHECK_EQ(task_call(&task, op_unmap, i * cdm_hpages, half).ret,
 			 0);
-	CHECK_EQ(cdm_pages(group, cdm_node), pages);
+	CHECK_EQ(cdm_usage(group, cdm_node), pages);
 	CHECK_EQ(cdm_limit(group, cdm_node, pages / 2), 0);
-	CHECK_LE(cdm_pages(group, cdm_node), pages / 2);
+	CHECK_LE(cdm_usage(group, cdm_node), pages / 2);
 	for (i = 0; i < huge; i++) {
 		reply = task_call(&task, op_count, i * cdm_hpages + half,
 				  half);
@@ -82,7 +82,7 @@ static void test_partial(const char *group)
 		CHECK_EQ(reply.bad, 0);
 	}
 	CHECK_EQ(cdm_limit(group, cdm_node, 0), 0);
-	CHECK_EQ(cdm_pages(group, cdm_node), 0);
+	CHECK_EQ(cdm_usage(group, cdm_node), 0);
 	task_end(&task);
 }
 
@@ -95,7 +95,7 @@ static void test_partial_pressure(const char *group)
 	struct cdm_reply reply;
 	char *a, *b;
 
-	cdm_two_groups(group, &a, &b);
+	cdm_make_two_groups(group, &a, &b);
 	CHECK_EQ(cdm_write(b, "cdm.policy", "reclaim"), 0);
 	task_start(&holder, b);
 	CHECK_EQ(task_call(&holder, op_map_huge, huge * cdm_hpages,
@@ -104,7 +104,7 @@ static void test_partial_pressure(const char *group)
 		 huge * cdm_hpages);
 	for (i = 0; i < huge; i++)
 		task_call(&holder, op_unmap, i * cdm_hpages, half);
-	CHECK_EQ(cdm_pages(b, cdm_node), huge * cdm_hpages);
+	CHECK_EQ(cdm_usage(b, cdm_node), huge * cdm_hpages);
 
 	/* More than is free, less than is mapped by nobody. */
 	task_start(&needs, b);
@@ -115,10 +115,10 @@ static void test_partial_pressure(const char *group)
 	for (i = 0; i < huge; i++)
 		CHECK_EQ(task_call(&holder, op_verify, i * cdm_hpages + half,
 				   half).bad, 0);
-	CHECK_EQ(cdm_pages(a, cdm_node), 0);
+	CHECK_EQ(cdm_usage(a, cdm_node), 0);
 	task_end(&needs);
 	task_end(&holder);
-	CHECK_EQ(cdm_settle(b, cdm_node, 0), 0);
+	CHECK_EQ(cdm_wait_usage(b, cdm_node, 0), 0);
 }
 
 static void set_sizes(const char *small, const char *pmd)
@@ -143,24 +143,24 @@ static void test_small_sizes(const char *group)
 	reply = task_call(&task, op_touch, 0, pages);
 	CHECK_EQ(reply.dev, quota);
 	CHECK_EQ(reply.bus, pages - quota);
-	CHECK_EQ(cdm_pages(group, cdm_node), quota);
+	CHECK_EQ(cdm_usage(group, cdm_node), quota);
 	CHECK_EQ(file_long(THP "hugepages-64kB/stats/anon_fault_alloc"),
 		 counter + 10);
 
 	/* Freed in part: the folio stays until it is split. */
 	CHECK_EQ(task_call(&task, op_discard, 0, 5).ret, 0);
-	CHECK_EQ(cdm_pages(group, cdm_node), quota);
+	CHECK_EQ(cdm_usage(group, cdm_node), quota);
 	split(&task, 16);
-	CHECK_EQ(cdm_settle(group, cdm_node, quota - 5), quota - 5);
+	CHECK_EQ(cdm_wait_usage(group, cdm_node, quota - 5), quota - 5);
 	CHECK_EQ(task_call(&task, op_touch, 0, 5).dev, 5);
-	CHECK_EQ(cdm_pages(group, cdm_node), quota);
+	CHECK_EQ(cdm_usage(group, cdm_node), quota);
 	task_check_at(&task, pages, quota, 0);
 
 	/* To RAM, and down to a limit. */
-	CHECK_EQ(task_call(&task, op_move, 64, cdm_ram).ok, 64);
-	CHECK_EQ(cdm_settle(group, cdm_node, quota - 64), quota - 64);
+	CHECK_EQ(task_call(&task, op_move, 64, cdm_ram_node).ok, 64);
+	CHECK_EQ(cdm_wait_usage(group, cdm_node, quota - 64), quota - 64);
 	CHECK_EQ(cdm_limit(group, cdm_node, 0), 0);
-	CHECK_EQ(cdm_pages(group, cdm_node), 0);
+	CHECK_EQ(cdm_usage(group, cdm_node), 0);
 	task_check_at(&task, pages, 0, quota);
 	task_end(&task);
 	set_sizes("never", "inherit");
@@ -196,7 +196,7 @@ static void start_base(struct cdm_task *task, const char *group, long huge)
 	CHECK_EQ(task_call(task, op_map_aligned, pages, cdm_node).ret, 0);
 	CHECK_EQ(task_call(task, op_touch, 0, pages).dev, pages);
 	CHECK_EQ(task_call(task, op_huge_mapped, 0, 0).ret, 0);
-	CHECK_EQ(cdm_pages(group, cdm_node), pages);
+	CHECK_EQ(cdm_usage(group, cdm_node), pages);
 }
 
 /* While it is copied to, the huge page is charged beside the base pages. */
@@ -209,17 +209,17 @@ static void test_collapse_quota(const char *group)
 	CHECK_EQ(cdm_limit(group, cdm_node, 2 * cdm_hpages - 1), 0);
 	CHECK_LT(task_call(&task, op_collapse, 0, cdm_hpages).ret, 0);
 	task_check_at(&task, cdm_hpages, cdm_hpages, 0);
-	CHECK_EQ(cdm_pages(group, cdm_node), cdm_hpages);
+	CHECK_EQ(cdm_usage(group, cdm_node), cdm_hpages);
 	CHECK_EQ(cdm_limit(group, cdm_node, cdm_hpages), 0);
 	CHECK_EQ(cdm_write(group, "cdm.policy", "fail"), 0);
 	CHECK_LT(task_call(&task, op_collapse, 0, cdm_hpages).ret, 0);
 	task_check_at(&task, cdm_hpages, cdm_hpages, 0);
-	CHECK_EQ(cdm_pages(group, cdm_node), cdm_hpages);
+	CHECK_EQ(cdm_usage(group, cdm_node), cdm_hpages);
 
 	CHECK_EQ(cdm_limit(group, cdm_node, 2 * cdm_hpages), 0);
 	CHECK_EQ(task_call(&task, op_collapse, 0, cdm_hpages).ret, 0);
 	CHECK_EQ(task_call(&task, op_huge_mapped, 0, 0).ret, cdm_hpages);
-	CHECK_EQ(cdm_settle(group, cdm_node, cdm_hpages), cdm_hpages);
+	CHECK_EQ(cdm_wait_usage(group, cdm_node, cdm_hpages), cdm_hpages);
 	task_check_at(&task, cdm_hpages, cdm_hpages, 0);
 	task_end(&task);
 }
@@ -230,12 +230,12 @@ static void test_collapse_ram(const char *group)
 	struct cdm_task task;
 
 	start_base(&task, group, 1);
-	CHECK_EQ(task_call(&task, op_move, cdm_hpages, cdm_ram).ok,
+	CHECK_EQ(task_call(&task, op_move, cdm_hpages, cdm_ram_node).ok,
 		 cdm_hpages);
-	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
+	CHECK_EQ(cdm_wait_usage(group, cdm_node, 0), 0);
 	task_call(&task, op_collapse, 0, cdm_hpages);
 	task_check_at(&task, cdm_hpages, 0, cdm_hpages);
-	CHECK_EQ(cdm_pages(group, cdm_node), 0);
+	CHECK_EQ(cdm_usage(group, cdm_node), 0);
 	task_end(&task);
 }
 
@@ -247,7 +247,7 @@ static void test_collapse_other(const char *group)
 	char *a, *b;
 	int pidfd;
 
-	cdm_two_groups(group, &a, &b);
+	cdm_make_two_groups(group, &a, &b);
 	CHECK_EQ(cdm_limit(b, cdm_node, 0), 0);
 	start_base(&task, a, 1);
 	iov.iov_base = (void *)task_call(&task, op_address, 0, 0).ret;
@@ -260,10 +260,10 @@ static void test_collapse_other(const char *group)
 	CHECK_EQ(cg_enter_current(cdm_root), 0);
 	close(pidfd);
 	CHECK_EQ(task_call(&task, op_huge_mapped, 0, 0).ret, cdm_hpages);
-	CHECK_EQ(cdm_settle(a, cdm_node, cdm_hpages), cdm_hpages);
-	CHECK_GE(cdm_value(a, "cdm.peak", cdm_node),
+	CHECK_EQ(cdm_wait_usage(a, cdm_node, cdm_hpages), cdm_hpages);
+	CHECK_GE(cdm_bytes(a, "cdm.peak", cdm_node),
 		 2 * cdm_hpages * cdm_psize);
-	CHECK_EQ(cdm_value(b, "cdm.peak", cdm_node), 0);
+	CHECK_EQ(cdm_bytes(b, "cdm.peak", cdm_node), 0);
 	task_check_at(&task, cdm_hpages, cdm_hpages, 0);
 	task_end(&task);
 }
@@ -279,7 +279,7 @@ static void test_khugepaged(const char *group)
 	CHECK_EQ(file_write(KHUGEPAGED "scan_sleep_millisecs", "1"), 0);
 	CHECK_EQ(file_write(KHUGEPAGED "alloc_sleep_millisecs", "1"), 0);
 	CHECK_EQ(file_write(KHUGEPAGED "pages_to_scan", "8192"), 0);
-	cdm_two_groups(group, &a, &b);
+	cdm_make_two_groups(group, &a, &b);
 	start_base(&fits, a, 2);
 	start_base(&full, b, 2);
 	CHECK_EQ(cdm_limit(b, cdm_node, 2 * cdm_hpages), 0);
@@ -293,11 +293,11 @@ static void test_khugepaged(const char *group)
 	       cdm_now() < end)
 		sched_yield();
 	CHECK_EQ(task_call(&fits, op_huge_mapped, 0, 0).ret, 2 * cdm_hpages);
-	CHECK_EQ(cdm_settle(a, cdm_node, 2 * cdm_hpages), 2 * cdm_hpages);
+	CHECK_EQ(cdm_wait_usage(a, cdm_node, 2 * cdm_hpages), 2 * cdm_hpages);
 	task_check_at(&fits, 2 * cdm_hpages, 2 * cdm_hpages, 0);
 	/* No room for a copy: base pages they stay, where they are. */
 	CHECK_EQ(task_call(&full, op_huge_mapped, 0, 0).ret, 0);
-	CHECK_EQ(cdm_pages(b, cdm_node), 2 * cdm_hpages);
+	CHECK_EQ(cdm_usage(b, cdm_node), 2 * cdm_hpages);
 	task_check_at(&full, 2 * cdm_hpages, 2 * cdm_hpages, 0);
 	task_end(&fits);
 	task_end(&full);
@@ -312,18 +312,18 @@ static void test_fork(const char *group)
 	struct cdm_task parent, child;
 	char *a, *b;
 
-	cdm_two_groups(group, &a, &b);
+	cdm_make_two_groups(group, &a, &b);
 	start_huge(&parent, a, cdm_hpages);
 	CHECK_EQ(task_fork_into(&parent, &child, b), 0);
 	CHECK_EQ(task_call(&child, op_touch, 10, 30).dev, 30);
-	CHECK_EQ(cdm_pages(a, cdm_node), cdm_hpages);
-	CHECK_EQ(cdm_pages(b, cdm_node), 30);
+	CHECK_EQ(cdm_usage(a, cdm_node), cdm_hpages);
+	CHECK_EQ(cdm_usage(b, cdm_node), 30);
 	task_end(&parent);
-	CHECK_EQ(cdm_settle(a, cdm_node, cdm_hpages), cdm_hpages);
+	CHECK_EQ(cdm_wait_usage(a, cdm_node, cdm_hpages), cdm_hpages);
 	task_check_at(&child, cdm_hpages, cdm_hpages, 0);
 	task_end(&child);
-	CHECK_EQ(cdm_settle(a, cdm_node, 0), 0);
-	CHECK_EQ(cdm_settle(b, cdm_node, 0), 0);
+	CHECK_EQ(cdm_wait_usage(a, cdm_node, 0), 0);
+	CHECK_EQ(cdm_wait_usage(b, cdm_node, 0), 0);
 }
 
 /* Half of a huge page at another address, and both halves back together. */
@@ -349,7 +349,7 @@ static void test_mremap(const char *group)
 
 	start_huge(&task, group, cdm_hpages);
 	CHECK_EQ(task_call(&task, op_move_half, 0, 0).ret, 0);
-	CHECK_EQ(cdm_pages(group, cdm_node), cdm_hpages);
+	CHECK_EQ(cdm_usage(group, cdm_node), cdm_hpages);
 	task_check_at(&task, cdm_hpages, cdm_hpages, 0);
 	task_end(&task);
 }
@@ -358,17 +358,17 @@ static void test_swap(const char *group)
 {
 	struct cdm_task task;
 
-	cdm_zswap(true);
+	cdm_set_zswap(true);
 	start_huge(&task, group, 2 * cdm_hpages);
 	CHECK_EQ(task_call(&task, op_pageout, 0, 2 * cdm_hpages).ret, 0);
-	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
+	CHECK_EQ(cdm_wait_usage(group, cdm_node, 0), 0);
 	CHECK_EQ(task_call(&task, op_touch, 0, 2 * cdm_hpages).ok,
 		 2 * cdm_hpages);
-	task_check_at(&task, 2 * cdm_hpages, cdm_pages(group, cdm_node),
-		      2 * cdm_hpages - cdm_pages(group, cdm_node));
+	task_check_at(&task, 2 * cdm_hpages, cdm_usage(group, cdm_node),
+		      2 * cdm_hpages - cdm_usage(group, cdm_node));
 	task_end(&task);
-	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
-	cdm_zswap(false);
+	CHECK_EQ(cdm_wait_usage(group, cdm_node, 0), 0);
+	cdm_set_zswap(false);
 }
 
 int main(void)

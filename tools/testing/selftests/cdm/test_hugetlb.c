@@ -71,7 +71,7 @@ static void test_pool(const char *group)
 	CHECK_EQ(cdm_write(group, "cdm.max", "default 0"), 0);
 	task_start(&task, group);
 	CHECK_EQ(task_call(&task, op_set_pool, cdm_node, 5).ret, 5);
-	CHECK_EQ(cdm_pages(group, cdm_node), 0);
+	CHECK_EQ(cdm_usage(group, cdm_node), 0);
 	cdm_check_root(base(5));
 	CHECK_EQ(task_call(&task, op_set_pool, cdm_node, 2).ret, 2);
 	cdm_check_root(base(2));
@@ -87,32 +87,32 @@ static void test_use(const char *group)
 	struct cdm_task task;
 	char *a, *b;
 
-	cdm_two_groups(group, &a, &b);
+	cdm_make_two_groups(group, &a, &b);
 	CHECK_EQ(cdm_set_pool(cdm_node, CDM_POOL_KB, 4), 4);
 	CHECK_EQ(cdm_limit(a, cdm_node, base(4)), 0);
 	task_start(&task, a);
 	CHECK_EQ(task_call(&task, op_map_pool, 4, cdm_node).ret, 0);
 	/* Reserved is not used. */
-	CHECK_EQ(cdm_pages(a, cdm_node), 0);
+	CHECK_EQ(cdm_usage(a, cdm_node), 0);
 	CHECK_EQ(task_call(&task, op_touch_huge, 0, 3).dev, 3);
-	CHECK_EQ(cdm_pages(a, cdm_node), base(3));
-	CHECK_EQ(cdm_pages(group, cdm_node), base(3));
-	CHECK_EQ(cdm_pages(b, cdm_node), 0);
+	CHECK_EQ(cdm_usage(a, cdm_node), base(3));
+	CHECK_EQ(cdm_usage(group, cdm_node), base(3));
+	CHECK_EQ(cdm_usage(b, cdm_node), 0);
 	CHECK_EQ(free_pool(cdm_node), 1);
 	cdm_check_root(base(4));
 
 	CHECK_EQ(task_call(&task, op_discard, base(1), base(1)).ret, 0);
-	CHECK_EQ(cdm_settle(a, cdm_node, base(2)), base(2));
+	CHECK_EQ(cdm_wait_usage(a, cdm_node, base(2)), base(2));
 	cdm_check_root(base(4));
 	CHECK_EQ(task_call(&task, op_touch_huge, 1, 3).dev, 3);
-	CHECK_EQ(cdm_pages(a, cdm_node), base(4));
+	CHECK_EQ(cdm_usage(a, cdm_node), base(4));
 	cdm_check_root(base(4));
 
 	/* A pool that shrinks lets go of what is in use when it is free. */
 	cdm_set_pool(cdm_node, CDM_POOL_KB, 1);
 	cdm_check_root(base(4));
 	task_end(&task);
-	CHECK_EQ(cdm_settle(a, cdm_node, 0), 0);
+	CHECK_EQ(cdm_wait_usage(a, cdm_node, 0), 0);
 	cdm_check_root(base(1));
 	CHECK_EQ(cdm_set_pool(cdm_node, CDM_POOL_KB, 0), 0);
 	cdm_check_root(0);
@@ -139,22 +139,22 @@ static void test_policies(const char *group)
 	struct cdm_task task;
 
 	CHECK_EQ(cdm_set_pool(cdm_node, CDM_POOL_KB, 3), 3);
-	CHECK_EQ(cdm_set_pool(cdm_ram, CDM_POOL_KB, 2), 2);
+	CHECK_EQ(cdm_set_pool(cdm_ram_node, CDM_POOL_KB, 2), 2);
 	task_start(&task, group);
 	CHECK_EQ(task_call(&task, op_map_loose, 3, -1).ret, 0);
 	CHECK_EQ(task_call(&task, op_touch_bound, 3, cdm_node).dev, 3);
-	CHECK_EQ(cdm_pages(group, cdm_node), base(3));
+	CHECK_EQ(cdm_usage(group, cdm_node), base(3));
 	CHECK_EQ(task_call(&task, op_discard, 0, base(3)).ret, 0);
-	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
+	CHECK_EQ(cdm_wait_usage(group, cdm_node, 0), 0);
 
 	/* Nobody names the device: RAM's pages, and then none. */
 	reply = task_call(&task, op_touch_huge, 0, 3);
 	CHECK_EQ(reply.ram, 2);
 	CHECK_EQ(reply.bus, 1);
-	CHECK_EQ(cdm_pages(group, cdm_node), 0);
+	CHECK_EQ(cdm_usage(group, cdm_node), 0);
 	CHECK_EQ(free_pool(cdm_node), 3);
 	task_end(&task);
-	CHECK_EQ(cdm_set_pool(cdm_ram, CDM_POOL_KB, 0), 0);
+	CHECK_EQ(cdm_set_pool(cdm_ram_node, CDM_POOL_KB, 0), 0);
 	CHECK_EQ(cdm_set_pool(cdm_node, CDM_POOL_KB, 0), 0);
 	cdm_check_root(0);
 }
@@ -175,20 +175,20 @@ static void refuse(const char *group, const char *policy, long pool, long ram)
 	CHECK_EQ(cdm_write(group, "cdm.policy", "%s", policy), 0);
 	CHECK_EQ(cdm_limit(group, cdm_node, base(1) + base(1) / 2), 0);
 	CHECK_EQ(cdm_set_pool(cdm_node, CDM_POOL_KB, 4), 4);
-	CHECK_EQ(cdm_set_pool(cdm_ram, CDM_POOL_KB, pool), pool);
+	CHECK_EQ(cdm_set_pool(cdm_ram_node, CDM_POOL_KB, pool), pool);
 	task_start(&task, group);
 	CHECK_EQ(task_call(&task, op_map_loose, 4, cdm_node).ret, 0);
 	reply = task_call(&task, op_touch_huge, 0, 4);
 	CHECK_EQ(reply.dev, 1);
 	CHECK_EQ(reply.ram, ram);
 	CHECK_EQ(reply.bus, 3 - ram);
-	CHECK_EQ(cdm_pages(group, cdm_node), base(1));
+	CHECK_EQ(cdm_usage(group, cdm_node), base(1));
 	CHECK_EQ(free_pool(cdm_node), 3);
-	CHECK_GE(cdm_event(group, "cdm.events.local", cdm_node, "max"), 3);
+	CHECK_GE(cdm_item(group, "cdm.events.local", cdm_node, "max"), 3);
 	cdm_check_root(base(4));
 	task_end(&task);
-	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
-	CHECK_EQ(cdm_set_pool(cdm_ram, CDM_POOL_KB, 0), 0);
+	CHECK_EQ(cdm_wait_usage(group, cdm_node, 0), 0);
+	CHECK_EQ(cdm_set_pool(cdm_ram_node, CDM_POOL_KB, 0), 0);
 	CHECK_EQ(cdm_set_pool(cdm_node, CDM_POOL_KB, 0), 0);
 	cdm_check_root(0);
 }
@@ -214,7 +214,7 @@ static void test_overcommit(const char *group)
 	reply = task_call(&task, op_touch_huge, 0, 3);
 	CHECK_EQ(reply.dev, 1);
 	CHECK_EQ(reply.ram, 2);
-	CHECK_EQ(cdm_pages(group, cdm_node), base(1));
+	CHECK_EQ(cdm_usage(group, cdm_node), base(1));
 	cdm_check_root(base(1));
 	task_end(&task);
 	CHECK_EQ(file_write(CDM_OVERCOMMIT, "0"), 0);
@@ -233,20 +233,20 @@ static void test_reclaim(const char *group, const void *policy)
 	CHECK_EQ(cdm_set_pool(cdm_node, CDM_POOL_KB, 4), 4);
 	CHECK_EQ(cdm_limit(group, cdm_node, base(4)), 0);
 	task_start_on(&cold, group, base(3), cdm_node);
-	CHECK_EQ(cdm_pages(group, cdm_node), base(3));
+	CHECK_EQ(cdm_usage(group, cdm_node), base(3));
 	task_start(&task, group);
 	CHECK_EQ(task_call(&task, op_map_pool, 3, cdm_node).ret, 0);
 	reply = task_call(&task, op_touch_huge, 0, 3);
 	CHECK_EQ(reply.dev, 3);
-	CHECK_LE(cdm_pages(group, cdm_node), base(4));
-	CHECK_GE(cdm_event(group, "cdm.events.local", cdm_node, "reclaim"), 1);
+	CHECK_LE(cdm_usage(group, cdm_node), base(4));
+	CHECK_GE(cdm_item(group, "cdm.events.local", cdm_node, "reclaim"), 1);
 	reply = task_call(&cold, op_count, 0, base(3));
-	CHECK_EQ(reply.dev + base(3), cdm_pages(group, cdm_node));
+	CHECK_EQ(reply.dev + base(3), cdm_usage(group, cdm_node));
 	CHECK_EQ(reply.dev + reply.ram, base(3));
 	CHECK_EQ(reply.bad, 0);
 	task_end(&task);
 	task_end(&cold);
-	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
+	CHECK_EQ(cdm_wait_usage(group, cdm_node, 0), 0);
 	CHECK_EQ(cdm_set_pool(cdm_node, CDM_POOL_KB, 0), 0);
 	cdm_check_root(0);
 }
@@ -257,25 +257,25 @@ static void test_fork(const char *group)
 	struct cdm_task parent, child;
 	char *a, *b;
 
-	cdm_two_groups(group, &a, &b);
+	cdm_make_two_groups(group, &a, &b);
 	CHECK_EQ(cdm_set_pool(cdm_node, CDM_POOL_KB, 4), 4);
 	task_start(&parent, a);
 	CHECK_EQ(task_call(&parent, op_map_loose, 2, cdm_node).ret, 0);
 	CHECK_EQ(task_call(&parent, op_touch_huge, 0, 2).dev, 2);
 	CHECK_EQ(task_fork_into(&parent, &child, b), 0);
-	CHECK_EQ(cdm_pages(a, cdm_node), base(2));
-	CHECK_EQ(cdm_pages(b, cdm_node), 0);
+	CHECK_EQ(cdm_usage(a, cdm_node), base(2));
+	CHECK_EQ(cdm_usage(b, cdm_node), 0);
 	CHECK_EQ(task_call(&child, op_touch_huge, 0, 1).dev, 1);
-	CHECK_EQ(cdm_pages(a, cdm_node), base(2));
-	CHECK_EQ(cdm_pages(b, cdm_node), base(1));
+	CHECK_EQ(cdm_usage(a, cdm_node), base(2));
+	CHECK_EQ(cdm_usage(b, cdm_node), base(1));
 	cdm_check_root(base(4));
 	task_end(&parent);
 	/* The page that they shared is a's, and mapped by the child alone. */
-	CHECK_EQ(cdm_settle(a, cdm_node, base(1)), base(1));
+	CHECK_EQ(cdm_wait_usage(a, cdm_node, base(1)), base(1));
 	CHECK_EQ(rmdir(a), 0);
-	CHECK_EQ(cdm_pages(group, cdm_node), base(2));
+	CHECK_EQ(cdm_usage(group, cdm_node), base(2));
 	task_end(&child);
-	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
+	CHECK_EQ(cdm_wait_usage(group, cdm_node, 0), 0);
 	cdm_check_root(base(4));
 	CHECK_EQ(cdm_set_pool(cdm_node, CDM_POOL_KB, 0), 0);
 	cdm_check_root(0);
@@ -287,21 +287,21 @@ static void test_shared(const char *group)
 	struct cdm_task parent, child;
 	char *a, *b;
 
-	cdm_two_groups(group, &a, &b);
+	cdm_make_two_groups(group, &a, &b);
 	CHECK_EQ(cdm_set_pool(cdm_node, CDM_POOL_KB, 3), 3);
 	task_start(&parent, a);
 	CHECK_EQ(task_call(&parent, op_map_shared, 3, cdm_node).ret, 0);
 	CHECK_EQ(task_call(&parent, op_touch_huge, 0, 1).dev, 1);
 	CHECK_EQ(task_fork_into(&parent, &child, b), 0);
 	CHECK_EQ(task_call(&child, op_touch_huge, 0, 3).dev, 3);
-	CHECK_EQ(cdm_pages(a, cdm_node), base(1));
-	CHECK_EQ(cdm_pages(b, cdm_node), base(2));
+	CHECK_EQ(cdm_usage(a, cdm_node), base(1));
+	CHECK_EQ(cdm_usage(b, cdm_node), base(2));
 	CHECK_EQ(task_call(&parent, op_touch_huge, 0, 3).dev, 3);
-	CHECK_EQ(cdm_pages(a, cdm_node), base(1));
+	CHECK_EQ(cdm_usage(a, cdm_node), base(1));
 	task_end(&child);
-	CHECK_EQ(cdm_pages(b, cdm_node), base(2));
+	CHECK_EQ(cdm_usage(b, cdm_node), base(2));
 	task_end(&parent);
-	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
+	CHECK_EQ(cdm_wait_usage(group, cdm_node, 0), 0);
 	CHECK_EQ(cdm_set_pool(cdm_node, CDM_POOL_KB, 0), 0);
 	cdm_check_root(0);
 }
@@ -339,22 +339,22 @@ static void test_move(const char *group)
 	struct cdm_task task;
 
 	CHECK_EQ(cdm_set_pool(cdm_node, CDM_POOL_KB, 3), 3);
-	CHECK_EQ(cdm_set_pool(cdm_ram, CDM_POOL_KB, 3), 3);
+	CHECK_EQ(cdm_set_pool(cdm_ram_node, CDM_POOL_KB, 3), 3);
 	CHECK_EQ(cdm_limit(group, cdm_node, base(2) + 1), 0);
 	task_start(&task, group);
-	CHECK_EQ(task_call(&task, op_map_pool, 3, cdm_ram).ret, 0);
+	CHECK_EQ(task_call(&task, op_map_pool, 3, cdm_ram_node).ret, 0);
 	CHECK_EQ(task_call(&task, op_touch_huge, 0, 3).ram, 3);
-	CHECK_EQ(cdm_pages(group, cdm_node), 0);
+	CHECK_EQ(cdm_usage(group, cdm_node), 0);
 	reply = task_call(&task, op_move_huge, 3, cdm_node);
 	CHECK_EQ(reply.ok, 2);
 	CHECK_EQ(reply.ret, cdm_node);
-	CHECK_EQ(cdm_pages(group, cdm_node), base(2) + 1);
-	reply = task_call(&task, op_move_huge, 3, cdm_ram);
+	CHECK_EQ(cdm_usage(group, cdm_node), base(2) + 1);
+	reply = task_call(&task, op_move_huge, 3, cdm_ram_node);
 	CHECK_EQ(reply.ok, 3);
-	CHECK_EQ(reply.ret, cdm_ram);
-	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
+	CHECK_EQ(reply.ret, cdm_ram_node);
+	CHECK_EQ(cdm_wait_usage(group, cdm_node, 0), 0);
 	task_end(&task);
-	CHECK_EQ(cdm_set_pool(cdm_ram, CDM_POOL_KB, 0), 0);
+	CHECK_EQ(cdm_set_pool(cdm_ram_node, CDM_POOL_KB, 0), 0);
 	CHECK_EQ(cdm_set_pool(cdm_node, CDM_POOL_KB, 0), 0);
 	cdm_check_root(0);
 }
@@ -383,7 +383,7 @@ static void test_named(const char *group)
 	CHECK_EQ(cdm_set_pool(far, CDM_POOL_KB, 1), 1);
 	task_start(&task, group);
 	CHECK_EQ(task_call(&task, op_map_loose, 1, -1).ret, 0);
-	CHECK_EQ(task_call(&task, op_bind_two, cdm_ram, cdm_node).ret, 0);
+	CHECK_EQ(task_call(&task, op_bind_two, cdm_ram_node, cdm_node).ret, 0);
 	CHECK_EQ(cdm_limit(group, cdm_node, 0), 0);
 	CHECK_EQ(task_call(&task, op_touch_huge, 0, 1).bus, 1);
 	CHECK_EQ(cdm_limit(group, cdm_node, base(1)), 0);
@@ -394,7 +394,7 @@ static void test_named(const char *group)
 	CHECK_EQ(task_call(&task, op_bind_two, far, cdm_node).ret, 0);
 	CHECK_EQ(task_call(&task, op_longterm, 0, 1).ret, 0);
 	CHECK_EQ(free_pool(far), 0);
-	CHECK_EQ(cdm_pages(group, cdm_node), 0);
+	CHECK_EQ(cdm_usage(group, cdm_node), 0);
 	CHECK_EQ(task_call(&task, op_longterm_end, 0, 0).ret, 0);
 	task_end(&task);
 	CHECK_EQ(cdm_set_pool(far, CDM_POOL_KB, 0), 0);
@@ -408,10 +408,10 @@ static void test_move_stock(const char *group)
 	struct cdm_task task, other;
 
 	CHECK_EQ(cdm_set_pool(cdm_node, CDM_POOL_KB, 1), 1);
-	CHECK_EQ(cdm_set_pool(cdm_ram, CDM_POOL_KB, 1), 1);
+	CHECK_EQ(cdm_set_pool(cdm_ram_node, CDM_POOL_KB, 1), 1);
 	CHECK_EQ(cdm_limit(group, cdm_node, base(1) + 1), 0);
 	task_start_cpu(&task, group, 0);
-	CHECK_EQ(task_call(&task, op_map_pool, 1, cdm_ram).ret, 0);
+	CHECK_EQ(task_call(&task, op_map_pool, 1, cdm_ram_node).ret, 0);
 	CHECK_EQ(task_call(&task, op_touch_huge, 0, 1).ram, 1);
 	task_start_cpu(&other, group, 1);
 	CHECK_EQ(task_call(&other, op_map, 16, cdm_node).ret, 0);
@@ -420,7 +420,7 @@ static void test_move_stock(const char *group)
 	CHECK_EQ(task_call(&task, op_move_huge, 1, cdm_node).ok, 1);
 	task_end(&other);
 	task_end(&task);
-	CHECK_EQ(cdm_set_pool(cdm_ram, CDM_POOL_KB, 0), 0);
+	CHECK_EQ(cdm_set_pool(cdm_ram_node, CDM_POOL_KB, 0), 0);
 	CHECK_EQ(cdm_set_pool(cdm_node, CDM_POOL_KB, 0), 0);
 	cdm_check_root(0);
 }
@@ -442,15 +442,15 @@ static void test_moved(const char *group)
 	task_start(&task, group);
 	CHECK_EQ(task_call(&task, op_map_loose, 1, from).ret, 0);
 	CHECK_EQ(task_call(&task, op_touch_huge, 0, 1).dev, 1);
-	CHECK_EQ(cdm_pages(group, from), base(1));
+	CHECK_EQ(cdm_usage(group, from), base(1));
 	page = (void *)task_call(&task, op_address, 0, 0).ret;
 	CHECK_EQ(sys_move_pages(task.pid, 1, &page, &to, &status,
 				MPOL_MF_MOVE_ALL), 0);
 	CHECK_EQ(status, to);
-	CHECK_EQ(cdm_pages(group, from), 0);
-	CHECK_EQ(cdm_pages(group, to), base(1));
+	CHECK_EQ(cdm_usage(group, from), 0);
+	CHECK_EQ(cdm_usage(group, to), base(1));
 	task_end(&task);
-	CHECK_EQ(cdm_pages(group, to), 0);
+	CHECK_EQ(cdm_usage(group, to), 0);
 	CHECK_EQ(cdm_set_pool(from, CDM_POOL_KB, 0), 0);
 	CHECK_EQ(cdm_set_pool(to, CDM_POOL_KB, 0), 0);
 	CHECK_EQ(cdm_hotplug("remove", NULL), 0);
@@ -480,10 +480,10 @@ static void test_soft_offline(const char *group)
 	frame = task_call(&task, op_soft_offline, 0, 0).ret;
 	CHECK_GT(frame, 0);
 	CHECK_EQ(task_call(&task, op_touch_huge, 0, 2).dev, 2);
-	CHECK_EQ(cdm_settle(group, cdm_node, base(2)), base(2));
+	CHECK_EQ(cdm_wait_usage(group, cdm_node, base(2)), base(2));
 	CHECK_EQ(cdm_audit(cdm_node, "poisoned"), 1);
 	task_end(&task);
-	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
+	CHECK_EQ(cdm_wait_usage(group, cdm_node, 0), 0);
 	CHECK_EQ(cdm_set_pool(cdm_node, CDM_POOL_KB, 0), 0);
 	cdm_check_root(0);
 	CHECK_EQ(cdm_audit(cdm_node, "poisoned"), 1);
@@ -520,7 +520,7 @@ static void test_poison(const char *group)
 	/* The signal for a fault cannot be ignored and ends the worker. */
 	task_send(&task, op_poison, 0, 0);
 	CHECK_EQ(task_end(&task), -SIGBUS);
-	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
+	CHECK_EQ(cdm_wait_usage(group, cdm_node, 0), 0);
 	CHECK_EQ(cdm_set_pool(cdm_node, CDM_POOL_KB, 0), 0);
 	/* All but the one bad page can be used again. */
 	cdm_check_root(0);

@@ -39,14 +39,14 @@ static struct state device_state(void)
 {
 	struct state state;
 
-	cdm_drain();
+	cdm_drain_lru();
 	/* The audit gives back what is on free lists of CPUs, */
 	state.used = cdm_audit(cdm_node, "used");
 	/* and a reader of this has the CPUs' counters folded in. */
 	file_long("/proc/sys/vm/stat_refresh");
 	state.free = node_meminfo(cdm_node, "MemFree:");
 	state.unowned = cdm_audit(cdm_node, "unowned");
-	state.charged = cdm_value(cdm_root, "cdm.current", cdm_node);
+	state.charged = cdm_bytes(cdm_root, "cdm.current", cdm_node);
 	return state;
 }
 
@@ -317,7 +317,7 @@ static void test_swap(const char *group)
 	struct cdm_reply reply;
 	struct cdm_task task;
 
-	cdm_zswap(true);
+	cdm_set_zswap(true);
 	task_start(&task, group);
 	CHECK_EQ(task_call(&task, op_map, pages, -1).ret, 0);
 	CHECK_EQ(task_call(&task, op_touch, 0, pages).ram, pages);
@@ -329,7 +329,7 @@ static void test_swap(const char *group)
 	CHECK_EQ(reply.bad, 0);
 	check_untouched();
 	task_end(&task);
-	cdm_zswap(false);
+	cdm_set_zswap(false);
 }
 
 /*
@@ -345,11 +345,11 @@ static void test_swap_readahead(const char *group)
 	long i;
 
 	cdm_enable(group, "+cdm");
-	a = cdm_group(group, "wants");
-	b = cdm_group(group, "denied");
+	a = cdm_make_group(group, "wants");
+	b = cdm_make_group(group, "denied");
 	CHECK_EQ(cdm_write(b, "cdm.max", "default 0"), 0);
 	file_write("/sys/kernel/mm/swap/vma_ra_enabled", "0");
-	cdm_zswap(true);
+	cdm_set_zswap(true);
 	task_start(&wants, a);
 	task_start(&denied, b);
 	task_call(&wants, op_on_cpu, 0, 0);
@@ -362,23 +362,23 @@ static void test_swap_readahead(const char *group)
 		task_call(&wants, op_pageout, i, 2);
 		task_call(&denied, op_pageout, i, 2);
 	}
-	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
+	CHECK_EQ(cdm_wait_usage(group, cdm_node, 0), 0);
 
 	CHECK_EQ(task_call(&wants, op_touch, 0, pages).ok, pages);
-	CHECK_EQ(cdm_pages(b, cdm_node), 0);
+	CHECK_EQ(cdm_usage(b, cdm_node), 0);
 	reply = task_call(&denied, op_touch, 0, pages);
 	CHECK_EQ(reply.ok, pages);
 	CHECK_EQ(reply.dev, 0);
 	CHECK_EQ(reply.bad, 0);
-	CHECK_EQ(cdm_pages(b, cdm_node), 0);
+	CHECK_EQ(cdm_usage(b, cdm_node), 0);
 	reply = task_call(&wants, op_count, 0, pages);
 	CHECK_EQ(reply.bad, 0);
-	CHECK_EQ(cdm_pages(a, cdm_node), reply.dev);
-	CHECK_EQ(cdm_pages(group, cdm_node), reply.dev);
+	CHECK_EQ(cdm_usage(a, cdm_node), reply.dev);
+	CHECK_EQ(cdm_usage(group, cdm_node), reply.dev);
 	task_end(&wants);
 	task_end(&denied);
 	file_write("/sys/kernel/mm/swap/vma_ra_enabled", "1");
-	cdm_zswap(false);
+	cdm_set_zswap(false);
 }
 
 /* Wait until a counter in a file has reached a value, or for too long. */
@@ -422,20 +422,20 @@ static void test_ksm(const char *group)
 	task_start(&dev, group);
 	CHECK_EQ(task_call(&dev, op_map, 200, cdm_node).ret, 0);
 	CHECK_EQ(task_call(&dev, op_same, 0, 200).ret, 0);
-	CHECK_EQ(cdm_pages(group, cdm_node), 200);
+	CHECK_EQ(cdm_usage(group, cdm_node), 200);
 	ksm_merge_ram(&ram, group);
 	CHECK_EQ(reaches(KSM "full_scans", file_long(KSM "full_scans") + 2),
 		 true);
 
 	CHECK_EQ(task_call(&ram, op_count, 0, 400).dev, 0);
-	shared = cdm_pages(group, cdm_node);
+	shared = cdm_usage(group, cdm_node);
 	CHECK_LE(shared, 200);
 	CHECK_EQ(file_write(KSM "run", "2"), 0);
 	CHECK_EQ(file_long(KSM "pages_shared"), 0);
 	CHECK_EQ(task_call(&ram, op_count, 0, 400).dev, 0);
 	task_end(&ram);
 	task_end(&dev);
-	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
+	CHECK_EQ(cdm_wait_usage(group, cdm_node, 0), 0);
 	CHECK_EQ(file_write(KSM "run", "0"), 0);
 	check_untouched();
 }
@@ -454,7 +454,7 @@ static void test_ksm_huge(const char *group)
 
 	CHECK_EQ(task_call(&dev, op_huge_mapped, 0, 0).ret, cdm_hpages);
 	CHECK_EQ(task_call(&dev, op_count, 0, cdm_hpages).dev, cdm_hpages);
-	CHECK_EQ(cdm_pages(group, cdm_node), cdm_hpages);
+	CHECK_EQ(cdm_usage(group, cdm_node), cdm_hpages);
 	CHECK_EQ(file_write(KSM "run", "2"), 0);
 	task_end(&ram);
 	task_end(&dev);
@@ -539,7 +539,7 @@ static void test_ksm_later(const char *group)
 	ksm_round();
 	CHECK_EQ(task_call(&dev, op_count, 0, nr).dev, nr);
 	/* And where it is remembered, it would have been merged. */
-	CHECK_EQ(task_call(&dev, op_move, nr, cdm_ram).ok, nr);
+	CHECK_EQ(task_call(&dev, op_move, nr, cdm_ram_node).ok, nr);
 	ksm_round();
 	ksm_round();
 	CHECK_EQ(file_long(KSM "pages_sharing"), nr);
@@ -575,7 +575,7 @@ static void start_mixed(struct cdm_task *task, const char *group, long dev)
 	CHECK_EQ(task_call(task, op_touch, 0, cdm_hpages).ram, cdm_hpages);
 	CHECK_EQ(task_call(task, op_move, dev, cdm_node).ok, dev);
 	CHECK_EQ(task_call(task, op_hugepage, 0, 0).ret, 0);
-	CHECK_EQ(cdm_pages(group, cdm_node), dev);
+	CHECK_EQ(cdm_usage(group, cdm_node), dev);
 }
 
 /* khugepaged may take pages off the device, and never puts any on it. */
@@ -594,7 +594,7 @@ static void test_khugepaged(const char *group)
 	CHECK_EQ(file_write(KHUGEPAGED "pages_to_scan", "8192"), 0);
 	for (i = 0; i < ARRAY_SIZE(parts); i++) {
 		snprintf(name, sizeof(name), "mixed%ld", parts[i]);
-		child[i] = cdm_group(group, name);
+		child[i] = cdm_make_group(group, name);
 		start_mixed(&task[i], child[i], parts[i]);
 	}
 	scans = file_long(KHUGEPAGED "full_scans");
@@ -604,7 +604,8 @@ static void test_khugepaged(const char *group)
 		CHECK_LE(reply.dev, parts[i]);
 		CHECK_EQ(reply.dev + reply.ram, cdm_hpages);
 		CHECK_EQ(reply.bad, 0);
-		CHECK_EQ(cdm_settle(child[i], cdm_node, reply.dev), reply.dev);
+		CHECK_EQ(cdm_wait_usage(child[i], cdm_node, reply.dev),
+			 reply.dev);
 
 		/* What the process itself asks for is no different. */
 		task_call(&task[i], op_collapse, 0, cdm_hpages);
@@ -612,7 +613,8 @@ static void test_khugepaged(const char *group)
 		CHECK_LE(reply.dev, parts[i]);
 		CHECK_EQ(reply.dev + reply.ram, cdm_hpages);
 		CHECK_EQ(reply.bad, 0);
-		CHECK_EQ(cdm_settle(child[i], cdm_node, reply.dev), reply.dev);
+		CHECK_EQ(cdm_wait_usage(child[i], cdm_node, reply.dev),
+			 reply.dev);
 		task_end(&task[i]);
 	}
 	CHECK_EQ(file_write(KHUGEPAGED "scan_sleep_millisecs", "10000"), 0);
@@ -751,7 +753,7 @@ static int tier_of(int node)
 			 "/sys/devices/virtual/memory_tiering/memory_tier%d/nodelist",
 			 tier);
 		nr = node_list(path, nodes, CDM_MAX_NODES);
-		if (nr > 0 && node_in(nodes, nr, node))
+		if (nr > 0 && nodes_have(nodes, nr, node))
 			return tier;
 	}
 	return -1;
@@ -761,9 +763,9 @@ static int tier_of(int node)
 static void test_tier(const char *group)
 {
 	(void)group;
-	CHECK_GE(tier_of(cdm_ram), 0);
+	CHECK_GE(tier_of(cdm_ram_node), 0);
 	CHECK_GE(tier_of(cdm_node), 0);
-	CHECK_LT(tier_of(cdm_node), tier_of(cdm_ram));
+	CHECK_LT(tier_of(cdm_node), tier_of(cdm_ram_node));
 }
 
 /* Managed pages of the device are in ZONE_MOVABLE, all of them. */
@@ -789,7 +791,7 @@ static void test_zones(const char *group)
 			CHECK_EQ(pages, 0);
 	}
 	CHECK_EQ(movable * cdm_psize,
-		 cdm_value(cdm_root, "cdm.capacity", cdm_node));
+		 cdm_bytes(cdm_root, "cdm.capacity", cdm_node));
 }
 
 /*
@@ -802,7 +804,7 @@ static char *cpuset_group(const char *group, const char *mems)
 
 	CHECK_EQ(cdm_enable(cdm_root, "+cpuset"), 0);
 	CHECK_EQ(cdm_enable(group, "+cpuset +cdm"), 0);
-	child = cdm_group(group, "cpuset");
+	child = cdm_make_group(group, "cpuset");
 	CHECK_EQ(cdm_write(child, "cpuset.mems", "%s", mems), 0);
 	return child;
 }
@@ -867,7 +869,7 @@ static void test_cpuset_position(const char *group)
 	child = cpuset_group(group, mems);
 	task_start(&task, child);
 	CHECK_EQ(task_call(&task, op_map, 100, second).ret, 0);
-	CHECK_EQ(cdm_write(child, "cpuset.mems", "%d,%d", cdm_ram, cdm_node), 0);
+	CHECK_EQ(cdm_write(child, "cpuset.mems", "%d,%d", cdm_ram_node, cdm_node), 0);
 	CHECK_EQ(task_call(&task, op_touch, 0, 100).ram, 100);
 	task_end(&task);
 	check_untouched();
@@ -886,7 +888,7 @@ static void cpuset_leaves_out(const char *group, cdm_op map)
 	CHECK_EQ(task_call(&task, op_touch, 0, 100).dev, 100);
 	ram_list(mems, sizeof(mems));
 	CHECK_EQ(cdm_write(child, "cpuset.mems", "%s", mems), 0);
-	CHECK_EQ(cdm_settle(child, cdm_node, 0), 0);
+	CHECK_EQ(cdm_wait_usage(child, cdm_node, 0), 0);
 	reply = task_call(&task, op_touch, 100, 100);
 	CHECK_EQ(reply.ram, 100);
 	reply = task_call(&task, op_count, 0, 200);

@@ -34,7 +34,7 @@
 /* At most a batch of what is not protected is left of @group. */
 static void check_share(const char *group, long low)
 {
-	long pages = cdm_pages(group, cdm_node);
+	long pages = cdm_usage(group, cdm_node);
 
 	CHECK_GE(pages, low);
 	CHECK_LT(pages, low + BATCH);
@@ -43,9 +43,9 @@ static void check_share(const char *group, long low)
 /* Nothing of what @task has in @group was taken, nor was it broken into. */
 static void check_kept(struct cdm_task *task, const char *group, long pages)
 {
-	CHECK_EQ(cdm_settle(group, cdm_node, pages), pages);
+	CHECK_EQ(cdm_wait_usage(group, cdm_node, pages), pages);
 	CHECK_EQ(cdm_stat(group, "demoted"), 0);
-	CHECK_EQ(cdm_count(group, "low"), 0);
+	CHECK_EQ(cdm_event(group, "low"), 0);
 	task_check_at(task, pages, pages, 0);
 }
 
@@ -64,11 +64,11 @@ static void press(struct cdm_task *task, const char *group, long pages)
 {
 	CHECK_EQ(cdm_write(group, "cdm.policy", "reclaim"), 0);
 	/* What is on its way to the lists is found by luck alone. */
-	cdm_drain();
+	cdm_drain_lru();
 	CHECK_EQ(task_call(task, op_map, pages, cdm_node).ret, 0);
 	CHECK_EQ(task_call(task, op_write, 0, pages).bus, 0);
 	CHECK_EQ(task_call(task, op_unmap, 0, pages).ret, 0);
-	cdm_drain();
+	cdm_drain_lru();
 }
 
 /*
@@ -91,13 +91,13 @@ struct scene {
 static void scene_groups(struct scene *scene, const char *group, bool depleted)
 {
 	scene->depleted = depleted;
-	CHECK_EQ(cdm_recursive_low(false), 0);
+	CHECK_EQ(cdm_set_recursive_low(false), 0);
 	CHECK_EQ(cdm_enable(group, "+cdm"), 0);
-	scene->top = cdm_group(group, "top");
-	scene->outside = cdm_group(group, "outside");
+	scene->top = cdm_make_group(group, "top");
+	scene->outside = cdm_make_group(group, "outside");
 	CHECK_EQ(cdm_protect(group, cdm_node, -1), 0);
 	CHECK_EQ(cdm_protect(scene->top, cdm_node, -1), 0);
-	cdm_two_groups(scene->top, &scene->greedy, &scene->tenant);
+	cdm_make_two_groups(scene->top, &scene->greedy, &scene->tenant);
 	if (!depleted) {
 		CHECK_EQ(cdm_limit(scene->top, cdm_node, ROOM), 0);
 		task_start_on(&scene->stays, scene->outside, 100, cdm_node);
@@ -109,8 +109,8 @@ static void scene_groups(struct scene *scene, const char *group, bool depleted)
 /* Have the greedy one take all, without asking anybody for it. */
 static void scene_fill_by(struct scene *scene, cdm_op map)
 {
-	long room = scene->depleted ? cdm_free() :
-		ROOM - cdm_pages(scene->top, cdm_node);
+	long room = scene->depleted ? cdm_nr_free() :
+		ROOM - cdm_usage(scene->top, cdm_node);
 	long left = 0;
 
 	if (scene->depleted)
@@ -118,10 +118,10 @@ static void scene_fill_by(struct scene *scene, cdm_op map)
 	CHECK_EQ(cdm_write(scene->greedy, "cdm.policy", "fallback"), 0);
 	CHECK_EQ(task_call(&scene->has, map, room + 100, cdm_node).ret, 0);
 	CHECK_EQ(task_call(&scene->has, op_write, 0, room + 100).bus, 0);
-	scene->room = cdm_pages(scene->greedy, cdm_node);
+	scene->room = cdm_usage(scene->greedy, cdm_node);
 	CHECK_LE(scene->room, room);
 	CHECK_GE(scene->room, room - left);
-	cdm_drain();
+	cdm_drain_lru();
 }
 
 static void scene_fill(struct scene *scene)
@@ -133,7 +133,7 @@ static void scene_fill(struct scene *scene)
 static void scene_refill(struct scene *scene)
 {
 	task_call(&scene->has, op_move, scene->room + 100, cdm_node);
-	cdm_drain();
+	cdm_drain_lru();
 }
 
 static void scene_end(struct scene *scene)
@@ -244,7 +244,7 @@ static void take(struct scene *scene, const struct way *way, long by_kswapd)
 	long pages = way->huge ? cdm_hpages : SHARE;
 	long spare = (way->huge ? cdm_hpages : 2 * BATCH) + by_kswapd;
 	long lost = cdm_stat(scene->greedy, "demoted");
-	long asked = cdm_count_local(scene->tenant, "reclaim");
+	long asked = cdm_event_local(scene->tenant, "reclaim");
 	struct cdm_reply reply;
 
 	CHECK_EQ(cdm_protect(scene->tenant, cdm_node, pages), 0);
@@ -255,19 +255,19 @@ static void take(struct scene *scene, const struct way *way, long by_kswapd)
 			 way->name, reply.dev, pages, reply.bad);
 	if (lost > pages + pages / 20 + spare)
 		cdm_fail(__FILE__, __LINE__, "%s: %ld demoted for %ld pages, %ld free",
-			 way->name, lost, pages, cdm_free());
-	CHECK_EQ(cdm_pages(scene->tenant, cdm_node), reply.dev);
+			 way->name, lost, pages, cdm_nr_free());
+	CHECK_EQ(cdm_usage(scene->tenant, cdm_node), reply.dev);
 	CHECK_EQ(cdm_stat(scene->tenant, "demoted"), 0);
 	if (!scene->depleted)
-		CHECK_GT(cdm_count_local(scene->tenant, "reclaim"), asked);
+		CHECK_GT(cdm_event_local(scene->tenant, "reclaim"), asked);
 }
 
 /* What goes beyond it is as the policy says. */
 static void check_beyond(struct scene *scene, const char *policy)
 {
 	const long more = 4 * BATCH;
-	long fallback = cdm_count_local(scene->tenant, "fallback");
-	long fail = cdm_count_local(scene->tenant, "fail");
+	long fallback = cdm_event_local(scene->tenant, "fallback");
+	long fail = cdm_event_local(scene->tenant, "fail");
 	struct cdm_reply reply;
 
 	CHECK_EQ(task_call(&scene->asks, op_map, more, cdm_node).ret, 0);
@@ -282,10 +282,10 @@ static void check_beyond(struct scene *scene, const char *policy)
 		CHECK_EQ(reply.bus, more - reply.dev);
 	} else {
 		CHECK_EQ(reply.bus, 0);
-		CHECK_EQ(cdm_count_local(scene->tenant, "fallback"), fallback);
-		CHECK_EQ(cdm_count_local(scene->tenant, "fail"), fail);
+		CHECK_EQ(cdm_event_local(scene->tenant, "fallback"), fallback);
+		CHECK_EQ(cdm_event_local(scene->tenant, "fail"), fail);
 	}
-	CHECK_GE(cdm_pages(scene->tenant, cdm_node), SHARE);
+	CHECK_GE(cdm_usage(scene->tenant, cdm_node), SHARE);
 	CHECK_EQ(task_call(&scene->asks, op_unmap, 0, more).ret, 0);
 }
 
@@ -310,7 +310,7 @@ static void test_entitled(const char *group, const void *arg)
 		if (!i)
 			break;
 		CHECK_EQ(task_call(&scene.asks, op_give_back, 0, 0).ret, 0);
-		CHECK_EQ(cdm_settle(scene.tenant, cdm_node, 0), 0);
+		CHECK_EQ(cdm_wait_usage(scene.tenant, cdm_node, 0), 0);
 		scene_refill(&scene);
 	}
 	check_beyond(&scene, row->policy);
@@ -424,7 +424,7 @@ static char *tree_leaf(const char *b, size_t nr)
 	char name[8];
 
 	snprintf(name, sizeof(name), "leaf%zu", nr);
-	return cdm_group(b, name);
+	return cdm_make_group(b, name);
 }
 
 static void tree_plant(const struct tree *tree, const char *b, char **leaves,
@@ -452,14 +452,14 @@ static void tree_check(const struct tree *tree, const char *b, char **leaves)
 	size_t i;
 
 	for (i = 0; i < LEAVES; i++)
-		pages[i] = cdm_pages(leaves[i], cdm_node);
+		pages[i] = cdm_usage(leaves[i], cdm_node);
 	tree_shares(tree, pages, share);
 	for (i = 0; i < LEAVES; i++) {
 		const struct leaf *leaf = &tree->leaves[i];
 		/* Small rests are hardly looked at while others have more. */
 		long max = share[i] ? share[i] + BATCH - 1 : 2 * BATCH;
 
-		CHECK_EQ(cdm_count(leaves[i], "low"), 0);
+		CHECK_EQ(cdm_event(leaves[i], "low"), 0);
 		if (leaf->pinned)
 			max = leaf->pages * UNIT;
 		if (pages[i] < leaf->min * UNIT || pages[i] > max)
@@ -467,7 +467,7 @@ static void tree_check(const struct tree *tree, const char *b, char **leaves)
 				 "leaf %zu has %ld pages, not %ld to %ld", i,
 				 pages[i], leaf->min * UNIT, max);
 	}
-	CHECK_GE(cdm_pages(b, cdm_node), tree->min * UNIT);
+	CHECK_GE(cdm_usage(b, cdm_node), tree->min * UNIT);
 }
 
 static void test_tree(const char *group, const void *arg)
@@ -477,8 +477,8 @@ static void test_tree(const char *group, const void *arg)
 	char *b, *g, *leaves[LEAVES];
 	size_t i;
 
-	CHECK_EQ(cdm_recursive_low(tree->recursive), 0);
-	cdm_two_groups(group, &b, &g);
+	CHECK_EQ(cdm_set_recursive_low(tree->recursive), 0);
+	cdm_make_two_groups(group, &b, &g);
 	CHECK_EQ(cdm_enable(b, "+cdm"), 0);
 	start_limit(group, LIMIT * UNIT);
 	CHECK_EQ(cdm_protect(b, cdm_node, tree->low * UNIT), 0);
@@ -505,14 +505,14 @@ static void test_own_reclaim(const char *group)
 	scene_fill(&scene);
 	CHECK_EQ(cdm_protect(scene.greedy, cdm_node, -1), 0);
 	CHECK_EQ(cdm_reclaim(scene.greedy, cdm_node, ROOM / 2), 0);
-	left = cdm_pages(scene.greedy, cdm_node);
+	left = cdm_usage(scene.greedy, cdm_node);
 	CHECK_LE(left, ROOM / 2);
 	CHECK_GT(left, ROOM / 2 - BATCH);
 	CHECK_EQ(cdm_limit(scene.greedy, cdm_node, ROOM / 4), 0);
-	left = cdm_pages(scene.greedy, cdm_node);
+	left = cdm_usage(scene.greedy, cdm_node);
 	CHECK_LE(left, ROOM / 4);
 	CHECK_GT(left, ROOM / 4 - BATCH);
-	CHECK_EQ(cdm_count(group, "low"), 0);
+	CHECK_EQ(cdm_event(group, "low"), 0);
 	scene_end(&scene);
 }
 
@@ -526,10 +526,10 @@ static void test_excess(const char *group)
 
 	CHECK_EQ(cdm_enable(group, "+cdm"), 0);
 	start_limit(group, ROOM);
-	other = cdm_group(group, "other");
+	other = cdm_make_group(group, "other");
 	for (i = 0; i < ARRAY_SIZE(excess); i++) {
 		snprintf(name, sizeof(name), "excess%ld", excess[i]);
-		child[i] = cdm_group(group, name);
+		child[i] = cdm_make_group(group, name);
 		CHECK_EQ(cdm_protect(child[i], cdm_node, 50), 0);
 		task_start_on(&tasks[i], child[i], 50 + excess[i], cdm_node);
 	}
@@ -540,7 +540,7 @@ static void test_excess(const char *group)
 			check_kept(&tasks[i], child[i], 50 + excess[i]);
 		else
 			check_share(child[i], 50);
-		CHECK_EQ(cdm_count(child[i], "low"), 0);
+		CHECK_EQ(cdm_event(child[i], "low"), 0);
 		task_end(&tasks[i]);
 	}
 	task_end(&asks);
@@ -554,7 +554,7 @@ static void test_huge(const char *group)
 	long left;
 	char *a, *b;
 
-	cdm_two_groups(group, &a, &b);
+	cdm_make_two_groups(group, &a, &b);
 	start_limit(group, pages + ROOM / 2);
 	CHECK_EQ(cdm_protect(a, cdm_node, low), 0);
 	task_start(&task, a);
@@ -563,10 +563,10 @@ static void test_huge(const char *group)
 	CHECK_EQ(task_call(&task, op_huge_mapped, 0, 0).ret, pages);
 	task_start(&asks, b);
 	press(&asks, b, 2 * (pages + ROOM / 2));
-	left = cdm_pages(a, cdm_node);
+	left = cdm_usage(a, cdm_node);
 	CHECK_GT(left, low - cdm_hpages);
 	CHECK_LT(left, low + BATCH);
-	CHECK_EQ(cdm_count(a, "low"), 0);
+	CHECK_EQ(cdm_event(a, "low"), 0);
 	task_check_at(&task, pages, left, pages - left);
 	CHECK_EQ(task_call(&task, op_huge_mapped, 0, 0).ret, pages);
 	task_end(&task);
@@ -593,12 +593,12 @@ static void test_neighbour(const char *group, const void *depleted)
 	long kswapd, fallback;
 
 	scene_tenant(&scene, group, depleted, ROOM / 2);
-	fallback = cdm_count(scene.greedy, "fallback");
+	fallback = cdm_event(scene.greedy, "fallback");
 	kswapd = vm_event("pgdemote_kswapd");
 	press(&scene.has, scene.greedy, 2 * scene.room);
 	check_kept(&scene.asks, scene.tenant, ROOM / 2);
 	/* The neighbour paid for all of it. */
-	CHECK_EQ(cdm_count(scene.greedy, "fallback"), fallback);
+	CHECK_EQ(cdm_event(scene.greedy, "fallback"), fallback);
 	CHECK_GE(cdm_stat(scene.greedy, "demoted"), scene.room);
 	if (depleted)
 		CHECK_GT(vm_event("pgdemote_kswapd"), kswapd);
@@ -616,7 +616,7 @@ static void test_ancestor(const char *group, const void *max)
 		CHECK_EQ(cdm_limit(scene.top, cdm_node, pages), 0);
 	else
 		CHECK_EQ(cdm_reclaim(scene.top, cdm_node, ROOM - pages), 0);
-	CHECK_EQ(cdm_pages(scene.greedy, cdm_node), 0);
+	CHECK_EQ(cdm_usage(scene.greedy, cdm_node), 0);
 	check_kept(&scene.asks, scene.tenant, pages);
 
 	/* And then it does, and that is told. */
@@ -624,17 +624,17 @@ static void test_ancestor(const char *group, const void *max)
 		CHECK_EQ(cdm_limit(scene.top, cdm_node, pages - 100), 0);
 	else
 		CHECK_EQ(cdm_reclaim(scene.top, cdm_node, 100), 0);
-	CHECK_LE(cdm_pages(scene.tenant, cdm_node), pages - 100);
-	CHECK_GT(cdm_pages(scene.tenant, cdm_node), pages - 100 - BATCH);
-	CHECK_GE(cdm_count_local(scene.tenant, "low"), 1);
-	CHECK_EQ(cdm_count(scene.tenant, "low"),
-		 cdm_count_local(scene.tenant, "low"));
-	CHECK_EQ(cdm_count(scene.top, "low"),
-		 cdm_count_local(scene.tenant, "low"));
-	CHECK_EQ(cdm_count(group, "low"),
-		 cdm_count_local(scene.tenant, "low"));
-	CHECK_EQ(cdm_count_local(scene.top, "low"), 0);
-	CHECK_EQ(cdm_count(scene.greedy, "low"), 0);
+	CHECK_LE(cdm_usage(scene.tenant, cdm_node), pages - 100);
+	CHECK_GT(cdm_usage(scene.tenant, cdm_node), pages - 100 - BATCH);
+	CHECK_GE(cdm_event_local(scene.tenant, "low"), 1);
+	CHECK_EQ(cdm_event(scene.tenant, "low"),
+		 cdm_event_local(scene.tenant, "low"));
+	CHECK_EQ(cdm_event(scene.top, "low"),
+		 cdm_event_local(scene.tenant, "low"));
+	CHECK_EQ(cdm_event(group, "low"),
+		 cdm_event_local(scene.tenant, "low"));
+	CHECK_EQ(cdm_event_local(scene.top, "low"), 0);
+	CHECK_EQ(cdm_event(scene.greedy, "low"), 0);
 	scene_end(&scene);
 }
 
@@ -656,7 +656,7 @@ static void test_broken(const char *group, const void *arg)
 	scene_fill(&scene);
 	CHECK_EQ(cdm_write(scene.tenant, "cdm.policy", "%s", row->policy), 0);
 	reply = task_ask(&scene.asks, more);
-	left = cdm_pages(scene.greedy, cdm_node);
+	left = cdm_usage(scene.greedy, cdm_node);
 	if (strcmp(row->policy, "reclaim,fail")) {
 		CHECK_EQ(left, scene.room);
 		if (!row->depleted)
@@ -665,28 +665,28 @@ static void test_broken(const char *group, const void *arg)
 			 more - reply.dev);
 		CHECK_EQ(reply.dev + reply.ram, more - reply.bus);
 		CHECK_EQ(cdm_stat(scene.greedy, "demoted"), 0);
-		CHECK_EQ(cdm_count(group, "low"), 0);
+		CHECK_EQ(cdm_event(group, "low"), 0);
 		scene_end(&scene);
 		return;
 	}
 
 	CHECK_EQ(reply.bus, 0);
-	CHECK_EQ(cdm_count(scene.tenant, "fallback"), 0);
+	CHECK_EQ(cdm_event(scene.tenant, "fallback"), 0);
 	CHECK_EQ(cdm_stat(scene.greedy, "demoted"), scene.room - left);
 	CHECK_LT(cdm_stat(scene.greedy, "demoted"), 2 * BATCH);
-	CHECK_EQ(cdm_count(scene.top, "low"),
-		 cdm_count_local(scene.greedy, "low"));
-	CHECK_EQ(cdm_count_local(scene.top, "low"), 0);
-	CHECK_EQ(cdm_count(scene.tenant, "low"), 0);
+	CHECK_EQ(cdm_event(scene.top, "low"),
+		 cdm_event_local(scene.greedy, "low"));
+	CHECK_EQ(cdm_event_local(scene.top, "low"), 0);
+	CHECK_EQ(cdm_event(scene.tenant, "low"), 0);
 
 	/* On a depleted node kswapd takes the new pages, which nobody protects. */
 	if (!row->depleted) {
 		CHECK_EQ(reply.dev, more);
 		CHECK_GE(cdm_stat(scene.greedy, "demoted"), more);
-		CHECK_GE(cdm_count_local(scene.greedy, "low"), 1);
-		cdm_drain();
+		CHECK_GE(cdm_event_local(scene.greedy, "low"), 1);
+		cdm_drain_lru();
 		CHECK_EQ(task_ask(&scene.asks, 2 * more).bus, 0);
-		CHECK_EQ(cdm_pages(scene.greedy, cdm_node), left);
+		CHECK_EQ(cdm_usage(scene.greedy, cdm_node), left);
 		CHECK_GT(cdm_stat(scene.tenant, "demoted"), 0);
 	}
 	scene_end(&scene);
@@ -704,7 +704,7 @@ static void test_first(const char *group, const void *arg)
 	struct scene scene;
 
 	scene_groups(&scene, group, row->depleted);
-	room = row->depleted ? cdm_free() : ROOM;
+	room = row->depleted ? cdm_nr_free() : ROOM;
 	low = room * 3 / 4;
 	want = room - low + 200;
 	CHECK_EQ(cdm_protect(scene.greedy, cdm_node, low), 0);
@@ -714,8 +714,8 @@ static void test_first(const char *group, const void *arg)
 	reply = task_ask(&scene.asks, want);
 	if (!strcmp(row->policy, "reclaim,fail")) {
 		CHECK_EQ(reply.bus, 0);
-		CHECK_EQ(cdm_count(scene.tenant, "fallback"), 0);
-		CHECK_GE(cdm_count(scene.top, "low"), 1);
+		CHECK_EQ(cdm_event(scene.tenant, "fallback"), 0);
+		CHECK_GE(cdm_event(scene.top, "low"), 1);
 		scene_end(&scene);
 		return;
 	}
@@ -727,8 +727,8 @@ static void test_first(const char *group, const void *arg)
 
 	/* The other keeps its part as well, it is below what it was promised. */
 	press(&scene.has, scene.greedy, 4 * BATCH);
-	CHECK_EQ(cdm_pages(scene.tenant, cdm_node), reply.dev);
-	CHECK_EQ(cdm_count(group, "low"), 0);
+	CHECK_EQ(cdm_usage(scene.tenant, cdm_node), reply.dev);
+	CHECK_EQ(cdm_event(group, "low"), 0);
 	scene_end(&scene);
 }
 
@@ -742,11 +742,11 @@ static void test_removed(const char *group)
 	char *parent, *other, *stays, *goes;
 	struct cdm_task task, asks;
 
-	CHECK_EQ(cdm_recursive_low(false), 0);
-	cdm_two_groups(group, &parent, &other);
+	CHECK_EQ(cdm_set_recursive_low(false), 0);
+	cdm_make_two_groups(group, &parent, &other);
 	CHECK_EQ(cdm_enable(parent, "+cdm"), 0);
-	stays = cdm_group(parent, "stays");
-	goes = cdm_group(parent, "goes");
+	stays = cdm_make_group(parent, "stays");
+	goes = cdm_make_group(parent, "goes");
 	start_limit(group, ROOM);
 	CHECK_EQ(cdm_protect(parent, cdm_node, pages), 0);
 	CHECK_EQ(cdm_protect(stays, cdm_node, pages), 0);
@@ -755,14 +755,14 @@ static void test_removed(const char *group)
 	cdm_keep_open(pages);
 	cdm_leave_charged(goes, 0, pages);
 	CHECK_EQ(rmdir(goes), 0);
-	CHECK_EQ(cdm_dying_settle(group, 0), 0);
-	CHECK_EQ(cdm_pages(parent, cdm_node), 2 * pages);
+	CHECK_EQ(cdm_wait_dying(group, 0), 0);
+	CHECK_EQ(cdm_usage(parent, cdm_node), 2 * pages);
 
 	task_start(&asks, other);
 	press(&asks, other, 3 * ROOM);
 	check_kept(&task, stays, pages);
 	check_share(parent, pages);
-	CHECK_EQ(cdm_count(group, "low"), 0);
+	CHECK_EQ(cdm_event(group, "low"), 0);
 	cdm_keep_close();
 	task_end(&task);
 	task_end(&asks);
@@ -775,10 +775,10 @@ static void test_level_up(const char *group, const void *recursive)
 	char *parent, *other, *child;
 	struct cdm_task task, asks;
 
-	CHECK_EQ(cdm_recursive_low(recursive), 0);
-	cdm_two_groups(group, &parent, &other);
+	CHECK_EQ(cdm_set_recursive_low(recursive), 0);
+	cdm_make_two_groups(group, &parent, &other);
 	CHECK_EQ(cdm_enable(parent, "+cdm"), 0);
-	child = cdm_group(parent, "child");
+	child = cdm_make_group(parent, "child");
 	start_limit(group, ROOM);
 	CHECK_EQ(cdm_protect(parent, cdm_node, pages), 0);
 	task_start_on(&task, child, pages, cdm_node);
@@ -787,14 +787,14 @@ static void test_level_up(const char *group, const void *recursive)
 	if (recursive)
 		check_kept(&task, child, pages);
 	else
-		CHECK_LT(cdm_pages(child, cdm_node), 2 * BATCH);
+		CHECK_LT(cdm_usage(child, cdm_node), 2 * BATCH);
 	/* The other way round: no more than the parent is promised. */
 	CHECK_EQ(cdm_protect(child, cdm_node, -1), 0);
 	CHECK_EQ(cdm_protect(parent, cdm_node, pages / 2), 0);
 	task_call(&task, op_move, pages, cdm_node);
 	press(&asks, other, 2 * ROOM);
 	check_share(child, pages / 2);
-	CHECK_EQ(cdm_count(group, "low"), 0);
+	CHECK_EQ(cdm_event(group, "low"), 0);
 	task_end(&task);
 	task_end(&asks);
 }
@@ -817,9 +817,9 @@ static void test_change(const char *group)
 	CHECK_EQ(cdm_protect(scene.tenant, cdm_node, pages), 0);
 	scene_refill(&scene);
 	CHECK_EQ(task_call(&scene.asks, op_move, pages, cdm_node).ok, pages);
-	CHECK_EQ(cdm_pages(scene.tenant, cdm_node), pages);
+	CHECK_EQ(cdm_usage(scene.tenant, cdm_node), pages);
 	press(&scene.has, scene.greedy, ROOM);
-	CHECK_EQ(cdm_pages(scene.tenant, cdm_node), pages);
+	CHECK_EQ(cdm_usage(scene.tenant, cdm_node), pages);
 
 	/* By the line for all nodes, and with none. */
 	CHECK_EQ(cdm_write(scene.tenant, "cdm.low",
@@ -829,8 +829,8 @@ static void test_change(const char *group)
 	check_share(scene.tenant, pages / 2);
 	CHECK_EQ(cdm_write(scene.tenant, "cdm.low", "default 0"), 0);
 	press(&scene.has, scene.greedy, 2 * ROOM);
-	CHECK_LT(cdm_pages(scene.tenant, cdm_node), 2 * BATCH);
-	CHECK_EQ(cdm_count(group, "low"), 0);
+	CHECK_LT(cdm_usage(scene.tenant, cdm_node), 2 * BATCH);
+	CHECK_EQ(cdm_event(group, "low"), 0);
 	scene_end(&scene);
 }
 
@@ -849,15 +849,15 @@ static void test_change_at_once(const char *group, const void *policy)
 			   (const char *)policy), 0);
 	scene_fill(&scene);
 	for (i = 0; i < 3; i++) {
-		long before = cdm_pages(scene.tenant, cdm_node);
+		long before = cdm_usage(scene.tenant, cdm_node);
 
 		CHECK_EQ(cdm_protect(scene.greedy, cdm_node, -1), 0);
 		/* What the last batch left is used up before. */
 		CHECK_LT(task_ask(&scene.asks, 3 * BATCH).dev, 2 * BATCH);
-		CHECK_EQ(cdm_pages(scene.top, cdm_node), ROOM);
+		CHECK_EQ(cdm_usage(scene.top, cdm_node), ROOM);
 		CHECK_EQ(cdm_protect(scene.greedy, cdm_node, 0), 0);
 		CHECK_EQ(task_ask(&scene.asks, BATCH).dev, BATCH);
-		CHECK_GE(cdm_pages(scene.tenant, cdm_node), before + BATCH);
+		CHECK_GE(cdm_usage(scene.tenant, cdm_node), before + BATCH);
 	}
 	scene_end(&scene);
 }
@@ -887,10 +887,10 @@ static void test_late(const char *group, const void *arg)
 	struct scene scene;
 	long free;
 
-	cdm_small_node(-1);
+	cdm_shrink_node(-1);
 	scene_groups(&scene, group, true);
 	scene_fill_by(&scene, op_map_huge);
-	free = cdm_free();
+	free = cdm_nr_free();
 	CHECK_EQ(cdm_protect(scene.tenant, cdm_node, pages), 0);
 	CHECK_EQ(cdm_write(scene.greedy, "cdm.policy", "%s", late->greedy), 0);
 	CHECK_EQ(cdm_write(scene.tenant, "cdm.policy", "%s", late->tenant), 0);
@@ -906,14 +906,14 @@ static void test_late(const char *group, const void *arg)
 	CHECK_GE(reply.dev, pages - pages / 1000);
 	CHECK_EQ(reply.bad, 0);
 	CHECK_EQ(cdm_stat(scene.tenant, "demoted"), 0);
-	CHECK_EQ(cdm_count(group, "low"), 0);
+	CHECK_EQ(cdm_event(group, "low"), 0);
 	/* To give the last page one of the huge ones goes, and one to kswapd. */
-	CHECK_GE(cdm_pages(cdm_root, cdm_node),
+	CHECK_GE(cdm_usage(cdm_root, cdm_node),
 		 given / 100 * 99 - 2 * cdm_hpages);
 	/* A page goes for each that comes, and for what kswapd keeps free. */
 	lost = cdm_stat(scene.greedy, "demoted");
-	if (cdm_free() > free)
-		lost -= cdm_free() - free;
+	if (cdm_nr_free() > free)
+		lost -= cdm_nr_free() - free;
 	if (late->together)
 		lost -= more;
 	CHECK_LE(lost, pages + pages / 20);
@@ -924,8 +924,8 @@ static void test_late(const char *group, const void *arg)
 		 pages - pages / 1000);
 	CHECK_EQ(cdm_stat(scene.tenant, "demoted"), 0);
 	scene_end(&scene);
-	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
-	cdm_small_node(SMALL_NODE);
+	CHECK_EQ(cdm_wait_usage(group, cdm_node, 0), 0);
+	cdm_shrink_node(SMALL_NODE);
 }
 
 static const struct entitled entitled[] = {
@@ -1021,9 +1021,9 @@ int main(void)
 
 	cdm_init(2 * CASES);
 	cdm_use_plugged();
-	cdm_small_node(SMALL_NODE);
-	cdm_both_lru(run);
-	cdm_recursive_low(recursive);
-	cdm_small_node(-1);
+	cdm_shrink_node(SMALL_NODE);
+	cdm_run_each_lru(run);
+	cdm_set_recursive_low(recursive);
+	cdm_shrink_node(-1);
 	cdm_exit();
 }

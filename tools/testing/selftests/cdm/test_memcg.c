@@ -20,7 +20,7 @@
 static char *child_of(const char *group)
 {
 	CHECK_EQ(cdm_enable(group, "+memory +cdm"), 0);
-	return cdm_group(group, "child");
+	return cdm_make_group(group, "child");
 }
 
 #define ACCOUNTING	"memory_hugetlb_accounting"
@@ -36,22 +36,22 @@ static void test_pool(const char *group)
 	CHECK_EQ(cdm_mount_option(ACCOUNTING, true), 0);
 	child = child_of(group);
 	CHECK_EQ(cdm_set_pool(cdm_node, CDM_POOL_KB, 2), 2);
-	CHECK_EQ(cdm_set_pool(cdm_ram, CDM_POOL_KB, 2), 2);
+	CHECK_EQ(cdm_set_pool(cdm_ram_node, CDM_POOL_KB, 2), 2);
 	task_start(&task, child);
-	before = cdm_ram_pages(child);
+	before = cdm_ram_usage(child);
 	CHECK_EQ(task_call(&task, op_map_pool, 2, cdm_node).ret, 0);
 	CHECK_EQ(task_call(&task, op_touch, 0, pages).dev, pages);
-	CHECK_EQ(cdm_pages(child, cdm_node), pages);
+	CHECK_EQ(cdm_usage(child, cdm_node), pages);
 	cdm_check_ram(child, before, 0);
 	task_start(&ram, child);
-	CHECK_EQ(task_call(&ram, op_map_pool, 2, cdm_ram).ret, 0);
+	CHECK_EQ(task_call(&ram, op_map_pool, 2, cdm_ram_node).ret, 0);
 	CHECK_EQ(task_call(&ram, op_touch, 0, pages).ram, pages);
 	cdm_check_ram(child, before, pages);
 	task_end(&task);
 	cdm_check_ram(child, before, pages);
 	task_end(&ram);
-	CHECK_LE(cdm_ram_pages(child), CDM_RAM_SLACK);
-	CHECK_EQ(cdm_set_pool(cdm_ram, CDM_POOL_KB, 0), 0);
+	CHECK_LE(cdm_ram_usage(child), CDM_RAM_SLACK);
+	CHECK_EQ(cdm_set_pool(cdm_ram_node, CDM_POOL_KB, 0), 0);
 	CHECK_EQ(cdm_set_pool(cdm_node, CDM_POOL_KB, 0), 0);
 	CHECK_EQ(cdm_mount_option(ACCOUNTING, false), 0);
 	cdm_check_root(0);
@@ -67,12 +67,12 @@ static void test_protection(const char *group)
 
 	task_start_on(&task, child, PAGES, cdm_node);
 	for (i = 0; i < 2; i++) {
-		cdm_set_pages(group, files[i], 4 * PAGES);
-		cdm_set_pages(child, files[i], 4 * PAGES);
+		cdm_set_memory(group, files[i], 4 * PAGES);
+		cdm_set_memory(child, files[i], 4 * PAGES);
 		CHECK_EQ(cdm_limit(group, cdm_node, PAGES >> (i + 1)), 0);
-		CHECK_LE(cdm_pages(child, cdm_node), PAGES >> (i + 1));
-		cdm_set_pages(child, files[i], 0);
-		cdm_set_pages(group, files[i], 0);
+		CHECK_LE(cdm_usage(child, cdm_node), PAGES >> (i + 1));
+		cdm_set_memory(child, files[i], 0);
+		cdm_set_memory(group, files[i], 0);
 	}
 	task_end(&task);
 }
@@ -86,15 +86,15 @@ static void test_uncounted(const char *group, const void *map)
 	char *child;
 
 	child = child_of(group);
-	cdm_set_pages(child, "memory.max", PAGES / 2);
-	cdm_set_pages(child, "memory.swap.max", 0);
+	cdm_set_memory(child, "memory.max", PAGES / 2);
+	cdm_set_memory(child, "memory.swap.max", 0);
 	task_start(&task, child);
-	before[0] = cdm_ram_pages(group);
-	before[1] = cdm_ram_pages(child);
+	before[0] = cdm_ram_usage(group);
+	before[1] = cdm_ram_usage(child);
 	CHECK_EQ(task_call(&task, (cdm_op)map, PAGES, cdm_node).ret, 0);
 	reply = task_call(&task, op_touch, 0, PAGES);
 	CHECK_EQ(reply.dev, PAGES);
-	CHECK_EQ(cdm_pages(child, cdm_node), PAGES);
+	CHECK_EQ(cdm_usage(child, cdm_node), PAGES);
 	cdm_check_ram(group, before[0], 0);
 	cdm_check_ram(child, before[1], 0);
 	/* It is on the group's lists, though, and in its statistics. */
@@ -104,10 +104,10 @@ static void test_uncounted(const char *group, const void *map)
 	CHECK_EQ(cg_read_key_long(child, "memory.events", "max "), 0);
 	cdm_check_no_oom(child);
 	task_end(&task);
-	CHECK_EQ(cdm_settle(child, cdm_node, 0), 0);
+	CHECK_EQ(cdm_wait_usage(child, cdm_node, 0), 0);
 	/* Nor is anything taken off that was never added. */
-	CHECK_LE(cdm_ram_pages(child), CDM_RAM_SLACK);
-	CHECK_LE(cdm_ram_pages(group), CDM_RAM_SLACK);
+	CHECK_LE(cdm_ram_usage(child), CDM_RAM_SLACK);
+	CHECK_LE(cdm_ram_usage(group), CDM_RAM_SLACK);
 }
 
 static void test_file_cache(const char *group)
@@ -116,16 +116,16 @@ static void test_file_cache(const char *group)
 	long before;
 
 	task_start(&task, group);
-	before = cdm_ram_pages(group);
+	before = cdm_ram_usage(group);
 	CHECK_EQ(task_call(&task, op_map_memfd, PAGES, cdm_node).ret, 0);
 	CHECK_EQ(task_call(&task, op_touch, 0, PAGES).dev, PAGES);
 	cdm_check_ram(group, before, 0);
 	/* The file's pages outlive the task; evicted, they count as RAM. */
 	CHECK_EQ(cdm_limit(group, cdm_node, 0), 0);
-	CHECK_EQ(cdm_pages(group, cdm_node), 0);
+	CHECK_EQ(cdm_usage(group, cdm_node), 0);
 	cdm_check_ram(group, before, PAGES);
 	task_end(&task);
-	CHECK_LE(cdm_ram_pages(group), CDM_RAM_SLACK);
+	CHECK_LE(cdm_ram_usage(group), CDM_RAM_SLACK);
 }
 
 /* A group full of RAM that has much on the device reclaims its RAM. */
@@ -134,7 +134,7 @@ static void test_no_oom(const char *group)
 	struct cdm_task device, ram;
 	struct cdm_reply reply;
 
-	cdm_set_pages(group, "memory.max", PAGES / 2);
+	cdm_set_memory(group, "memory.max", PAGES / 2);
 	task_start_on(&device, group, 2 * PAGES, cdm_node);
 	task_start(&ram, group);
 	CHECK_EQ(task_call(&ram, op_map, PAGES, -1).ret, 0);
@@ -143,8 +143,8 @@ static void test_no_oom(const char *group)
 	CHECK_EQ(reply.dev, 0);
 	cdm_check_no_oom(group);
 	CHECK_GT(cg_read_key_long(group, "memory.events", "max "), 0);
-	CHECK_LE(cdm_ram_pages(group), PAGES / 2);
-	CHECK_EQ(cdm_pages(group, cdm_node), 2 * PAGES);
+	CHECK_LE(cdm_ram_usage(group), PAGES / 2);
+	CHECK_EQ(cdm_usage(group, cdm_node), 2 * PAGES);
 	CHECK_EQ(task_call(&device, op_count, 0, 2 * PAGES).dev, 2 * PAGES);
 	CHECK_EQ(task_end(&ram), 0);
 	CHECK_EQ(task_end(&device), 0);
@@ -160,41 +160,41 @@ static void test_move(const char *group, const void *map)
 
 	child = child_of(group);
 	task_start(&task, child);
-	before = cdm_ram_pages(child);
+	before = cdm_ram_usage(child);
 	CHECK_EQ(task_call(&task, (cdm_op)map, PAGES, -1).ret, 0);
 	CHECK_EQ(task_call(&task, op_touch, 0, PAGES).ram, PAGES);
 	cdm_check_ram(child, before, PAGES);
 	CHECK_EQ(task_call(&task, op_bind, cdm_node, MPOL_MF_MOVE).ret, 0);
-	CHECK_EQ(cdm_pages(child, cdm_node), PAGES);
+	CHECK_EQ(cdm_usage(child, cdm_node), PAGES);
 	cdm_check_ram(child, before, 0);
-	CHECK_EQ(cdm_event(child, "cdm.stat", cdm_node, "moved_in"), PAGES);
-	CHECK_EQ(cdm_event(group, "cdm.stat", cdm_node, "moved_in"), PAGES);
-	CHECK_EQ(cdm_event(child, "cdm.stat", cdm_node, "moved_out"), 0);
+	CHECK_EQ(cdm_item(child, "cdm.stat", cdm_node, "moved_in"), PAGES);
+	CHECK_EQ(cdm_item(group, "cdm.stat", cdm_node, "moved_in"), PAGES);
+	CHECK_EQ(cdm_item(child, "cdm.stat", cdm_node, "moved_out"), 0);
 
-	CHECK_EQ(task_call(&task, op_bind, cdm_ram, MPOL_MF_MOVE).ret, 0);
-	CHECK_EQ(cdm_settle(child, cdm_node, 0), 0);
+	CHECK_EQ(task_call(&task, op_bind, cdm_ram_node, MPOL_MF_MOVE).ret, 0);
+	CHECK_EQ(cdm_wait_usage(child, cdm_node, 0), 0);
 	cdm_check_ram(child, before, PAGES);
 	cdm_check_ram(group, before, PAGES);
-	CHECK_EQ(cdm_event(child, "cdm.stat", cdm_node, "moved_out"), PAGES);
-	CHECK_EQ(cdm_event(group, "cdm.stat", cdm_node, "moved_out"), PAGES);
-	CHECK_EQ(cdm_event(child, "cdm.stat", cdm_node, "demoted"), 0);
+	CHECK_EQ(cdm_item(child, "cdm.stat", cdm_node, "moved_out"), PAGES);
+	CHECK_EQ(cdm_item(group, "cdm.stat", cdm_node, "moved_out"), PAGES);
+	CHECK_EQ(cdm_item(child, "cdm.stat", cdm_node, "demoted"), 0);
 	reply = task_call(&task, op_count, 0, PAGES);
 	CHECK_EQ(reply.bad, 0);
 	task_end(&task);
-	CHECK_LE(cdm_ram_pages(child), CDM_RAM_SLACK);
+	CHECK_LE(cdm_ram_usage(child), CDM_RAM_SLACK);
 }
 
 /* What went to RAM all the same was in stocks of CPUs, charged already. */
 static void check_stayed(const char *group, struct cdm_task *task)
 {
-	long dev = cdm_pages(group, cdm_node);
+	long dev = cdm_usage(group, cdm_node);
 	struct cdm_reply reply;
 
 	CHECK_GE(dev, PAGES - CDM_RAM_SLACK);
-	CHECK_LE(cdm_ram_pages(group) * cdm_psize,
+	CHECK_LE(cdm_ram_usage(group) * cdm_psize,
 		 cg_read_long(group, "memory.max"));
 	cdm_check_no_oom(group);
-	cdm_set_pages(group, "memory.max", -1);
+	cdm_set_memory(group, "memory.max", -1);
 	reply = task_call(task, op_count, 0, PAGES);
 	CHECK_EQ(reply.dev, dev);
 	CHECK_EQ(reply.ram, PAGES - dev);
@@ -212,9 +212,9 @@ static void test_evict_full(const char *group)
 	check_stayed(group, &task);
 	/* Room again: the next write of a limit takes the rest away. */
 	CHECK_EQ(cdm_limit(group, cdm_node, 0), 0);
-	CHECK_EQ(cdm_pages(group, cdm_node), 0);
-	CHECK_EQ(cdm_event(group, "cdm.stat", cdm_node, "demoted"), PAGES);
-	CHECK_EQ(cdm_event(group, "cdm.stat", cdm_node, "moved_out"), 0);
+	CHECK_EQ(cdm_usage(group, cdm_node), 0);
+	CHECK_EQ(cdm_item(group, "cdm.stat", cdm_node, "demoted"), PAGES);
+	CHECK_EQ(cdm_item(group, "cdm.stat", cdm_node, "moved_out"), 0);
 	task_end(&task);
 }
 
@@ -225,7 +225,7 @@ static void test_move_full(const char *group)
 
 	task_start_on(&task, group, PAGES, cdm_node);
 	cdm_fill_ram(group);
-	CHECK_NE(task_call(&task, op_bind, cdm_ram,
+	CHECK_NE(task_call(&task, op_bind, cdm_ram_node,
 			   MPOL_MF_MOVE | MPOL_MF_STRICT).ret, 0);
 	check_stayed(group, &task);
 	task_end(&task);
@@ -243,10 +243,10 @@ static void test_pin_full(const char *group)
 	check_stayed(group, &task);
 	/* With room it goes, page by page, and is counted apart. */
 	CHECK_EQ(task_call(&task, op_longterm, 0, PAGES / 2).ret, 0);
-	CHECK_EQ(cdm_settle(group, cdm_node, PAGES / 2), PAGES / 2);
-	CHECK_EQ(cdm_event(group, "cdm.stat", cdm_node, "pinned_out"),
+	CHECK_EQ(cdm_wait_usage(group, cdm_node, PAGES / 2), PAGES / 2);
+	CHECK_EQ(cdm_item(group, "cdm.stat", cdm_node, "pinned_out"),
 		 PAGES / 2);
-	CHECK_EQ(cdm_event(group, "cdm.stat", cdm_node, "moved_out"), 0);
+	CHECK_EQ(cdm_item(group, "cdm.stat", cdm_node, "moved_out"), 0);
 	CHECK_EQ(task_call(&task, op_longterm_end, 0, 0).ret, 0);
 	task_end(&task);
 }
@@ -258,13 +258,13 @@ static void test_move_swap(const char *group)
 	long dev;
 
 	task_start_on(&task, group, PAGES, cdm_node);
-	cdm_set_pages(group, "memory.max", PAGES / 2);
-	task_call(&task, op_move, PAGES, cdm_ram);
-	CHECK_LE(cdm_ram_pages(group), PAGES / 2);
-	dev = cdm_pages(group, cdm_node);
+	cdm_set_memory(group, "memory.max", PAGES / 2);
+	task_call(&task, op_move, PAGES, cdm_ram_node);
+	CHECK_LE(cdm_ram_usage(group), PAGES / 2);
+	dev = cdm_usage(group, cdm_node);
 	CHECK_LT(dev, PAGES / 2);
 	cdm_check_no_oom(group);
-	cdm_set_pages(group, "memory.max", -1);
+	cdm_set_memory(group, "memory.max", -1);
 	CHECK_EQ(task_call(&task, op_verify, 0, PAGES).bad, 0);
 	task_end(&task);
 }
@@ -282,14 +282,14 @@ static void test_offline_full(const char *group)
 	if (!CHECK_GE(other, 0))
 		return;
 	task_start_on(&task, group, PAGES, other);
-	before = cdm_ram_pages(group);
+	before = cdm_ram_usage(group);
 	cdm_fill_ram(group);
 	CHECK_EQ(cdm_hotplug("remove", NULL), 0);
 	cdm_check_ram(group, before, PAGES);
-	CHECK_GT(cdm_ram_pages(group) * cdm_psize,
+	CHECK_GT(cdm_ram_usage(group) * cdm_psize,
 		 cg_read_long(group, "memory.max"));
 	cdm_check_no_oom(group);
-	cdm_set_pages(group, "memory.max", -1);
+	cdm_set_memory(group, "memory.max", -1);
 	reply = task_call(&task, op_count, 0, PAGES);
 	CHECK_EQ(reply.ram, PAGES);
 	CHECK_EQ(reply.bad, 0);
@@ -302,24 +302,24 @@ static void test_swap(const char *group)
 	struct cdm_task task;
 	long before;
 
-	cdm_zswap(true);
+	cdm_set_zswap(true);
 	task_start_on(&task, group, PAGES, cdm_node);
-	before = cdm_ram_pages(group);
+	before = cdm_ram_usage(group);
 	CHECK_EQ(task_call(&task, op_pageout, 0, PAGES).ret, 0);
-	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
+	CHECK_EQ(cdm_wait_usage(group, cdm_node, 0), 0);
 	CHECK_EQ(cg_read_long(group, "memory.swap.current"),
 		 PAGES * cdm_psize);
-	cdm_zswap(false);
+	cdm_set_zswap(false);
 	CHECK_EQ(file_write("/proc/sys/vm/page-cluster", "0"), 0);
 	CHECK_EQ(task_call(&task, op_verify, 0, PAGES).bad, 0);
-	CHECK_EQ(cdm_settle(group, cdm_node, PAGES), PAGES);
+	CHECK_EQ(cdm_wait_usage(group, cdm_node, PAGES), PAGES);
 	cdm_check_ram(group, before, 0);
 	CHECK_EQ(file_write("/proc/sys/vm/page-cluster", "3"), 0);
 	task_end(&task);
 	/* CPUs give slots back by the batch. */
 	CHECK_LE(cg_read_long(group, "memory.swap.current"),
 		 CDM_RAM_SLACK * cdm_psize);
-	CHECK_LE(cdm_ram_pages(group), CDM_RAM_SLACK);
+	CHECK_LE(cdm_ram_usage(group), CDM_RAM_SLACK);
 }
 
 /* A child's copies are no RAM of its group, nor is what it shares. */
@@ -330,19 +330,19 @@ static void test_fork(const char *group)
 	char *a, *b;
 
 	CHECK_EQ(cdm_enable(group, "+memory"), 0);
-	cdm_two_groups(group, &a, &b);
+	cdm_make_two_groups(group, &a, &b);
 	task_start_on(&parent, a, PAGES, cdm_node);
 	CHECK_EQ(task_fork_into(&parent, &child, b), 0);
-	before[0] = cdm_ram_pages(a);
-	before[1] = cdm_ram_pages(b);
+	before[0] = cdm_ram_usage(a);
+	before[1] = cdm_ram_usage(b);
 	CHECK_EQ(task_call(&child, op_touch, 0, PAGES).dev, PAGES);
 	cdm_check_ram(a, before[0], 0);
 	cdm_check_ram(b, before[1], 0);
-	CHECK_EQ(cdm_pages(b, cdm_node), PAGES);
+	CHECK_EQ(cdm_usage(b, cdm_node), PAGES);
 	task_end(&parent);
 	task_end(&child);
-	CHECK_LE(cdm_ram_pages(a), CDM_RAM_SLACK);
-	CHECK_LE(cdm_ram_pages(b), CDM_RAM_SLACK);
+	CHECK_LE(cdm_ram_usage(a), CDM_RAM_SLACK);
+	CHECK_LE(cdm_ram_usage(b), CDM_RAM_SLACK);
 }
 
 /* Of another's pages that are moved, those of their owner are counted. */
@@ -354,7 +354,7 @@ static void test_stat_owner(const char *group)
 	long addr;
 	char *a, *b;
 
-	cdm_two_groups(group, &a, &b);
+	cdm_make_two_groups(group, &a, &b);
 	task_start_on(&owner, a, 10, -1);
 	addr = task_call(&owner, op_address, 0, 0).ret;
 	for (i = 0; i < 10; i++) {
@@ -365,10 +365,10 @@ static void test_stat_owner(const char *group)
 	CHECK_EQ(sys_move_pages(owner.pid, 10, page, node, status,
 				MPOL_MF_MOVE), 0);
 	CHECK_EQ(cg_enter_current(cdm_root), 0);
-	CHECK_EQ(cdm_event(a, "cdm.stat", cdm_node, "moved_in"), 10);
-	CHECK_EQ(cdm_event(b, "cdm.stat", cdm_node, "moved_in"), 0);
-	CHECK_EQ(cdm_event(group, "cdm.stat", cdm_node, "moved_in"), 10);
-	CHECK_GE(cdm_event(cdm_root, "cdm.stat", cdm_node, "moved_in"), 10);
+	CHECK_EQ(cdm_item(a, "cdm.stat", cdm_node, "moved_in"), 10);
+	CHECK_EQ(cdm_item(b, "cdm.stat", cdm_node, "moved_in"), 0);
+	CHECK_EQ(cdm_item(group, "cdm.stat", cdm_node, "moved_in"), 10);
+	CHECK_GE(cdm_item(cdm_root, "cdm.stat", cdm_node, "moved_in"), 10);
 	task_end(&owner);
 }
 

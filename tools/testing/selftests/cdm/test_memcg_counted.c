@@ -19,19 +19,19 @@ static void test_counted(const char *group, const void *map)
 	long before;
 
 	task_start(&task, group);
-	before = cdm_ram_pages(group);
+	before = cdm_ram_usage(group);
 	CHECK_EQ(task_call(&task, (cdm_op)map, PAGES, cdm_node).ret, 0);
 	CHECK_EQ(task_call(&task, op_touch, 0, PAGES).dev, PAGES);
 	cdm_check_ram(group, before, PAGES);
 	/* Where a page is makes no difference. */
-	CHECK_EQ(task_call(&task, op_bind, cdm_ram, MPOL_MF_MOVE).ret, 0);
-	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
+	CHECK_EQ(task_call(&task, op_bind, cdm_ram_node, MPOL_MF_MOVE).ret, 0);
+	CHECK_EQ(cdm_wait_usage(group, cdm_node, 0), 0);
 	cdm_check_ram(group, before, PAGES);
 	CHECK_EQ(task_call(&task, op_bind, cdm_node, MPOL_MF_MOVE).ret, 0);
 	cdm_check_ram(group, before, PAGES);
 	task_end(&task);
-	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
-	CHECK_LE(cdm_ram_pages(group), CDM_RAM_SLACK);
+	CHECK_EQ(cdm_wait_usage(group, cdm_node, 0), 0);
+	CHECK_LE(cdm_ram_usage(group), CDM_RAM_SLACK);
 }
 
 static long demoted(void)
@@ -50,15 +50,15 @@ static void test_max(const char *group)
 	task_start(&task, group);
 	CHECK_EQ(task_call(&task, op_map, PAGES, cdm_node).ret, 0);
 	CHECK_EQ(task_call(&task, op_touch, 0, PAGES).ok, PAGES);
-	CHECK_LE(cdm_ram_pages(group), max);
-	CHECK_LE(cdm_pages(group, cdm_node), max);
+	CHECK_LE(cdm_ram_usage(group), max);
+	CHECK_LE(cdm_usage(group, cdm_node), max);
 	CHECK_GE(cg_read_long(group, "memory.swap.current"),
 		 (PAGES - max - CDM_RAM_SLACK) * cdm_psize);
 	CHECK_EQ(demoted(), before);
-	CHECK_EQ(cdm_event(group, "cdm.stat", cdm_node, "demoted"), 0);
+	CHECK_EQ(cdm_item(group, "cdm.stat", cdm_node, "demoted"), 0);
 	cdm_check_no_oom(group);
 	CHECK_EQ(task_call(&task, op_verify, 0, PAGES).bad, 0);
-	CHECK_LE(cdm_ram_pages(group), max);
+	CHECK_LE(cdm_ram_usage(group), max);
 	cdm_check_no_oom(group);
 	CHECK_EQ(task_end(&task), 0);
 }
@@ -71,16 +71,16 @@ static void test_reclaim(const char *group)
 	task_start_on(&task, group, PAGES, cdm_node);
 	CHECK_EQ(cdm_write(group, "memory.max", "%ld",
 			   PAGES / 2 * cdm_psize), 0);
-	CHECK_LE(cdm_ram_pages(group), PAGES / 2);
-	CHECK_LE(cdm_pages(group, cdm_node), PAGES / 2);
+	CHECK_LE(cdm_ram_usage(group), PAGES / 2);
+	CHECK_LE(cdm_usage(group, cdm_node), PAGES / 2);
 	cdm_check_no_oom(group);
 	CHECK_EQ(cdm_write(group, "memory.max", "max"), 0);
 	CHECK_EQ(task_call(&task, op_verify, 0, PAGES).bad, 0);
 
 	CHECK_EQ(cdm_write(group, "memory.reclaim", "%ld",
 			   PAGES / 4 * cdm_psize), 0);
-	CHECK_LE(cdm_ram_pages(group), PAGES - PAGES / 4 + CDM_RAM_SLACK);
-	CHECK_EQ(cdm_event(group, "cdm.stat", cdm_node, "demoted"), 0);
+	CHECK_LE(cdm_ram_usage(group), PAGES - PAGES / 4 + CDM_RAM_SLACK);
+	CHECK_EQ(cdm_item(group, "cdm.stat", cdm_node, "demoted"), 0);
 	CHECK_EQ(task_call(&task, op_verify, 0, PAGES).bad, 0);
 	CHECK_EQ(task_end(&task), 0);
 }
@@ -92,14 +92,14 @@ static void test_cdm_max(const char *group)
 	long before;
 
 	task_start(&task, group);
-	before = cdm_ram_pages(group);
+	before = cdm_ram_usage(group);
 	CHECK_EQ(task_call(&task, op_map, PAGES, cdm_node).ret, 0);
 	CHECK_EQ(task_call(&task, op_touch, 0, PAGES).dev, PAGES);
 	CHECK_EQ(cdm_limit(group, cdm_node, 0), 0);
-	CHECK_EQ(cdm_pages(group, cdm_node), 0);
+	CHECK_EQ(cdm_usage(group, cdm_node), 0);
 	CHECK_EQ(task_call(&task, op_count, 0, PAGES).ram, PAGES);
 	cdm_check_ram(group, before, PAGES);
-	CHECK_EQ(cdm_event(group, "cdm.stat", cdm_node, "demoted"), PAGES);
+	CHECK_EQ(cdm_item(group, "cdm.stat", cdm_node, "demoted"), PAGES);
 	task_end(&task);
 }
 

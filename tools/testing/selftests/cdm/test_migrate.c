@@ -78,21 +78,21 @@ static void test_move_own(const char *group)
 	struct cdm_task task;
 
 	task_start_on(&task, group, 300, -1);
-	CHECK_EQ(cdm_pages(group, cdm_node), 0);
+	CHECK_EQ(cdm_usage(group, cdm_node), 0);
 	reply = task_call(&task, op_move, 200, cdm_node);
 	CHECK_EQ(reply.ret, 0);
 	CHECK_EQ(reply.ok, 200);
 	task_check_at(&task, 300, 200, 100);
-	CHECK_EQ(cdm_pages(group, cdm_node), 200);
+	CHECK_EQ(cdm_usage(group, cdm_node), 200);
 
 	/* Once more changes nothing. */
 	CHECK_EQ(task_call(&task, op_move, 200, cdm_node).ok, 200);
-	CHECK_EQ(cdm_pages(group, cdm_node), 200);
+	CHECK_EQ(cdm_usage(group, cdm_node), 200);
 
-	reply = task_call(&task, op_move, 150, cdm_ram);
+	reply = task_call(&task, op_move, 150, cdm_ram_node);
 	CHECK_EQ(reply.ret, 0);
 	CHECK_EQ(reply.ok, 150);
-	CHECK_EQ(cdm_settle(group, cdm_node, 50), 50);
+	CHECK_EQ(cdm_wait_usage(group, cdm_node, 50), 50);
 	task_check_at(&task, 300, 50, 250);
 	task_end(&task);
 }
@@ -112,8 +112,8 @@ static void test_move_limit(const char *group, const void *policy)
 	CHECK_EQ(reply.bus, 123);
 	CHECK_EQ(reply.ret, 123);
 	task_check_at(&task, 200, 77, 123);
-	CHECK_EQ(cdm_pages(group, cdm_node), 77);
-	CHECK_GE(cdm_event(group, "cdm.events.local", cdm_node, "max"), 123);
+	CHECK_EQ(cdm_usage(group, cdm_node), 77);
+	CHECK_GE(cdm_item(group, "cdm.events.local", cdm_node, "max"), 123);
 
 	/* Denied altogether: not one page. */
 	CHECK_EQ(cdm_limit(group, cdm_node, 0), 0);
@@ -123,7 +123,7 @@ static void test_move_limit(const char *group, const void *policy)
 	CHECK_EQ(reply.bus, 200);
 	CHECK_EQ(reply.ret, 200);
 	task_check_at(&task, 200, 0, 200);
-	CHECK_EQ(cdm_pages(group, cdm_node), 0);
+	CHECK_EQ(cdm_usage(group, cdm_node), 0);
 	task_end(&task);
 }
 
@@ -134,21 +134,21 @@ static void test_move_other(const char *group)
 	struct moved moved;
 	char *a, *b;
 
-	cdm_two_groups(group, &a, &b);
+	cdm_make_two_groups(group, &a, &b);
 	CHECK_EQ(cdm_limit(a, cdm_node, 60), 0);
 	CHECK_EQ(cdm_limit(b, cdm_node, 5), 0);
 	task_start_on(&task, a, 100, -1);
 	CHECK_EQ(cg_enter_current(b), 0);
 	moved = move_pages_of(&task, 100, 1, cdm_node, MPOL_MF_MOVE);
 	check_moved(&moved, 60, 40);
-	CHECK_EQ(cdm_pages(a, cdm_node), 60);
-	CHECK_EQ(cdm_pages(b, cdm_node), 0);
+	CHECK_EQ(cdm_usage(a, cdm_node), 60);
+	CHECK_EQ(cdm_usage(b, cdm_node), 0);
 	task_check_at(&task, 100, 60, 40);
 
-	moved = move_pages_of(&task, 100, 1, cdm_ram, MPOL_MF_MOVE);
+	moved = move_pages_of(&task, 100, 1, cdm_ram_node, MPOL_MF_MOVE);
 	check_moved(&moved, 100, 0);
 	CHECK_EQ(cg_enter_current(cdm_root), 0);
-	CHECK_EQ(cdm_settle(a, cdm_node, 0), 0);
+	CHECK_EQ(cdm_wait_usage(a, cdm_node, 0), 0);
 	task_end(&task);
 }
 
@@ -174,21 +174,21 @@ static void move_two_owners(const char *a, const char *b, long limit_a,
 
 	moved = move_pages_of(&child, 100, 1, cdm_node, MPOL_MF_MOVE_ALL);
 	check_moved(&moved, limit_a + limit_b, 100 - limit_a - limit_b);
-	CHECK_EQ(cdm_pages(a, cdm_node), limit_a);
-	CHECK_EQ(cdm_pages(b, cdm_node), limit_b);
+	CHECK_EQ(cdm_usage(a, cdm_node), limit_a);
+	CHECK_EQ(cdm_usage(b, cdm_node), limit_b);
 	task_check_at(&child, 100, limit_a + limit_b,
 		      100 - limit_a - limit_b);
 	task_end(&child);
 	task_end(&parent);
-	CHECK_EQ(cdm_settle(a, cdm_node, 0), 0);
-	CHECK_EQ(cdm_settle(b, cdm_node, 0), 0);
+	CHECK_EQ(cdm_wait_usage(a, cdm_node, 0), 0);
+	CHECK_EQ(cdm_wait_usage(b, cdm_node, 0), 0);
 }
 
 static void test_move_two_owners(const char *group)
 {
 	char *a, *b;
 
-	cdm_two_groups(group, &a, &b);
+	cdm_make_two_groups(group, &a, &b);
 	move_two_owners(a, b, 0, 50);
 	move_two_owners(a, b, 50, 0);
 	move_two_owners(a, b, 7, 31);
@@ -202,9 +202,9 @@ static void test_mbind_move(const char *group)
 	task_start_on(&task, group, 120, -1);
 	CHECK_EQ(task_call(&task, op_bind, cdm_node, MPOL_MF_MOVE).ret, 0);
 	task_check_at(&task, 120, 120, 0);
-	CHECK_EQ(cdm_pages(group, cdm_node), 120);
-	CHECK_EQ(task_call(&task, op_bind, cdm_ram, MPOL_MF_MOVE).ret, 0);
-	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
+	CHECK_EQ(cdm_usage(group, cdm_node), 120);
+	CHECK_EQ(task_call(&task, op_bind, cdm_ram_node, MPOL_MF_MOVE).ret, 0);
+	CHECK_EQ(cdm_wait_usage(group, cdm_node, 0), 0);
 	task_check_at(&task, 120, 0, 120);
 	task_end(&task);
 }
@@ -217,13 +217,13 @@ static void test_mbind_move_limit(const char *group)
 	task_start_on(&task, group, 120, -1);
 	task_call(&task, op_bind, cdm_node, MPOL_MF_MOVE);
 	task_check_at(&task, 120, 33, 87);
-	CHECK_EQ(cdm_pages(group, cdm_node), 33);
+	CHECK_EQ(cdm_usage(group, cdm_node), 33);
 
 	/* With MPOL_MF_STRICT the caller is told. */
 	CHECK_LT(task_call(&task, op_bind, cdm_node,
 			   MPOL_MF_MOVE | MPOL_MF_STRICT).ret, 0);
 	task_check_at(&task, 120, 33, 87);
-	CHECK_EQ(cdm_pages(group, cdm_node), 33);
+	CHECK_EQ(cdm_usage(group, cdm_node), 33);
 	task_end(&task);
 }
 
@@ -258,7 +258,7 @@ static void test_mbind_move_all(const char *group)
 	struct cdm_task owner, mover;
 	char *a, *b;
 
-	cdm_two_groups(group, &a, &b);
+	cdm_make_two_groups(group, &a, &b);
 	open_shared(100);
 	CHECK_EQ(cdm_limit(a, cdm_node, 44), 0);
 	task_start(&owner, a);
@@ -270,11 +270,11 @@ static void test_mbind_move_all(const char *group)
 
 	task_call(&mover, op_bind, cdm_node, MPOL_MF_MOVE_ALL);
 	task_check_at(&owner, 100, 44, 56);
-	CHECK_EQ(cdm_pages(a, cdm_node), 44);
-	CHECK_EQ(cdm_pages(b, cdm_node), 0);
-	task_call(&mover, op_bind, cdm_ram, MPOL_MF_MOVE_ALL);
+	CHECK_EQ(cdm_usage(a, cdm_node), 44);
+	CHECK_EQ(cdm_usage(b, cdm_node), 0);
+	task_call(&mover, op_bind, cdm_ram_node, MPOL_MF_MOVE_ALL);
 	task_check_at(&owner, 100, 0, 100);
-	CHECK_EQ(cdm_settle(a, cdm_node, 0), 0);
+	CHECK_EQ(cdm_wait_usage(a, cdm_node, 0), 0);
 	task_end(&owner);
 	task_end(&mover);
 	close(shared_fd);
@@ -296,22 +296,22 @@ static void test_migrate_pages(const char *group)
 	task_start_on(&task, group, 300, -1);
 
 	CHECK_GE(sys_migrate_pages(task.pid, ram, dev), 0);
-	CHECK_EQ(cdm_pages(group, cdm_node), 90);
+	CHECK_EQ(cdm_usage(group, cdm_node), 90);
 	CHECK_LE(task_call(&task, op_count, 0, 300).dev, 90);
 	CHECK_EQ(task_call(&task, op_count, 0, 300).bad, 0);
 	/* What the others share with it, such as its libraries, is theirs. */
-	others = cdm_pages(cdm_root, cdm_node) - 90;
+	others = cdm_usage(cdm_root, cdm_node) - 90;
 	CHECK_GE(others, 0);
 
 	CHECK_EQ(sys_migrate_pages(task.pid, dev, ram), 0);
-	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
+	CHECK_EQ(cdm_wait_usage(group, cdm_node, 0), 0);
 	task_check_at(&task, 300, 0, 300);
 
 	/* Without a limit all of it goes. */
 	CHECK_EQ(cdm_limit(group, cdm_node, -1), 0);
 	CHECK_GE(sys_migrate_pages(task.pid, ram, dev), 0);
 	task_check_at(&task, 300, 300, 0);
-	CHECK_GE(cdm_pages(group, cdm_node), 300);
+	CHECK_GE(cdm_usage(group, cdm_node), 300);
 	CHECK_EQ(sys_migrate_pages(task.pid, dev, ram), 0);
 	task_check_at(&task, 300, 0, 300);
 	task_end(&task);
@@ -336,10 +336,10 @@ static void test_move_huge(const char *group)
 	moved = move_pages_of(&task, 3, cdm_hpages, cdm_node, MPOL_MF_MOVE);
 	check_moved(&moved, 3, 0);
 	task_check_at(&task, pages, pages, 0);
-	CHECK_EQ(cdm_pages(group, cdm_node), pages);
-	moved = move_pages_of(&task, 3, cdm_hpages, cdm_ram, MPOL_MF_MOVE);
+	CHECK_EQ(cdm_usage(group, cdm_node), pages);
+	moved = move_pages_of(&task, 3, cdm_hpages, cdm_ram_node, MPOL_MF_MOVE);
 	check_moved(&moved, 3, 0);
-	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
+	CHECK_EQ(cdm_wait_usage(group, cdm_node, 0), 0);
 	task_check_at(&task, pages, 0, pages);
 
 	CHECK_EQ(cdm_limit(group, cdm_node, 2 * cdm_hpages - 1), 0);
@@ -347,7 +347,7 @@ static void test_move_huge(const char *group)
 	CHECK_GE(moved.there, 1);
 	CHECK_GE(moved.elsewhere, 1);
 	CHECK_GE(moved.ret, 1);
-	dev = cdm_pages(group, cdm_node);
+	dev = cdm_usage(group, cdm_node);
 	CHECK_LE(dev, 2 * cdm_hpages - 1);
 	CHECK_GE(dev, cdm_hpages);
 	task_check_at(&task, pages, dev, pages - dev);
@@ -371,16 +371,16 @@ static void test_between(const char *group)
 	reply = task_call(&task, op_move, 100, other);
 	CHECK_EQ(reply.ok, 70);
 	CHECK_EQ(reply.bus, 30);
-	CHECK_EQ(cdm_settle(group, cdm_node, 30), 30);
-	CHECK_EQ(cdm_pages(group, other), 70);
+	CHECK_EQ(cdm_wait_usage(group, cdm_node, 30), 30);
+	CHECK_EQ(cdm_usage(group, other), 70);
 	reply = task_call(&task, op_count, 0, 100);
 	CHECK_EQ(reply.dev, 30);
 	CHECK_EQ(reply.other, 70);
 	CHECK_EQ(reply.bad, 0);
 
 	CHECK_EQ(task_call(&task, op_move, 100, cdm_node).ok, 100);
-	CHECK_EQ(cdm_settle(group, other, 0), 0);
-	CHECK_EQ(cdm_pages(group, cdm_node), 100);
+	CHECK_EQ(cdm_wait_usage(group, other, 0), 0);
+	CHECK_EQ(cdm_usage(group, cdm_node), 100);
 	task_end(&task);
 }
 
@@ -451,9 +451,9 @@ static void test_memory_file(const char *group)
 	CHECK_GE(task_call(&task, op_open_memory, 0, 0).ret, 0);
 	CHECK_EQ(task_call(&task, op_write_file, 100, 0).ok, 100);
 	CHECK_EQ(file_pages_on_node(&task, 100), 40);
-	CHECK_EQ(cdm_pages(group, cdm_node), 40);
+	CHECK_EQ(cdm_usage(group, cdm_node), 40);
 	CHECK_EQ(task_call(&task, op_truncate, 0, 0).ret, 0);
-	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
+	CHECK_EQ(cdm_wait_usage(group, cdm_node, 0), 0);
 	task_end(&task);
 }
 
@@ -465,8 +465,8 @@ static void test_disk_file(const char *group)
 	CHECK_GE(task_call(&task, op_open_disk, 0, 0).ret, 0);
 	CHECK_EQ(task_call(&task, op_write_file, 100, 0).ok, 100);
 	CHECK_EQ(file_pages_on_node(&task, 100), 100);
-	CHECK_GE(cdm_pages(group, cdm_node), 100);
-	CHECK_EQ(cdm_pages(group, cdm_node), cdm_pages(cdm_root, cdm_node));
+	CHECK_GE(cdm_usage(group, cdm_node), 100);
+	CHECK_EQ(cdm_usage(group, cdm_node), cdm_usage(cdm_root, cdm_node));
 	CHECK_EQ(task_call(&task, op_truncate, 0, 0).ret, 0);
 	task_end(&task);
 	/* What the file system read for it on the way is cache like any. */

@@ -73,7 +73,7 @@ static void test_compaction(const char *group)
 	int i;
 
 	pages = (pages / 2 - 1024) / CHUNK * CHUNK;
-	cdm_two_groups(group, &child[0], &child[1]);
+	cdm_make_two_groups(group, &child[0], &child[1]);
 	for (i = 0; i < 2; i++) {
 		task_start(&task[i], child[i]);
 		/* The same CPU's lists serve both, one after the other. */
@@ -84,17 +84,17 @@ static void test_compaction(const char *group)
 		for (i = 0; i < 2; i++)
 			task_call(&task[i], op_touch, done, CHUNK);
 	for (i = 0; i < 2; i++) {
-		CHECK_EQ(cdm_pages(child[i], cdm_node), pages);
+		CHECK_EQ(cdm_usage(child[i], cdm_node), pages);
 		task_call(&task[i], op_every_second, pages, 0);
 	}
-	CHECK_EQ(cdm_settle(group, cdm_node, pages), pages);
+	CHECK_EQ(cdm_wait_usage(group, cdm_node, pages), pages);
 
 	cdm_migrations_begin();
 	CHECK_EQ(node_write(cdm_node, "compact", "1"), 0);
 	CHECK_GE(cdm_migrations_end("compaction"), pages / 8);
 
 	for (i = 0; i < 2; i++) {
-		CHECK_EQ(cdm_pages(child[i], cdm_node), pages / 2);
+		CHECK_EQ(cdm_usage(child[i], cdm_node), pages / 2);
 		reply = task_call(&task[i], op_count, 0, pages);
 		CHECK_EQ(reply.dev, pages / 2);
 		CHECK_EQ(reply.bad, 0);
@@ -102,8 +102,8 @@ static void test_compaction(const char *group)
 	CHECK_EQ(cdm_audit(cdm_node, "unowned"), 0);
 	CHECK_EQ(cdm_audit(cdm_node, "stale"), 0);
 	task_end(&task[0]);
-	CHECK_EQ(cdm_settle(child[0], cdm_node, 0), 0);
-	CHECK_EQ(cdm_pages(child[1], cdm_node), pages / 2);
+	CHECK_EQ(cdm_wait_usage(child[0], cdm_node, 0), 0);
+	CHECK_EQ(cdm_usage(child[1], cdm_node), pages / 2);
 	task_end(&task[1]);
 }
 
@@ -112,7 +112,7 @@ static void test_compaction(const char *group)
 static void check_at(struct cdm_task *task, const char *group, long dev)
 {
 	task_check_at(task, PAGES, dev, PAGES - dev);
-	CHECK_EQ(cdm_settle(group, cdm_node, dev), dev);
+	CHECK_EQ(cdm_wait_usage(group, cdm_node, dev), dev);
 }
 
 /* A page that is to be taken out of service is replaced on its node. */
@@ -154,11 +154,11 @@ static void test_memory_hotplug(const char *group)
 	if (!CHECK_GE(other, 0))
 		return;
 	task_start_on(&task, group, PAGES, other);
-	CHECK_EQ(cdm_pages(group, other), PAGES);
+	CHECK_EQ(cdm_usage(group, other), PAGES);
 	cdm_migrations_begin();
 	CHECK_EQ(cdm_hotplug("remove", NULL), 0);
 	CHECK_EQ(cdm_migrations_end("memory_hotplug"), PAGES);
-	CHECK_EQ(cdm_pages(group, other), CDM_NONE);
+	CHECK_EQ(cdm_usage(group, other), CDM_NONE);
 	check_at(&task, group, 0);
 	task_end(&task);
 }
@@ -169,7 +169,8 @@ static void test_syscall(const char *group)
 
 	task_start_on(&task, group, PAGES, cdm_node);
 	cdm_migrations_begin();
-	CHECK_EQ(task_call(&task, op_move, PAGES - 1, cdm_ram).ok, PAGES - 1);
+	CHECK_EQ(task_call(&task, op_move, PAGES - 1, cdm_ram_node).ok,
+		 PAGES - 1);
 	CHECK_EQ(cdm_migrations_end("syscall_or_cpuset"), PAGES - 1);
 	check_at(&task, group, 1);
 	cdm_migrations_begin();
@@ -187,13 +188,13 @@ static void test_cpuset(const char *group)
 
 	CHECK_EQ(cdm_enable(cdm_root, "+cpuset"), 0);
 	CHECK_EQ(cdm_enable(group, "+cpuset +cdm"), 0);
-	child = cdm_group(group, "cpuset");
+	child = cdm_make_group(group, "cpuset");
 	CHECK_EQ(file_read("/sys/devices/system/node/has_cpu", mems,
 			   sizeof(mems)), 0);
 	task_start_on(&task, child, PAGES, cdm_node);
 	cdm_migrations_begin();
 	CHECK_EQ(cdm_write(child, "cpuset.mems", "%s", mems), 0);
-	CHECK_EQ(cdm_settle(child, cdm_node, 0), 0);
+	CHECK_EQ(cdm_wait_usage(child, cdm_node, 0), 0);
 	check_at(&task, child, 0);
 	CHECK_GE(cdm_migrations_end("syscall_or_cpuset"), PAGES);
 	task_end(&task);
@@ -209,7 +210,7 @@ static void test_mbind(const char *group)
 	CHECK_EQ(cdm_migrations_end("mempolicy_mbind"), PAGES);
 	check_at(&task, group, PAGES);
 	cdm_migrations_begin();
-	CHECK_EQ(task_call(&task, op_bind, cdm_ram, MPOL_MF_MOVE).ret, 0);
+	CHECK_EQ(task_call(&task, op_bind, cdm_ram_node, MPOL_MF_MOVE).ret, 0);
 	CHECK_EQ(cdm_migrations_end("mempolicy_mbind"), PAGES);
 	check_at(&task, group, 0);
 	task_end(&task);
@@ -239,7 +240,7 @@ static void test_demotion(const char *group)
 	cdm_migrations_begin();
 	CHECK_EQ(cdm_limit(group, cdm_node, PAGES - 100), 0);
 	moved = cdm_migrations_end("demotion");
-	dev = cdm_pages(group, cdm_node);
+	dev = cdm_usage(group, cdm_node);
 	CHECK_LE(dev, PAGES - 100);
 	CHECK_EQ(moved, PAGES - dev);
 	check_at(&task, group, dev);

@@ -153,7 +153,7 @@ static long bind_region(const struct region *region, enum policy policy,
 	else
 		mask |= 1UL << cdm_node;
 	if (policy == POLICY_BOTH)
-		mask |= 1UL << cdm_ram;
+		mask |= 1UL << cdm_ram_node;
 	return syscall(__NR_mbind, region->addr, region->pages * cdm_psize,
 		       mode, &mask, 8 * sizeof(mask) + 1, flags);
 }
@@ -263,7 +263,7 @@ static void do_remap(struct region *region)
 
 static int node_id(int node)
 {
-	return node < 0 ? cdm_ram : model->node[node].id;
+	return node < 0 ? cdm_ram_node : model->node[node].id;
 }
 
 static void move_region(pid_t pid, const struct region *region,
@@ -760,17 +760,17 @@ static void write_limit(int index, int node, long pages, bool def)
 		if (ret)
 			FAIL("cdm.max of %s: %d", group->path, ret);
 		max = group_max(index, node);
-		now = cdm_pages(group->path, model->node[node].id);
+		now = cdm_usage(group->path, model->node[node].id);
 		if (now <= max)
 			break;
-		cdm_drain();
+		cdm_drain_lru();
 	}
 	model_learn(OP_NONE);
 	for (n = 0; n < NODES; n++) {
 		if (model->node[n].id < 0)
 			continue;
 		max = group_max(index, n);
-		now = cdm_pages(group->path, model->node[n].id);
+		now = cdm_usage(group->path, model->node[n].id);
 		group->over[n] = now > max ? now : 0;
 		if (model->loose || n != node || now <= max ||
 		    now - max <= group_stuck(index, n))
@@ -830,7 +830,7 @@ static void migrate(int index, int node)
 	sys_migrate_pages(slot->pid, ram, dev);
 	model_learn(OP_MIGRATE);
 	while (sys_migrate_pages(slot->pid, dev, ram) && --tries)
-		cdm_drain();
+		cdm_drain_lru();
 	if (!tries)
 		FAIL("migrate_pages does not get all of %d back", slot->pid);
 	model_learn(OP_MIGRATE);
@@ -1115,7 +1115,7 @@ static void check_audit(void)
 {
 	char buf[4096];
 
-	cdm_drain();
+	cdm_drain_lru();
 	if (file_read("/sys/kernel/debug/cdm/audit", buf, sizeof(buf)))
 		FAIL("no audit");
 	else if (strstr(buf, "BAD"))
@@ -1127,7 +1127,7 @@ static void check(bool all)
 	struct cmd cmd = { .op = OP_VERIFY, .flag = all };
 	int i;
 
-	cdm_drain();
+	cdm_drain_lru();
 	for (i = 0; i < SLOTS && !model->failed; i++) {
 		if (!model->slot[i].pid)
 			continue;
@@ -1181,7 +1181,7 @@ static void *sampler(void *samples)
 				    group_max(i, n) == LONG_MAX ||
 				    model->node[n].id < 0)
 					continue;
-				now = cdm_pages(model->group[i].path,
+				now = cdm_usage(model->group[i].path,
 						model->node[n].id);
 				if (now > group_max(i, n))
 					FAIL("%s: %ld pages on node%d, limit %ld",
@@ -1316,12 +1316,12 @@ static void limits_learn(void)
 {
 	int i, n;
 
-	cdm_drain();
+	cdm_drain_lru();
 	for (i = 1; i < GROUPS; i++)
 		for (n = 0; n < NODES; n++)
 			if (model->group[i].used && model->node[n].id >= 0)
 				model->group[i].over[n] =
-					cdm_pages(model->group[i].path,
+					cdm_usage(model->group[i].path,
 						  model->node[n].id);
 }
 

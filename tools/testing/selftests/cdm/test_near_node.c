@@ -42,7 +42,7 @@ static void test_full(const char *group)
 	reply = task_call(&task, op_touch, 0, pages);
 	CHECK_EQ(reply.dev, 0);
 	CHECK_EQ(reply.ram, pages);
-	CHECK_EQ(cdm_pages(group, cdm_node), 0);
+	CHECK_EQ(cdm_usage(group, cdm_node), 0);
 	task_end(&task);
 	cdm_check_root(0);
 }
@@ -61,7 +61,7 @@ static void test_offline(const char *group)
 	CHECK_EQ(reply.dev, 0);
 	CHECK_EQ(reply.ram, 400);
 	CHECK_EQ(reply.bad, 0);
-	CHECK_EQ(cdm_pages(group, cdm_node), 0);
+	CHECK_EQ(cdm_usage(group, cdm_node), 0);
 	task_end(&task);
 	cdm_check_root(0);
 }

@@ -32,7 +32,7 @@ static void find_far_node(void)
 	nr = node_list("/sys/devices/system/node/has_cpu", nodes,
 		       CDM_MAX_NODES);
 	for (i = 0; i < nr; i++)
-		if (nodes[i] != cdm_ram)
+		if (nodes[i] != cdm_ram_node)
 			far_node = nodes[i];
 }
 
@@ -57,8 +57,9 @@ static struct cdm_reply op_use(struct cdm_buf *buf, long a, long b)
 	do {
 		for (i = 0; i < 20; i++)
 			buf_touch(buf, 0, PAGES);
-		reply.ok = on_node(buf, 0, RAM_PART, cdm_ram) +
-			on_node(buf, RAM_PART + DEV_PART, RAM_PART, cdm_ram);
+		reply.ok = on_node(buf, 0, RAM_PART, cdm_ram_node) +
+			on_node(buf, RAM_PART + DEV_PART, RAM_PART,
+				cdm_ram_node);
 	} while (reply.ok < 2 * RAM_PART && cdm_now() < end);
 	reply.dev = on_node(buf, RAM_PART, DEV_PART, cdm_node);
 	return reply;
@@ -92,7 +93,7 @@ static void use_and_check(const char *group, struct cdm_task *task, long dev)
 	long faults, round;
 	struct cdm_reply reply;
 
-	CHECK_EQ(cdm_pages(group, cdm_node), dev);
+	CHECK_EQ(cdm_usage(group, cdm_node), dev);
 	for (round = 0; round < 2; round++) {
 		CHECK_EQ(task_call(task, op_ends_away, far_node, 0).ok,
 			 2 * RAM_PART);
@@ -105,7 +106,7 @@ static void use_and_check(const char *group, struct cdm_task *task, long dev)
 		CHECK_GE(faults, 1);
 		CHECK_LT(faults, DEV_PART / 2);
 	}
-	CHECK_EQ(cdm_pages(group, cdm_node), dev);
+	CHECK_EQ(cdm_usage(group, cdm_node), dev);
 	reply = task_call(task, op_count, 0, PAGES);
 	CHECK_EQ(reply.dev, dev);
 	CHECK_EQ(reply.bad, 0);

@@ -56,32 +56,32 @@ static void test_fork_into(const char *group)
 	struct cdm_task parent, child;
 	char *a, *b;
 
-	cdm_two_groups(group, &a, &b);
+	cdm_make_two_groups(group, &a, &b);
 	task_start_on(&parent, a, 100, cdm_node);
 	CHECK_EQ(task_fork_into(&parent, &child, b), 0);
-	CHECK_EQ(cdm_pages(a, cdm_node), 100);
-	CHECK_EQ(cdm_pages(b, cdm_node), 0);
+	CHECK_EQ(cdm_usage(a, cdm_node), 100);
+	CHECK_EQ(cdm_usage(b, cdm_node), 0);
 
 	CHECK_EQ(task_call(&child, op_touch, 0, 40).dev, 40);
-	CHECK_EQ(cdm_pages(a, cdm_node), 100);
-	CHECK_EQ(cdm_pages(b, cdm_node), 40);
+	CHECK_EQ(cdm_usage(a, cdm_node), 100);
+	CHECK_EQ(cdm_usage(b, cdm_node), 40);
 	CHECK_EQ(task_call(&parent, op_touch, 60, 30).dev, 30);
-	CHECK_EQ(cdm_pages(a, cdm_node), 130);
-	CHECK_EQ(cdm_pages(b, cdm_node), 40);
+	CHECK_EQ(cdm_usage(a, cdm_node), 130);
+	CHECK_EQ(cdm_usage(b, cdm_node), 40);
 
 	task_end(&parent);
-	CHECK_EQ(cdm_settle(a, cdm_node, 60), 60);
-	CHECK_EQ(cdm_pages(b, cdm_node), 40);
+	CHECK_EQ(cdm_wait_usage(a, cdm_node, 60), 60);
+	CHECK_EQ(cdm_usage(b, cdm_node), 40);
 	CHECK_EQ(task_call(&child, op_count, 0, 100).dev, 100);
 	CHECK_EQ(rmdir(a), 0);
-	CHECK_EQ(cdm_pages(group, cdm_node), 100);
-	CHECK_EQ(cdm_pages(b, cdm_node), 40);
+	CHECK_EQ(cdm_usage(group, cdm_node), 100);
+	CHECK_EQ(cdm_usage(b, cdm_node), 40);
 	/* Nobody else has them any more: written in place, not copied. */
 	CHECK_EQ(task_call(&child, op_touch, 0, 100).dev, 100);
-	CHECK_EQ(cdm_pages(b, cdm_node), 40);
+	CHECK_EQ(cdm_usage(b, cdm_node), 40);
 	CHECK_EQ(task_call(&child, op_count, 0, 100).bad, 0);
 	task_end(&child);
-	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
+	CHECK_EQ(cdm_wait_usage(group, cdm_node, 0), 0);
 }
 
 /* The child's limit is for its copies, from its first write on. */
@@ -91,7 +91,7 @@ static void test_fork_into_limit(const char *group)
 	struct cdm_reply reply;
 	char *a, *b;
 
-	cdm_two_groups(group, &a, &b);
+	cdm_make_two_groups(group, &a, &b);
 	CHECK_EQ(cdm_limit(b, cdm_node, 25), 0);
 	task_start_on(&parent, a, 100, cdm_node);
 	CHECK_EQ(task_fork_into(&parent, &child, b), 0);
@@ -99,8 +99,8 @@ static void test_fork_into_limit(const char *group)
 	CHECK_EQ(reply.ok, 100);
 	CHECK_EQ(reply.dev, 25);
 	CHECK_EQ(reply.ram, 75);
-	CHECK_EQ(cdm_pages(b, cdm_node), 25);
-	CHECK_EQ(cdm_pages(a, cdm_node), 100);
+	CHECK_EQ(cdm_usage(b, cdm_node), 25);
+	CHECK_EQ(cdm_usage(a, cdm_node), 100);
 	CHECK_EQ(task_call(&parent, op_count, 0, 100).dev, 100);
 	task_end(&child);
 	task_end(&parent);
@@ -112,23 +112,23 @@ static void test_fork_and_move(const char *group)
 	struct cdm_task parent, child;
 	char *a, *b, *c;
 
-	cdm_two_groups(group, &a, &b);
-	c = cdm_group(group, "c");
+	cdm_make_two_groups(group, &a, &b);
+	c = cdm_make_group(group, "c");
 	task_start_on(&parent, a, 90, cdm_node);
 	CHECK_EQ(task_fork(&parent, &child), 0);
 	CHECK_EQ(task_call(&child, op_touch, 0, 30).dev, 30);
-	CHECK_EQ(cdm_pages(a, cdm_node), 120);
+	CHECK_EQ(cdm_usage(a, cdm_node), 120);
 	CHECK_EQ(cg_enter(b, child.pid), 0);
 	CHECK_EQ(task_call(&child, op_touch, 0, 60).dev, 60);
 	CHECK_EQ(cg_enter(c, child.pid), 0);
 	CHECK_EQ(task_call(&child, op_touch, 0, 90).dev, 90);
-	CHECK_EQ(cdm_pages(a, cdm_node), 120);
-	CHECK_EQ(cdm_pages(b, cdm_node), 30);
-	CHECK_EQ(cdm_pages(c, cdm_node), 30);
+	CHECK_EQ(cdm_usage(a, cdm_node), 120);
+	CHECK_EQ(cdm_usage(b, cdm_node), 30);
+	CHECK_EQ(cdm_usage(c, cdm_node), 30);
 	task_end(&child);
-	CHECK_EQ(cdm_settle(a, cdm_node, 90), 90);
-	CHECK_EQ(cdm_settle(b, cdm_node, 0), 0);
-	CHECK_EQ(cdm_settle(c, cdm_node, 0), 0);
+	CHECK_EQ(cdm_wait_usage(a, cdm_node, 90), 90);
+	CHECK_EQ(cdm_wait_usage(b, cdm_node, 0), 0);
+	CHECK_EQ(cdm_wait_usage(c, cdm_node, 0), 0);
 	task_end(&parent);
 }
 
@@ -170,16 +170,16 @@ static void test_mremap(const char *group)
 
 	task_start_on(&task, group, 100, cdm_node);
 	CHECK_EQ(task_call(&task, op_mremap_part, 20, 50).ret, 0);
-	CHECK_EQ(cdm_pages(group, cdm_node), 100);
+	CHECK_EQ(cdm_usage(group, cdm_node), 100);
 	reply = task_call(&task, op_count, 0, 100);
 	CHECK_EQ(reply.dev, 100);
 	CHECK_EQ(reply.bad, 0);
 
 	CHECK_EQ(task_call(&task, op_mremap_leave, 30, 0).ret, 0);
-	CHECK_EQ(cdm_pages(group, cdm_node), 100);
+	CHECK_EQ(cdm_usage(group, cdm_node), 100);
 	CHECK_EQ(task_call(&task, op_count, 0, 100).dev, 70);
 	CHECK_EQ(task_call(&task, op_touch, 0, 30).dev, 30);
-	CHECK_EQ(cdm_pages(group, cdm_node), 130);
+	CHECK_EQ(cdm_usage(group, cdm_node), 130);
 	task_end(&task);
 }
 
@@ -211,7 +211,7 @@ static void write_remotely(const char *group, write_fn fn, long error)
 	char *a, *b;
 	long addr, i;
 
-	cdm_two_groups(group, &a, &b);
+	cdm_make_two_groups(group, &a, &b);
 	CHECK_EQ(cdm_write(a, "cdm.policy", "fail"), 0);
 	CHECK_EQ(cdm_limit(a, cdm_node, 20), 0);
 	CHECK_EQ(cdm_limit(b, cdm_node, 0), 0);
@@ -230,11 +230,11 @@ static void write_remotely(const char *group, write_fn fn, long error)
 	if (fn == by_poke)
 		CHECK_EQ(ptrace(PTRACE_DETACH, owner.pid, NULL, NULL), 0);
 
-	CHECK_EQ(cdm_pages(a, cdm_node), 20);
-	CHECK_EQ(cdm_pages(b, cdm_node), 0);
-	CHECK_EQ(cdm_value(b, "cdm.peak", cdm_node), 0);
-	CHECK_EQ(cdm_event(a, "cdm.events.local", cdm_node, "fail"), 10);
-	CHECK_EQ(cdm_event(b, "cdm.events.local", cdm_node, "max"), 0);
+	CHECK_EQ(cdm_usage(a, cdm_node), 20);
+	CHECK_EQ(cdm_usage(b, cdm_node), 0);
+	CHECK_EQ(cdm_bytes(b, "cdm.peak", cdm_node), 0);
+	CHECK_EQ(cdm_item(a, "cdm.events.local", cdm_node, "fail"), 10);
+	CHECK_EQ(cdm_item(b, "cdm.events.local", cdm_node, "max"), 0);
 	CHECK_EQ(task_call(&owner, op_count, 0, 30).dev, 20);
 	task_end(&owner);
 }
@@ -313,10 +313,10 @@ static void test_ring_read(const char *group)
 	task_start(&task, group);
 	CHECK_EQ(task_call(&task, op_map, 100, cdm_node).ret, 0);
 	CHECK_EQ(task_call(&task, op_ring_read, 0, 30).ret, 30 * cdm_psize);
-	CHECK_EQ(cdm_pages(group, cdm_node), 30);
+	CHECK_EQ(cdm_usage(group, cdm_node), 30);
 	/* Short, or an error, but never more than the quota. */
 	CHECK_EQ(task_call(&task, op_ring_read, 30, 40).ret, 20 * cdm_psize);
-	CHECK_EQ(cdm_pages(group, cdm_node), 50);
+	CHECK_EQ(cdm_usage(group, cdm_node), 50);
 	CHECK_EQ(task_call(&task, op_count, 0, 100).dev, 50);
 	task_end(&task);
 }
@@ -424,7 +424,7 @@ static void uffd_start(const char *group, struct cdm_task *owner,
 {
 	CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, uffd_pipe),
 		 0);
-	cdm_two_groups(group, a, b);
+	cdm_make_two_groups(group, a, b);
 	task_start(owner, *a);
 	task_start(monitor, *b);
 	CHECK_EQ(task_call(owner, op_map, pages, cdm_node).ret, 0);
@@ -453,28 +453,28 @@ static void test_uffd_monitor(const char *group)
 	CHECK_EQ(cdm_limit(b, cdm_node, 0), 0);
 	addr = task_call(&owner, op_address, 0, 0).ret;
 	CHECK_EQ(task_call(&monitor, op_uffd_copy, addr, 40).ok, 40);
-	CHECK_EQ(cdm_pages(a, cdm_node), 40);
-	CHECK_EQ(cdm_pages(b, cdm_node), 0);
+	CHECK_EQ(cdm_usage(a, cdm_node), 40);
+	CHECK_EQ(cdm_usage(b, cdm_node), 0);
 
 	/* No page for zeroes: the one that all share is in RAM. */
 	CHECK_EQ(task_call(&monitor, op_uffd_zero, addr + 90 * cdm_psize,
 			   10).ret, 0);
-	CHECK_EQ(cdm_pages(a, cdm_node), 40);
+	CHECK_EQ(cdm_usage(a, cdm_node), 40);
 	CHECK_EQ(task_call(&owner, op_touch, 90, 10).dev, 10);
-	CHECK_EQ(cdm_pages(a, cdm_node), 50);
+	CHECK_EQ(cdm_usage(a, cdm_node), 50);
 
 	/* Then the owner's policy: RAM, or nothing. */
 	reply = task_call(&monitor, op_uffd_copy, addr + 40 * cdm_psize, 20);
 	CHECK_EQ(reply.ok, 20);
-	CHECK_EQ(cdm_pages(a, cdm_node), 60);
+	CHECK_EQ(cdm_usage(a, cdm_node), 60);
 	CHECK_EQ(task_call(&owner, op_count, 40, 20).dev, 10);
 	CHECK_EQ(cdm_write(a, "cdm.policy", "fail"), 0);
 	reply = task_call(&monitor, op_uffd_copy, addr + 60 * cdm_psize, 5);
 	CHECK_EQ(reply.ok, 0);
 	CHECK_EQ(reply.code, ENOMEM);
-	CHECK_EQ(cdm_pages(a, cdm_node), 60);
-	CHECK_EQ(cdm_pages(b, cdm_node), 0);
-	CHECK_EQ(cdm_value(b, "cdm.peak", cdm_node), 0);
+	CHECK_EQ(cdm_usage(a, cdm_node), 60);
+	CHECK_EQ(cdm_usage(b, cdm_node), 0);
+	CHECK_EQ(cdm_bytes(b, "cdm.peak", cdm_node), 0);
 	uffd_stop(&owner, &monitor);
 }
 
@@ -512,7 +512,7 @@ static void test_uffd_move(const char *group)
 	CHECK_EQ(task_call(&task, op_touch, 0, 50).dev, 50);
 	CHECK_EQ(task_call(&task, op_uffd_upper, 50, 50).ret, 0);
 	CHECK_EQ(task_call(&task, op_uffd_move, 50, 50).ret, 0);
-	CHECK_EQ(cdm_pages(group, cdm_node), 50);
+	CHECK_EQ(cdm_usage(group, cdm_node), 50);
 	CHECK_EQ(task_call(&task, op_count, 0, 50).dev, 0);
 	CHECK_EQ(task_call(&task, op_count, 50, 50).dev, 50);
 	/* The quota is full still, wherever in it the pages are. */
@@ -529,39 +529,39 @@ static void test_depth(const char *group)
 	char *top, *mid, *leaf;
 
 	CHECK_EQ(cdm_enable(group, "+memory +cdm"), 0);
-	top = cdm_group(group, "top");
+	top = cdm_make_group(group, "top");
 	CHECK_EQ(cdm_enable(top, "+memory"), 0);
-	mid = cdm_group(top, "mid");
+	mid = cdm_make_group(top, "mid");
 	CHECK_EQ(cdm_enable(mid, "+memory"), 0);
-	leaf = cdm_group(mid, "leaf");
-	CHECK_EQ(cdm_value(leaf, "cdm.current", cdm_node), CDM_NONE);
+	leaf = cdm_make_group(mid, "leaf");
+	CHECK_EQ(cdm_bytes(leaf, "cdm.current", cdm_node), CDM_NONE);
 	CHECK_GE(cg_read_long(leaf, "memory.current"), 0);
 
 	CHECK_EQ(cdm_limit(top, cdm_node, 50), 0);
 	task_start(&task, leaf);
 	CHECK_EQ(task_call(&task, op_map, 100, cdm_node).ret, 0);
 	CHECK_EQ(task_call(&task, op_touch, 0, 40).dev, 40);
-	CHECK_EQ(cdm_pages(top, cdm_node), 40);
+	CHECK_EQ(cdm_usage(top, cdm_node), 40);
 
 	/* So it is for what is in RAM, charged to the leaf, and is moved. */
 	CHECK_EQ(task_call(&task, op_map, 100, -1).ret, 0);
 	CHECK_EQ(task_call(&task, op_touch, 0, 100).ram, 100);
 	CHECK_EQ(task_call(&task, op_move, 100, cdm_node).ok, 10);
-	CHECK_EQ(cdm_pages(top, cdm_node), 50);
+	CHECK_EQ(cdm_usage(top, cdm_node), 50);
 	task_end(&task);
-	CHECK_EQ(cdm_settle(top, cdm_node, 0), 0);
+	CHECK_EQ(cdm_wait_usage(top, cdm_node, 0), 0);
 
 	/* cdm further down still: leaf has it now, and starts at nothing. */
 	CHECK_EQ(cdm_enable(top, "+cdm"), 0);
 	CHECK_EQ(cdm_enable(mid, "+cdm"), 0);
 	task_start_on(&task, leaf, 30, cdm_node);
-	CHECK_EQ(cdm_pages(leaf, cdm_node), 30);
-	CHECK_EQ(cdm_pages(mid, cdm_node), 30);
-	CHECK_EQ(cdm_pages(top, cdm_node), 30);
+	CHECK_EQ(cdm_usage(leaf, cdm_node), 30);
+	CHECK_EQ(cdm_usage(mid, cdm_node), 30);
+	CHECK_EQ(cdm_usage(top, cdm_node), 30);
 	CHECK_EQ(cdm_enable(mid, "-cdm"), 0);
-	CHECK_EQ(cdm_pages(mid, cdm_node), 30);
+	CHECK_EQ(cdm_usage(mid, cdm_node), 30);
 	task_end(&task);
-	CHECK_EQ(cdm_settle(mid, cdm_node, 0), 0);
+	CHECK_EQ(cdm_wait_usage(mid, cdm_node, 0), 0);
 }
 
 /*
@@ -615,7 +615,7 @@ static void test_kernel_memory(const char *group)
 	struct cdm_task task;
 	long used;
 
-	cdm_drain();
+	cdm_drain_lru();
 	used = cdm_audit(cdm_node, "used");
 	task_start(&task, group);
 	reply = task_call(&task, op_kernel_memory, 0, 0);
@@ -628,8 +628,8 @@ static void test_kernel_memory(const char *group)
 	 */
 	CHECK_EQ(cdm_audit(cdm_node, "unowned"), 0);
 	CHECK_EQ(cdm_audit(cdm_node, "used"), used +
-		 cdm_pages(group, cdm_node));
-	CHECK_LT(cdm_pages(group, cdm_node), 1024);
+		 cdm_usage(group, cdm_node));
+	CHECK_LT(cdm_usage(group, cdm_node), 1024);
 	CHECK_EQ(cdm_write(group, "cgroup.kill", "1"), 0);
 	task_kill(&task);
 }
@@ -670,7 +670,7 @@ static void test_remove_in_use(const char *group)
 	CHECK_EQ(cdm_enable(group, "+cdm"), 0);
 	for (i = 0; i < CHURNERS; i++) {
 		snprintf(name, sizeof(name), "churn%d", i);
-		child[i] = cdm_group(group, name);
+		child[i] = cdm_make_group(group, name);
 		task_start(&task[i], child[i]);
 		CHECK_EQ(task_call(&task[i], op_map, 400, other).ret, 0);
 		CHECK_EQ(task_call(&task[i], op_touch, 0, 400).other, 400);
@@ -686,17 +686,17 @@ static void test_remove_in_use(const char *group)
 		reply = task_call(&task[i], op_count, 0, 400);
 		CHECK_EQ(reply.ram, 400);
 		CHECK_EQ(reply.bad, 0);
-		CHECK_EQ(cdm_pages(child[i], cdm_node), 0);
+		CHECK_EQ(cdm_usage(child[i], cdm_node), 0);
 	}
-	CHECK_EQ(cdm_pages(group, cdm_node), 0);
+	CHECK_EQ(cdm_usage(group, cdm_node), 0);
 	/* It comes back empty, and takes charges again. */
 	CHECK_EQ(cdm_hotplug("add", "movable"), 0);
-	CHECK_EQ(cdm_pages(group, other), 0);
+	CHECK_EQ(cdm_usage(group, other), 0);
 	CHECK_EQ(task_call(&task[0], op_move, 400, other).ok, 400);
-	CHECK_EQ(cdm_pages(child[0], other), 400);
+	CHECK_EQ(cdm_usage(child[0], other), 400);
 	for (i = 0; i < CHURNERS; i++)
 		task_end(&task[i]);
-	CHECK_EQ(cdm_settle(child[0], other, 0), 0);
+	CHECK_EQ(cdm_wait_usage(child[0], other, 0), 0);
 	munmap(stop, cdm_psize);
 	CHECK_EQ(cdm_hotplug("remove", NULL), 0);
 }

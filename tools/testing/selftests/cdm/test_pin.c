@@ -24,18 +24,18 @@ static void test_pin(const char *group)
 	task_start_on(&task, group, 200, cdm_node);
 	CHECK_EQ(task_call(&task, op_longterm, 40, 60).ret, 0);
 	task_check_at(&task, 200, 140, 60);
-	CHECK_EQ(cdm_settle(group, cdm_node, 140), 140);
+	CHECK_EQ(cdm_wait_usage(group, cdm_node, 140), 140);
 
 	/* No room is kept for them, and no way leads back. */
 	reply = task_call(&task, op_move_part, 40, 60);
 	CHECK_EQ(reply.ok, 0);
 	CHECK_EQ(reply.bus, 60);
-	CHECK_EQ(cdm_settle(group, cdm_node, 140), 140);
+	CHECK_EQ(cdm_wait_usage(group, cdm_node, 140), 140);
 	task_check_at(&task, 200, 140, 60);
 
 	CHECK_EQ(task_call(&task, op_longterm_end, 0, 0).ret, 0);
 	CHECK_EQ(task_call(&task, op_move_part, 40, 60).ok, 60);
-	CHECK_EQ(cdm_settle(group, cdm_node, 200), 200);
+	CHECK_EQ(cdm_wait_usage(group, cdm_node, 200), 200);
 	task_check_at(&task, 200, 200, 0);
 	task_end(&task);
 }
@@ -49,8 +49,8 @@ static void test_pin_untouched(const char *group)
 	task_start(&task, group);
 	CHECK_EQ(task_call(&task, op_map, 100, cdm_node).ret, 0);
 	CHECK_EQ(task_call(&task, op_longterm, 0, 100).ret, 0);
-	CHECK_EQ(cdm_pages(group, cdm_node), 0);
-	CHECK_EQ(cdm_event(group, "cdm.events", cdm_node, "fail"), 0);
+	CHECK_EQ(cdm_usage(group, cdm_node), 0);
+	CHECK_EQ(cdm_item(group, "cdm.events", cdm_node, "fail"), 0);
 	CHECK_EQ(task_call(&task, op_touch, 0, 100).ram, 100);
 	CHECK_EQ(task_call(&task, op_longterm_end, 0, 0).ret, 0);
 	task_end(&task);
@@ -65,10 +65,10 @@ static void test_pin_huge(const char *group)
 	task_start(&task, group);
 	CHECK_EQ(task_call(&task, op_map_huge, pages, cdm_node).ret, 0);
 	CHECK_EQ(task_call(&task, op_touch, 0, pages).dev, pages);
-	CHECK_EQ(cdm_pages(group, cdm_node), pages);
+	CHECK_EQ(cdm_usage(group, cdm_node), pages);
 	CHECK_EQ(task_call(&task, op_longterm, 7, 3).ret, 0);
 	task_check_at(&task, pages, cdm_hpages, pages - cdm_hpages);
-	CHECK_EQ(cdm_settle(group, cdm_node, cdm_hpages), cdm_hpages);
+	CHECK_EQ(cdm_wait_usage(group, cdm_node, cdm_hpages), cdm_hpages);
 	CHECK_EQ(task_call(&task, op_longterm_end, 0, 0).ret, 0);
 	task_end(&task);
 }
@@ -80,10 +80,10 @@ static void test_pin_file(const char *group)
 	task_start(&task, group);
 	CHECK_EQ(task_call(&task, op_map_memfd, 100, cdm_node).ret, 0);
 	CHECK_EQ(task_call(&task, op_touch, 0, 100).dev, 100);
-	CHECK_EQ(cdm_pages(group, cdm_node), 100);
+	CHECK_EQ(cdm_usage(group, cdm_node), 100);
 	CHECK_EQ(task_call(&task, op_longterm, 30, 20).ret, 0);
 	task_check_at(&task, 100, 80, 20);
-	CHECK_EQ(cdm_settle(group, cdm_node, 80), 80);
+	CHECK_EQ(cdm_wait_usage(group, cdm_node, 80), 80);
 	CHECK_EQ(task_call(&task, op_longterm_end, 0, 0).ret, 0);
 	task_end(&task);
 }
@@ -97,23 +97,23 @@ static void test_pin_fork(const char *group)
 	struct cdm_task parent, child;
 	char *a, *b;
 
-	cdm_two_groups(group, &a, &b);
+	cdm_make_two_groups(group, &a, &b);
 	task_start_on(&parent, a, 100, cdm_node);
 	CHECK_EQ(task_call(&parent, op_longterm, 0, 30).ret, 0);
-	CHECK_EQ(cdm_settle(a, cdm_node, 70), 70);
+	CHECK_EQ(cdm_wait_usage(a, cdm_node, 70), 70);
 	CHECK_EQ(task_fork_into(&parent, &child, b), 0);
-	CHECK_EQ(cdm_pages(a, cdm_node), 100);
-	CHECK_EQ(cdm_pages(b, cdm_node), 0);
+	CHECK_EQ(cdm_usage(a, cdm_node), 100);
+	CHECK_EQ(cdm_usage(b, cdm_node), 0);
 	task_check_at(&child, 100, 100, 0);
 	task_check_at(&parent, 100, 70, 30);
 
 	/* Copies on write are the child's to pay, and those of fork() not. */
 	CHECK_EQ(task_call(&child, op_touch, 20, 30).dev, 30);
-	CHECK_EQ(cdm_pages(a, cdm_node), 100);
-	CHECK_EQ(cdm_pages(b, cdm_node), 20);
+	CHECK_EQ(cdm_usage(a, cdm_node), 100);
+	CHECK_EQ(cdm_usage(b, cdm_node), 20);
 	task_end(&child);
-	CHECK_EQ(cdm_settle(b, cdm_node, 0), 0);
-	CHECK_EQ(cdm_settle(a, cdm_node, 70), 70);
+	CHECK_EQ(cdm_wait_usage(b, cdm_node, 0), 0);
+	CHECK_EQ(cdm_wait_usage(a, cdm_node, 70), 70);
 	CHECK_EQ(task_call(&parent, op_longterm_end, 0, 0).ret, 0);
 	task_end(&parent);
 }
@@ -126,13 +126,13 @@ static void test_short_pin(const char *group)
 	task_start_on(&task, group, 100, cdm_node);
 	CHECK_EQ(task_call(&task, op_pin, 0, 100).ret, 100);
 	task_check_at(&task, 100, 100, 0);
-	CHECK_EQ(cdm_pages(group, cdm_node), 100);
+	CHECK_EQ(cdm_usage(group, cdm_node), 100);
 	/* The pipe keeps what is no longer mapped, and its charge. */
 	CHECK_EQ(task_call(&task, op_discard, 0, 40).ret, 0);
-	cdm_drain();
-	CHECK_EQ(cdm_pages(group, cdm_node), 100);
+	cdm_drain_lru();
+	CHECK_EQ(cdm_usage(group, cdm_node), 100);
 	CHECK_EQ(task_call(&task, op_unpin, 0, 0).ret, 0);
-	CHECK_EQ(cdm_settle(group, cdm_node, 60), 60);
+	CHECK_EQ(cdm_wait_usage(group, cdm_node, 60), 60);
 	task_end(&task);
 }
 
@@ -173,11 +173,11 @@ static void test_fixed_buffers(const char *group)
 	CHECK_EQ(task_call(&task, op_touch, 0, 80).dev, 80);
 	/* Half of them there already, half not yet. */
 	CHECK_EQ(task_call(&task, op_fixed_buffer, 60, 40).ret, 0);
-	CHECK_EQ(cdm_settle(group, cdm_node, 60), 60);
+	CHECK_EQ(cdm_wait_usage(group, cdm_node, 60), 60);
 	CHECK_EQ(task_call(&task, op_touch, 80, 20).ram, 20);
 	task_check_at(&task, 100, 60, 40);
 	CHECK_EQ(task_call(&task, op_fixed_end, 0, 0).ret, 0);
-	CHECK_EQ(cdm_pages(group, cdm_node), 60);
+	CHECK_EQ(cdm_usage(group, cdm_node), 60);
 	task_end(&task);
 }
 

@@ -82,7 +82,7 @@ static void finish(struct cdm_task *task, const char *group, long frame,
 		   long free)
 {
 	task_end(task);
-	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
+	CHECK_EQ(cdm_wait_usage(group, cdm_node, 0), 0);
 	check_poisoned(1);
 	restore(frame, free);
 }
@@ -101,7 +101,7 @@ static void test_base(const char *group)
 	frame = reply.ret;
 	CHECK_GT(frame, 0);
 	CHECK_EQ(reply.code, BUS_MCEERR_AR);
-	CHECK_EQ(cdm_settle(group, cdm_node, 49), 49);
+	CHECK_EQ(cdm_wait_usage(group, cdm_node, 49), 49);
 	check_poisoned(1);
 	task_check_at(&task, 50, 49, 0);
 
@@ -111,7 +111,7 @@ static void test_base(const char *group)
 	CHECK_EQ(reply.code, BUS_MCEERR_AR);
 	CHECK_EQ(task_call(&task, op_discard, 7, 1).ret, 0);
 	CHECK_EQ(task_call(&task, op_touch, 7, 1).dev, 1);
-	CHECK_EQ(cdm_pages(group, cdm_node), 50);
+	CHECK_EQ(cdm_usage(group, cdm_node), 50);
 	finish(&task, group, frame, free);
 }
 
@@ -127,7 +127,8 @@ static void test_tail(const char *group)
 	CHECK_EQ(task_call(&task, op_touch, 0, cdm_hpages).dev, cdm_hpages);
 	frame = task_call(&task, op_poison, 100, 0).ret;
 	CHECK_GT(frame, 0);
-	CHECK_EQ(cdm_settle(group, cdm_node, cdm_hpages - 1), cdm_hpages - 1);
+	CHECK_EQ(cdm_wait_usage(group, cdm_node, cdm_hpages - 1),
+		 cdm_hpages - 1);
 	check_poisoned(1);
 	task_check_at(&task, cdm_hpages, cdm_hpages - 1, 0);
 	CHECK_EQ(task_call(&task, op_touch, 100, 1).bus, 1);
@@ -142,19 +143,19 @@ static void test_shared(const char *group)
 	long frame;
 	char *a, *b;
 
-	cdm_two_groups(group, &a, &b);
+	cdm_make_two_groups(group, &a, &b);
 	task_start_on(&parent, a, 30, cdm_node);
 	CHECK_EQ(task_fork_into(&parent, &child, b), 0);
 	frame = task_call(&child, op_poison, 3, 0).ret;
 	CHECK_GT(frame, 0);
-	CHECK_EQ(cdm_settle(a, cdm_node, 29), 29);
-	CHECK_EQ(cdm_pages(b, cdm_node), 0);
+	CHECK_EQ(cdm_wait_usage(a, cdm_node, 29), 29);
+	CHECK_EQ(cdm_usage(b, cdm_node), 0);
 	CHECK_EQ(task_call(&child, op_touch, 3, 1).bus, 1);
 	CHECK_EQ(task_call(&parent, op_touch, 3, 1).bus, 1);
 	check_poisoned(1);
 	task_end(&parent);
 	task_end(&child);
-	CHECK_EQ(cdm_settle(a, cdm_node, 0), 0);
+	CHECK_EQ(cdm_wait_usage(a, cdm_node, 0), 0);
 	restore(frame, free);
 }
 
@@ -170,7 +171,7 @@ static void test_file(const char *group)
 	CHECK_EQ(task_call(&task, op_touch, 0, 40).dev, 40);
 	frame = task_call(&task, op_poison, 11, 0).ret;
 	CHECK_GT(frame, 0);
-	CHECK_EQ(cdm_settle(group, cdm_node, 39), 39);
+	CHECK_EQ(cdm_wait_usage(group, cdm_node, 39), 39);
 	check_poisoned(1);
 	CHECK_EQ(task_call(&task, op_touch, 11, 1).bus, 1);
 	task_check_at(&task, 40, 39, 0);
@@ -187,10 +188,10 @@ static void test_free(const char *group)
 	task_start_on(&task, group, 20, cdm_node);
 	frame = task_call(&task, op_frame, 5, 0).ret;
 	CHECK_EQ(task_call(&task, op_discard, 5, 1).ret, 0);
-	CHECK_EQ(cdm_settle(group, cdm_node, 19), 19);
+	CHECK_EQ(cdm_wait_usage(group, cdm_node, 19), 19);
 	CHECK_EQ(file_write("/sys/kernel/debug/hwpoison/corrupt-pfn", "%ld",
 			    frame), 0);
-	CHECK_EQ(cdm_pages(group, cdm_node), 19);
+	CHECK_EQ(cdm_usage(group, cdm_node), 19);
 	check_poisoned(1);
 	CHECK_EQ(cdm_audit(cdm_node, "free"), free - 20);
 	finish(&task, group, frame, free);
@@ -210,13 +211,13 @@ static void test_soft_base(const char *group)
 		frame[i] = task_call(&task, op_soft_offline, 10 * i, 0).ret;
 		CHECK_GT(frame[i], 0);
 		CHECK_NE(task_call(&task, op_frame, 10 * i, 0).ret, frame[i]);
-		CHECK_EQ(cdm_settle(group, cdm_node, 50), 50);
+		CHECK_EQ(cdm_wait_usage(group, cdm_node, 50), 50);
 		check_poisoned(i + 1);
 	}
 	task_check_at(&task, 50, 50, 0);
-	CHECK_EQ(cdm_event(group, "cdm.events", cdm_node, "max"), 0);
+	CHECK_EQ(cdm_item(group, "cdm.events", cdm_node, "max"), 0);
 	task_end(&task);
-	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
+	CHECK_EQ(cdm_wait_usage(group, cdm_node, 0), 0);
 	CHECK_EQ(cdm_unpoison(frame[0]), 0);
 	CHECK_EQ(cdm_unpoison(frame[1]), 0);
 	restore(frame[2], free);
@@ -234,7 +235,7 @@ static void test_soft_tail(const char *group)
 	CHECK_EQ(task_call(&task, op_touch, 0, cdm_hpages).dev, cdm_hpages);
 	frame = task_call(&task, op_soft_offline, 77, 0).ret;
 	CHECK_GT(frame, 0);
-	CHECK_EQ(cdm_settle(group, cdm_node, cdm_hpages), cdm_hpages);
+	CHECK_EQ(cdm_wait_usage(group, cdm_node, cdm_hpages), cdm_hpages);
 	check_poisoned(1);
 	task_check_at(&task, cdm_hpages, cdm_hpages, 0);
 	finish(&task, group, frame, free);
@@ -251,7 +252,7 @@ static void test_soft_file(const char *group)
 	CHECK_EQ(task_call(&task, op_touch, 0, 40).dev, 40);
 	frame = task_call(&task, op_soft_offline, 20, 0).ret;
 	CHECK_GT(frame, 0);
-	CHECK_EQ(cdm_settle(group, cdm_node, 40), 40);
+	CHECK_EQ(cdm_wait_usage(group, cdm_node, 40), 40);
 	check_poisoned(1);
 	task_check_at(&task, 40, 40, 0);
 	finish(&task, group, frame, free);
@@ -265,11 +266,11 @@ static void test_again(const char *group)
 	char *a, *b;
 	long frame;
 
-	cdm_two_groups(group, &a, &b);
+	cdm_make_two_groups(group, &a, &b);
 	task_start_on(&task, a, 1, cdm_node);
 	frame = task_call(&task, op_poison, 0, 0).ret;
 	task_end(&task);
-	CHECK_EQ(cdm_settle(a, cdm_node, 0), 0);
+	CHECK_EQ(cdm_wait_usage(a, cdm_node, 0), 0);
 	check_poisoned(1);
 	CHECK_EQ(rmdir(a), 0);
 	CHECK_EQ(cdm_unpoison(frame), 0);
@@ -277,9 +278,9 @@ static void test_again(const char *group)
 	task_start(&task, b);
 	CHECK_EQ(task_call(&task, op_map, pages, cdm_node).ret, 0);
 	CHECK_GT(task_call(&task, op_touch, 0, pages).dev, pages - 2048);
-	CHECK_EQ(cdm_audit(cdm_node, "used"), cdm_pages(cdm_root, cdm_node));
+	CHECK_EQ(cdm_audit(cdm_node, "used"), cdm_usage(cdm_root, cdm_node));
 	task_end(&task);
-	CHECK_EQ(cdm_settle(b, cdm_node, 0), 0);
+	CHECK_EQ(cdm_wait_usage(b, cdm_node, 0), 0);
 	check_poisoned(0);
 }
 

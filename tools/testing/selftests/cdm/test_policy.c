@@ -61,7 +61,7 @@ static long free_pages(void)
 /* Pages that the allocator does not give away: the zone's lowest watermark. */
 static long last_pages(void)
 {
-	long pages = cdm_value(cdm_root, "cdm.capacity", cdm_node) / cdm_psize /
+	long pages = cdm_bytes(cdm_root, "cdm.capacity", cdm_node) / cdm_psize /
 		     1024;
 
 	return pages < 32 ? 32 : pages > 128 ? 128 : pages;
@@ -104,24 +104,24 @@ static void check_events(const char *top, const char *payer,
 	const char *outcome;
 
 	outcome = params->row->outcome == FAILS ? "fail" : "fallback";
-	CHECK_EQ(cdm_count_local(payer, outcome), refused);
-	CHECK_EQ(cdm_count(payer, outcome), refused);
-	CHECK_EQ(cdm_count_local(top, outcome), 0);
-	CHECK_EQ(cdm_count_local(payer, params->row->outcome == FAILS ?
+	CHECK_EQ(cdm_event_local(payer, outcome), refused);
+	CHECK_EQ(cdm_event(payer, outcome), refused);
+	CHECK_EQ(cdm_event_local(top, outcome), 0);
+	CHECK_EQ(cdm_event_local(payer, params->row->outcome == FAILS ?
 			     "fallback" : "fail"), 0);
 
-	CHECK_EQ(cdm_count_local(payer, "max"), limit == LIMIT_OWN ? refused : 0);
-	CHECK_EQ(cdm_count(payer, "max"), limit == LIMIT_OWN ? refused : 0);
-	CHECK_EQ(cdm_count_local(top, "max"),
+	CHECK_EQ(cdm_event_local(payer, "max"), limit == LIMIT_OWN ? refused : 0);
+	CHECK_EQ(cdm_event(payer, "max"), limit == LIMIT_OWN ? refused : 0);
+	CHECK_EQ(cdm_event_local(top, "max"),
 		 limit == LIMIT_ANCESTOR ? refused : 0);
-	CHECK_EQ(cdm_count(top, "max"), limit == DEPLETED ? 0 : refused);
+	CHECK_EQ(cdm_event(top, "max"), limit == DEPLETED ? 0 : refused);
 
-	CHECK_EQ(cdm_count_local(payer, "depleted"),
+	CHECK_EQ(cdm_event_local(payer, "depleted"),
 		 limit == DEPLETED ? refused : 0);
-	CHECK_EQ(cdm_count_local(top, "depleted"), 0);
+	CHECK_EQ(cdm_event_local(top, "depleted"), 0);
 	if (limit != DEPLETED) {
-		CHECK_EQ(cdm_count(top, outcome), refused);
-		CHECK_EQ(cdm_count(top, "depleted"), 0);
+		CHECK_EQ(cdm_event(top, outcome), refused);
+		CHECK_EQ(cdm_event(top, "depleted"), 0);
 	}
 }
 
@@ -129,20 +129,20 @@ static void check_events(const char *top, const char *payer,
 static void check_events_huge(const char *top, const char *payer,
 			      const struct params *params)
 {
-	CHECK_GE(cdm_count_local(payer, params->row->outcome == FAILS ?
+	CHECK_GE(cdm_event_local(payer, params->row->outcome == FAILS ?
 			     "fail" : "fallback"), 1);
 	switch (params->limit) {
 	case LIMIT_OWN:
-		CHECK_GE(cdm_count_local(payer, "max"), 1);
-		CHECK_EQ(cdm_count_local(top, "max"), 0);
+		CHECK_GE(cdm_event_local(payer, "max"), 1);
+		CHECK_EQ(cdm_event_local(top, "max"), 0);
 		break;
 	case LIMIT_ANCESTOR:
-		CHECK_EQ(cdm_count_local(payer, "max"), 0);
-		CHECK_GE(cdm_count_local(top, "max"), 1);
+		CHECK_EQ(cdm_event_local(payer, "max"), 0);
+		CHECK_GE(cdm_event_local(top, "max"), 1);
 		break;
 	case DEPLETED:
-		CHECK_GE(cdm_count_local(payer, "depleted"), 1);
-		CHECK_EQ(cdm_count(top, "max"), 0);
+		CHECK_GE(cdm_event_local(payer, "depleted"), 1);
+		CHECK_EQ(cdm_event(top, "max"), 0);
 		break;
 	}
 }
@@ -170,7 +170,7 @@ static void check_refusals(const char *top, const char *payer,
 		check_events_huge(top, payer, params);
 	else
 		check_events(top, payer, params, refused + before);
-	CHECK_EQ(cdm_count_local(payer, "reclaim") > 0, params->row->pinned);
+	CHECK_EQ(cdm_event_local(payer, "reclaim") > 0, params->row->pinned);
 }
 
 /*
@@ -204,9 +204,9 @@ static void check_reclaimed(const char *payer, const struct params *params,
 	CHECK_EQ(reply->bus, 0);
 	CHECK_EQ(reply->ok, asked);
 	CHECK_GT(all->ram, 0);
-	CHECK_GE(cdm_count_local(payer, "reclaim"), 1);
-	CHECK_EQ(cdm_count_local(payer, "fail"), 0);
-	CHECK_EQ(cdm_count_local(payer, "fallback"), 0);
+	CHECK_GE(cdm_event_local(payer, "reclaim"), 1);
+	CHECK_EQ(cdm_event_local(payer, "fail"), 0);
+	CHECK_EQ(cdm_event_local(payer, "fallback"), 0);
 	if (params->limit != DEPLETED) {
 		CHECK_EQ(reply->last_dev, true);
 		CHECK_LE(all->dev, pages);
@@ -226,9 +226,9 @@ static struct cdm_reply count_at_rest(struct cdm_task *task,
 	long used;
 
 	do {
-		cdm_drain();
+		cdm_drain_lru();
 		all = task_call(task, op_count, 0, pages);
-		used = cdm_pages(payer, cdm_node);
+		used = cdm_usage(payer, cdm_node);
 	} while ((used != all.dev || all.dev + all.ram != present) &&
 		 ++tries < 1000);
 	CHECK_EQ(used, all.dev);
@@ -255,7 +255,7 @@ static void test_row(const char *group, const void *arg)
 			asked = 20;
 	}
 	CHECK_EQ(cdm_enable(group, "+memory +cdm"), 0);
-	payer = cdm_group(group, "payer");
+	payer = cdm_make_group(group, "payer");
 	CHECK_EQ(cdm_write(payer, "cdm.policy", "%s", params->row->policy), 0);
 	if (params->limit == LIMIT_OWN)
 		CHECK_EQ(cdm_limit(payer, cdm_node, pages), 0);
@@ -270,7 +270,7 @@ static void test_row(const char *group, const void *arg)
 	if (params->row->pinned)
 		CHECK_EQ(task_call(&task, op_pin, 0, pages).ret, pages);
 	if (params->limit == DEPLETED) {
-		char *other = cdm_group(group, "hog");
+		char *other = cdm_make_group(group, "hog");
 
 		deplete(&hog, other);
 		if (params->row->pinned)
@@ -340,9 +340,9 @@ static void test_inherit(const char *group)
 	size_t i;
 
 	cdm_enable(group, "+cdm");
-	mid = cdm_group(group, "mid");
+	mid = cdm_make_group(group, "mid");
 	cdm_enable(mid, "+cdm");
-	leaf = cdm_group(mid, "leaf");
+	leaf = cdm_make_group(mid, "leaf");
 	CHECK_EQ(cdm_limit(leaf, cdm_node, 0), 0);
 	task_start(&task, leaf);
 	for (i = 0; i < ARRAY_SIZE(table); i++) {
@@ -364,7 +364,7 @@ static void test_policy_of_payer(const char *group)
 	char *a, *b;
 	struct cdm_task task[2];
 
-	cdm_two_groups(group, &a, &b);
+	cdm_make_two_groups(group, &a, &b);
 	CHECK_EQ(cdm_limit(group, cdm_node, 0), 0);
 	CHECK_EQ(cdm_write(group, "cdm.policy", "fail"), 0);
 	CHECK_EQ(cdm_write(a, "cdm.policy", "fallback"), 0);
@@ -424,8 +424,8 @@ static void test_wake(const char *group)
 	int i;
 
 	cdm_enable(group, "+cdm");
-	payer = cdm_group(group, "payer");
-	other = cdm_group(group, "other");
+	payer = cdm_make_group(group, "payer");
+	other = cdm_make_group(group, "other");
 	waiter_open(&waiter[TOP], group, "cdm.events");
 	waiter_open(&waiter[TOP_LOCAL], group, "cdm.events.local");
 	waiter_open(&waiter[PAYER], payer, "cdm.events");
@@ -552,9 +552,9 @@ static void test_syscalls(const char *group)
 			cdm_fail(__FILE__, __LINE__, "%s gives %ld",
 				 syscalls[i].name, reply.ret);
 		CHECK_EQ(task_call(&task, op_count, 20, 4).dev, 0);
-		CHECK_EQ(cdm_pages(group, cdm_node), 10);
+		CHECK_EQ(cdm_usage(group, cdm_node), 10);
 	}
-	CHECK_GE(cdm_count_local(group, "fail"), 4);
+	CHECK_GE(cdm_event_local(group, "fail"), 4);
 	CHECK_EQ(task_end(&task), 0);
 }
 
@@ -568,12 +568,12 @@ static void test_syscalls_partly(const char *group)
 	task_start(&task, group);
 	CHECK_EQ(task_call(&task, op_map, 50, cdm_node).ret, 0);
 	CHECK_EQ(task_call(&task, op_read, 0, 30).ret, 10 * cdm_psize);
-	CHECK_EQ(cdm_pages(group, cdm_node), 10);
+	CHECK_EQ(cdm_usage(group, cdm_node), 10);
 	task_call(&task, op_discard, 0, 50);
-	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
+	CHECK_EQ(cdm_wait_usage(group, cdm_node, 0), 0);
 
 	CHECK_EQ(task_call(&task, op_map_populate, 30, cdm_node).dev, 10);
-	CHECK_EQ(cdm_pages(group, cdm_node), 10);
+	CHECK_EQ(cdm_usage(group, cdm_node), 10);
 	CHECK_EQ(task_end(&task), 0);
 }
 
@@ -604,12 +604,12 @@ static void test_mixed_mask(const char *group)
 	CHECK_EQ(cdm_limit(group, cdm_node, 10), 0);
 	CHECK_EQ(cdm_write(group, "cdm.policy", "fail"), 0);
 	task_start(&task, group);
-	CHECK_EQ(task_call(&task, op_map_both, 100, cdm_ram).ret, 0);
+	CHECK_EQ(task_call(&task, op_map_both, 100, cdm_ram_node).ret, 0);
 	reply = task_call(&task, op_touch, 0, 100);
 	CHECK_EQ(reply.bus, 0);
 	CHECK_EQ(reply.dev + reply.ram, 100);
 	CHECK_LE(reply.dev, 10);
-	CHECK_LE(cdm_pages(group, cdm_node), 10);
+	CHECK_LE(cdm_usage(group, cdm_node), 10);
 	task_call(&task, op_no_policy, 0, 0);
 	CHECK_EQ(task_end(&task), 0);
 }
@@ -621,7 +621,7 @@ static void test_reclaim_sibling(const char *group)
 	struct cdm_task task[2];
 	char *a, *b;
 
-	cdm_two_groups(group, &a, &b);
+	cdm_make_two_groups(group, &a, &b);
 	CHECK_EQ(cdm_limit(group, cdm_node, 400), 0);
 	CHECK_EQ(cdm_write(group, "cdm.policy", "reclaim,fail"), 0);
 	task_start_on(&task[0], a, 400, cdm_node);
@@ -637,9 +637,9 @@ static void test_reclaim_sibling(const char *group)
 	CHECK_GT(theirs.ram, 0);
 	CHECK_EQ(mine.bad + theirs.bad, 0);
 	CHECK_LE(mine.dev + theirs.dev, 400);
-	CHECK_EQ(cdm_pages(a, cdm_node), theirs.dev);
-	CHECK_EQ(cdm_pages(b, cdm_node), mine.dev);
-	CHECK_GE(cdm_count_local(b, "reclaim"), 1);
+	CHECK_EQ(cdm_usage(a, cdm_node), theirs.dev);
+	CHECK_EQ(cdm_usage(b, cdm_node), mine.dev);
+	CHECK_GE(cdm_event_local(b, "reclaim"), 1);
 	task_end(&task[0]);
 	task_end(&task[1]);
 }

@@ -22,7 +22,7 @@
 
 static void check_usage(const char *group, long pages)
 {
-	long got = cdm_pages(group, cdm_node);
+	long got = cdm_usage(group, cdm_node);
 
 	if (got != pages)
 		cdm_fail(__FILE__, __LINE__, "%s has %ld pages, not %ld",
@@ -52,7 +52,7 @@ static void exact_alone(const char *group, long quota, const char *policy)
 	CHECK_EQ(reply.bad, 0);
 	check_usage(group, quota);
 	task_end(&task);
-	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
+	CHECK_EQ(cdm_wait_usage(group, cdm_node, 0), 0);
 }
 
 static void test_alone(const char *group, const void *policy)
@@ -85,7 +85,7 @@ static void test_alone_huge(const char *group)
 		CHECK_EQ(reply.bad, 0);
 		check_usage(group, quota);
 		task_end(&task);
-		CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
+		CHECK_EQ(cdm_wait_usage(group, cdm_node, 0), 0);
 
 		CHECK_EQ(cdm_write(group, "cdm.policy", "fail"), 0);
 		task_start(&task, group);
@@ -95,7 +95,7 @@ static void test_alone_huge(const char *group)
 		CHECK_EQ(reply.bus, ask - quota);
 		check_usage(group, quota);
 		task_end(&task);
-		CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
+		CHECK_EQ(cdm_wait_usage(group, cdm_node, 0), 0);
 		CHECK_EQ(cdm_write(group, "cdm.policy", "fallback"), 0);
 	}
 }
@@ -112,9 +112,9 @@ static void watch_group(const char *group, long quota, atomic_int *stop)
 
 	while (!atomic_load(stop)) {
 		reads++;
-		if (!CHECK_LE(cdm_pages(group, cdm_node), quota))
+		if (!CHECK_LE(cdm_usage(group, cdm_node), quota))
 			break;
-		if (!CHECK_LE(cdm_value(group, "cdm.peak", cdm_node),
+		if (!CHECK_LE(cdm_bytes(group, "cdm.peak", cdm_node),
 			      quota * cdm_psize))
 			break;
 	}
@@ -173,17 +173,17 @@ static void exact_together(const char *limited, char *const groups[],
 	CHECK_EQ(sum.bus, fail ? (TASKS - 1) * quota : 0);
 	CHECK_EQ(sum.bad, 0);
 	check_usage(limited, quota);
-	CHECK_LE(cdm_value(limited, "cdm.peak", cdm_node), quota * cdm_psize);
+	CHECK_LE(cdm_bytes(limited, "cdm.peak", cdm_node), quota * cdm_psize);
 	for (i = 0; i < TASKS; i++)
 		task_end(&task[i]);
-	CHECK_EQ(cdm_settle(limited, cdm_node, 0), 0);
+	CHECK_EQ(cdm_wait_usage(limited, cdm_node, 0), 0);
 }
 
 static const long shared_quotas[] = { 1, 3, 13, 100, 257, 1001, 2047 };
 
 static void test_together(const char *group, const void *policy)
 {
-	char *own = cdm_group(group, "own");
+	char *own = cdm_make_group(group, "own");
 	size_t i;
 
 	cdm_enable(group, "+cdm");
@@ -205,13 +205,13 @@ static void test_together_ancestor(const char *group, const void *policy)
 	size_t i;
 
 	cdm_enable(group, "+cdm");
-	top = cdm_group(group, "top");
+	top = cdm_make_group(group, "top");
 	cdm_enable(top, "+cdm");
-	b = cdm_group(top, "b");
+	b = cdm_make_group(top, "b");
 	cdm_enable(b, "+cdm");
-	groups[0] = cdm_group(top, "a");
-	groups[1] = cdm_group(b, "c");
-	groups[2] = cdm_group(b, "d");
+	groups[0] = cdm_make_group(top, "a");
+	groups[1] = cdm_make_group(b, "c");
+	groups[2] = cdm_make_group(b, "d");
 	for (i = 0; i < ARRAY_SIZE(shared_quotas); i++)
 		exact_together(top, groups, 3, shared_quotas[i],
 			       !strcmp(policy, "fail"));
@@ -225,9 +225,9 @@ static void test_tightest_limit(const char *group)
 	int level;
 
 	cdm_enable(group, "+cdm");
-	mid = cdm_group(group, "mid");
+	mid = cdm_make_group(group, "mid");
 	cdm_enable(mid, "+cdm");
-	leaf = cdm_group(mid, "leaf");
+	leaf = cdm_make_group(mid, "leaf");
 	CHECK_EQ(cdm_write(group, "cdm.policy", "fail"), 0);
 	for (level = 0; level < 3; level++) {
 		CHECK_EQ(cdm_limit(group, cdm_node, level == 0 ? 50 : 90), 0);
@@ -238,7 +238,7 @@ static void test_tightest_limit(const char *group)
 		CHECK_EQ(task_call(&task, op_touch, 0, 100).dev, 50);
 		check_usage(group, 50);
 		task_end(&task);
-		CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
+		CHECK_EQ(cdm_wait_usage(group, cdm_node, 0), 0);
 	}
 }
 
@@ -258,16 +258,16 @@ static void test_sums(const char *group)
 	char *a, *b, *leaf[4];
 	int i;
 
-	cdm_two_groups(group, &a, &b);
+	cdm_make_two_groups(group, &a, &b);
 	task_start_on(&mover, b, 30, cdm_node);
 	CHECK_EQ(cg_enter(cdm_root, mover.pid), 0);
 
 	cdm_enable(a, "+cdm");
 	CHECK_EQ(cdm_enable(b, "+cdm"), 0);
-	leaf[0] = cdm_group(a, "a1");
-	leaf[1] = cdm_group(a, "a2");
-	leaf[2] = cdm_group(b, "b1");
-	leaf[3] = cdm_group(b, "b2");
+	leaf[0] = cdm_make_group(a, "a1");
+	leaf[1] = cdm_make_group(a, "a2");
+	leaf[2] = cdm_make_group(b, "b1");
+	leaf[3] = cdm_make_group(b, "b2");
 	for (i = 0; i < 4; i++) {
 		task_start(&task[i], leaf[i]);
 		task_call(&task[i], op_map, pages[i] + 1, cdm_node);
@@ -282,18 +282,18 @@ static void test_sums(const char *group)
 
 	/* They leave one by one. */
 	task_end(&task[1]);
-	CHECK_EQ(cdm_settle(leaf[1], cdm_node, 0), 0);
+	CHECK_EQ(cdm_wait_usage(leaf[1], cdm_node, 0), 0);
 	check_usage(a, 100);
 	check_usage(group, 171);
 	task_end(&mover);
-	CHECK_EQ(cdm_settle(b, cdm_node, 41), 41);
+	CHECK_EQ(cdm_wait_usage(b, cdm_node, 41), 41);
 	check_usage(group, 141);
 	task_end(&task[2]);
-	CHECK_EQ(cdm_settle(b, cdm_node, 0), 0);
+	CHECK_EQ(cdm_wait_usage(b, cdm_node, 0), 0);
 	check_usage(group, 100);
 	task_end(&task[0]);
 	task_end(&task[3]);
-	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
+	CHECK_EQ(cdm_wait_usage(group, cdm_node, 0), 0);
 }
 
 /* default 0 is deny; a node's own line lifts it for that node. */
@@ -312,7 +312,7 @@ static void test_deny(const char *group)
 	CHECK_EQ(reply.bus, 16);
 	CHECK_EQ(reply.ram, 0);
 	check_usage(group, 0);
-	CHECK_EQ(cdm_value(group, "cdm.peak", cdm_node), 0);
+	CHECK_EQ(cdm_bytes(group, "cdm.peak", cdm_node), 0);
 
 	CHECK_EQ(cdm_limit(group, cdm_node, 9), 0);
 	reply = task_call(&task, op_touch, 32, 16);
@@ -366,19 +366,19 @@ static void test_charged(const char *group)
 	long all;
 
 	cdm_enable(group, "+cdm");
-	child = cdm_group(group, "child");
+	child = cdm_make_group(group, "child");
 	CHECK_EQ(cdm_write(group, "cdm.policy", "fail"), 0);
 	task_start_cpu(&task, child, 0);
 	CHECK_EQ(task_call(&task, op_map, pages, cdm_node).ret, 0);
 	CHECK_EQ(task_call(&task, op_again, 40, 1800).ok, before);
 	all = before;
-	CHECK_EQ(cdm_settle(child, cdm_node, 0), 0);
+	CHECK_EQ(cdm_wait_usage(child, cdm_node, 0), 0);
 	CHECK_EQ(cdm_stat(child, "charged"), all);
 	CHECK_EQ(cdm_stat(child, "uncharged"), all);
 
 	CHECK_EQ(task_call(&task, op_touch, 0, pages).dev, pages);
-	CHECK_EQ(task_call(&task, op_move, 50, cdm_ram).ok, 50);
-	CHECK_EQ(cdm_settle(child, cdm_node, pages - 50), pages - 50);
+	CHECK_EQ(task_call(&task, op_move, 50, cdm_ram_node).ok, 50);
+	CHECK_EQ(cdm_wait_usage(child, cdm_node, pages - 50), pages - 50);
 	CHECK_EQ(cdm_stat(child, "charged"), all + pages);
 	CHECK_EQ(cdm_stat(child, "uncharged"), all + 50);
 	CHECK_EQ(task_call(&task, op_move, 50, cdm_node).ok, 50);
@@ -386,7 +386,7 @@ static void test_charged(const char *group)
 	CHECK_EQ(cdm_stat(child, "charged"), all);
 
 	task_call(&task, op_discard, 0, 50);
-	CHECK_EQ(cdm_settle(child, cdm_node, pages - 50), pages - 50);
+	CHECK_EQ(cdm_wait_usage(child, cdm_node, pages - 50), pages - 50);
 	CHECK_EQ(cdm_limit(child, cdm_node, pages - 50), 0);
 	CHECK_EQ(task_call(&task, op_write, 0, 50).bus, 50);
 	CHECK_EQ(cdm_stat(child, "charged"), all);
@@ -394,7 +394,7 @@ static void test_charged(const char *group)
 	CHECK_EQ(cdm_stat(group, "charged"), all);
 
 	task_end(&task);
-	CHECK_EQ(cdm_settle(child, cdm_node, 0), 0);
+	CHECK_EQ(cdm_wait_usage(child, cdm_node, 0), 0);
 	CHECK_EQ(cdm_stat(child, "uncharged"), all);
 	CHECK_EQ(rmdir(child), 0);
 	CHECK_EQ(cdm_stat(group, "charged"), all);
@@ -408,7 +408,7 @@ static void test_fork(const char *group)
 	struct cdm_reply reply;
 	char *a, *b;
 
-	cdm_two_groups(group, &a, &b);
+	cdm_make_two_groups(group, &a, &b);
 	task_start_on(&parent, a, 100, cdm_node);
 	CHECK_EQ(task_fork(&parent, &child), 0);
 	CHECK_EQ(cg_enter(b, child.pid), 0);
@@ -432,7 +432,7 @@ static void test_fork(const char *group)
 
 	/* Pages of a that only the child maps now stay with a. */
 	task_end(&parent);
-	CHECK_EQ(cdm_settle(a, cdm_node, 60), 60);
+	CHECK_EQ(cdm_wait_usage(a, cdm_node, 60), 60);
 	check_usage(b, 40);
 	CHECK_EQ(task_call(&child, op_count, 0, 100).bad, 0);
 
@@ -441,8 +441,8 @@ static void test_fork(const char *group)
 	check_usage(a, 60);
 	check_usage(b, 40);
 	task_end(&child);
-	CHECK_EQ(cdm_settle(a, cdm_node, 0), 0);
-	CHECK_EQ(cdm_settle(b, cdm_node, 0), 0);
+	CHECK_EQ(cdm_wait_usage(a, cdm_node, 0), 0);
+	CHECK_EQ(cdm_wait_usage(b, cdm_node, 0), 0);
 }
 
 /* Copies follow the limit and the policy of the child's group. */
@@ -452,7 +452,7 @@ static void test_fork_limit(const char *group)
 	struct cdm_reply reply;
 	char *a, *b;
 
-	cdm_two_groups(group, &a, &b);
+	cdm_make_two_groups(group, &a, &b);
 	CHECK_EQ(cdm_limit(a, cdm_node, 50), 0);
 	CHECK_EQ(cdm_limit(b, cdm_node, 7), 0);
 	task_start_on(&parent, a, 50, cdm_node);
@@ -472,7 +472,7 @@ static void test_fork_limit(const char *group)
 	check_usage(a, 50);
 	check_usage(b, 7);
 	task_end(&child);
-	CHECK_EQ(cdm_settle(b, cdm_node, 0), 0);
+	CHECK_EQ(cdm_wait_usage(b, cdm_node, 0), 0);
 	check_usage(a, 50);
 	task_end(&parent);
 }
@@ -487,10 +487,10 @@ static void test_kill(const char *group)
 		task_start(&task, group);
 		CHECK_EQ(task_call(&task, op_map, 20000, cdm_node).ret, 0);
 		task_send(&task, op_touch, 0, 20000);
-		while (cdm_pages(group, cdm_node) < 50 * (i + 1))
+		while (cdm_usage(group, cdm_node) < 50 * (i + 1))
 			continue;
 		CHECK_EQ(task_kill(&task), -SIGKILL);
-		CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
+		CHECK_EQ(cdm_wait_usage(group, cdm_node, 0), 0);
 	}
 }
 
@@ -559,7 +559,7 @@ static void test_lower_limit_ancestor(const char *group)
 
 	cdm_enable(group, "+cdm");
 	for (i = 0; i < 2; i++) {
-		child[i] = cdm_group(group, i ? "b" : "a");
+		child[i] = cdm_make_group(group, i ? "b" : "a");
 		task_start(&task[i], child[i]);
 		CHECK_EQ(task_call(&task[i], op_map, 150, cdm_node).ret, 0);
 		CHECK_EQ(task_call(&task[i], op_touch, 0, 150).dev, 150);
@@ -596,12 +596,12 @@ static void test_lower_limit_nonblock(const char *group)
 	CHECK_EQ(write(fd, line, len), len);
 	close(fd);
 	check_usage(group, 100);
-	CHECK_EQ(cdm_value(group, "cdm.max", cdm_node), 10 * cdm_psize);
+	CHECK_EQ(cdm_bytes(group, "cdm.max", cdm_node), 10 * cdm_psize);
 	CHECK_EQ(task_call(&task, op_touch, 100, 5).bus, 5);
 	check_usage(group, 100);
 
 	task_call(&task, op_unmap, 0, 92);
-	CHECK_EQ(cdm_settle(group, cdm_node, 8), 8);
+	CHECK_EQ(cdm_wait_usage(group, cdm_node, 8), 8);
 	CHECK_EQ(task_call(&task, op_touch, 100, 5).dev, 2);
 	check_usage(group, 10);
 	task_end(&task);
@@ -637,7 +637,7 @@ static void test_lower_limit_pinned(const char *group)
 	check_usage(group, reply.dev);
 
 	task_call(&task, op_unmap, 0, 64);
-	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
+	CHECK_EQ(cdm_wait_usage(group, cdm_node, 0), 0);
 	CHECK_EQ(task_call(&task, op_touch, 64, 20).dev, 16);
 	check_usage(group, 16);
 	task_end(&task);
@@ -649,7 +649,7 @@ static void test_task_move(const char *group)
 	struct cdm_task task;
 	char *a, *b;
 
-	cdm_two_groups(group, &a, &b);
+	cdm_make_two_groups(group, &a, &b);
 	CHECK_EQ(cdm_limit(b, cdm_node, 10), 0);
 	task_start(&task, a);
 	CHECK_EQ(task_call(&task, op_map, 100, cdm_node).ret, 0);
@@ -661,7 +661,7 @@ static void test_task_move(const char *group)
 	check_usage(a, 60);
 	check_usage(b, 10);
 	task_call(&task, op_discard, 0, 60);
-	CHECK_EQ(cdm_settle(a, cdm_node, 0), 0);
+	CHECK_EQ(cdm_wait_usage(a, cdm_node, 0), 0);
 	check_usage(b, 10);
 	task_end(&task);
 }
@@ -674,7 +674,7 @@ static void test_remote_write(const char *group)
 	long i, addr;
 	int fd;
 
-	cdm_two_groups(group, &a, &b);
+	cdm_make_two_groups(group, &a, &b);
 	CHECK_EQ(cdm_limit(a, cdm_node, 20), 0);
 	CHECK_EQ(cdm_write(a, "cdm.policy", "fail"), 0);
 	task_start(&owner, a);
@@ -720,7 +720,7 @@ static void test_leave_alone(const char *group)
 	char *a, *b;
 	long before;
 
-	cdm_two_groups(group, &a, &b);
+	cdm_make_two_groups(group, &a, &b);
 	CHECK_EQ(cdm_limit(a, cdm_node, 100), 0);
 	task_start_cpu(&other, b, 1);
 	CHECK_EQ(task_call(&other, op_map, 200, cdm_node).ret, 0);
@@ -731,22 +731,22 @@ static void test_leave_alone(const char *group)
 	before = asked();
 	CHECK_EQ(task_call(&full, op_touch, 200, 500).ram, 500);
 	CHECK_LE(asked() - before, 100);
-	CHECK_EQ(cdm_event(a, "cdm.events", cdm_node, "max"), 600);
-	CHECK_EQ(cdm_event(a, "cdm.events", cdm_node, "fallback"), 600);
-	CHECK_EQ(cdm_event(a, "cdm.events.local", cdm_node, "max"), 600);
-	CHECK_EQ(cdm_event(group, "cdm.events", cdm_node, "fallback"), 600);
-	CHECK_EQ(cdm_event(group, "cdm.events.local", cdm_node, "fallback"), 0);
+	CHECK_EQ(cdm_item(a, "cdm.events", cdm_node, "max"), 600);
+	CHECK_EQ(cdm_item(a, "cdm.events", cdm_node, "fallback"), 600);
+	CHECK_EQ(cdm_item(a, "cdm.events.local", cdm_node, "max"), 600);
+	CHECK_EQ(cdm_item(group, "cdm.events", cdm_node, "fallback"), 600);
+	CHECK_EQ(cdm_item(group, "cdm.events.local", cdm_node, "fallback"), 0);
 	task_end(&other);
 
 	/* A page given back on another CPU is one that can be had. */
 	task_start_cpu(&other, a, 1);
-	cdm_drain();
+	cdm_drain_lru();
 	CHECK_EQ(task_call(&full, op_unmap, 0, 10).ret, 0);
 	CHECK_EQ(task_call(&other, op_map, 20, cdm_node).ret, 0);
 	CHECK_EQ(task_call(&other, op_touch, 0, 20).dev, 10);
 	CHECK_EQ(task_call(&other, op_unmap, 0, 5).ret, 0);
 	CHECK_EQ(task_call(&full, op_touch, 700, 100).dev, 5);
-	CHECK_EQ(cdm_pages(a, cdm_node), 100);
+	CHECK_EQ(cdm_usage(a, cdm_node), 100);
 	task_end(&other);
 	task_end(&full);
 }

@@ -43,7 +43,7 @@ static void set_policy(const char *group, const char *policy)
 static void start_cold(struct cdm_task *task, const char *group, long pages)
 {
 	task_start_on(task, group, pages, cdm_node);
-	cdm_drain();
+	cdm_drain_lru();
 }
 
 /*
@@ -60,10 +60,10 @@ static void test_amounts(const char *group)
 
 	start_cold(&task, group, ROOM);
 	CHECK_EQ(cdm_reclaim(group, cdm_node, 0), 0);
-	CHECK_EQ(cdm_pages(group, cdm_node), ROOM);
+	CHECK_EQ(cdm_usage(group, cdm_node), ROOM);
 	for (i = 0; i < ARRAY_SIZE(wanted); i++) {
 		CHECK_EQ(cdm_reclaim(group, cdm_node, wanted[i]), 0);
-		gone = left - cdm_pages(group, cdm_node);
+		gone = left - cdm_usage(group, cdm_node);
 		CHECK_GE(gone, wanted[i]);
 		CHECK_LT(gone, wanted[i] + BATCH);
 		left -= gone;
@@ -72,11 +72,11 @@ static void test_amounts(const char *group)
 	}
 	/* More than there is: it is all gone, and the writer is told. */
 	CHECK_EQ(cdm_reclaim(group, cdm_node, left + 1), -EAGAIN);
-	CHECK_EQ(cdm_pages(group, cdm_node), 0);
+	CHECK_EQ(cdm_usage(group, cdm_node), 0);
 	CHECK_EQ(cdm_reclaim(group, cdm_node, 1), -EAGAIN);
 	task_check_at(&task, ROOM, 0, ROOM);
 	CHECK_EQ(cdm_stat(group, "demoted"), ROOM);
-	CHECK_EQ(cdm_count(group, "reclaim"), 0);
+	CHECK_EQ(cdm_event(group, "reclaim"), 0);
 	task_end(&task);
 }
 
@@ -87,26 +87,26 @@ static void test_subtree(const char *group)
 	char *a, *b, *child[2];
 	long left;
 
-	cdm_two_groups(group, &a, &b);
-	cdm_two_groups(a, &child[0], &child[1]);
+	cdm_make_two_groups(group, &a, &b);
+	cdm_make_two_groups(a, &child[0], &child[1]);
 	start_cold(&task[0], child[0], 300);
 	start_cold(&task[1], child[1], 300);
 	start_cold(&task[2], b, 300);
 	CHECK_EQ(cdm_reclaim(child[0], cdm_node, 100), 0);
-	CHECK_LE(cdm_pages(child[0], cdm_node), 200);
-	CHECK_EQ(cdm_pages(child[1], cdm_node), 300);
-	CHECK_EQ(cdm_pages(b, cdm_node), 300);
-	left = cdm_pages(a, cdm_node);
+	CHECK_LE(cdm_usage(child[0], cdm_node), 200);
+	CHECK_EQ(cdm_usage(child[1], cdm_node), 300);
+	CHECK_EQ(cdm_usage(b, cdm_node), 300);
+	left = cdm_usage(a, cdm_node);
 	CHECK_EQ(cdm_reclaim(a, cdm_node, left), 0);
-	CHECK_EQ(cdm_pages(a, cdm_node), 0);
-	CHECK_EQ(cdm_pages(b, cdm_node), 300);
+	CHECK_EQ(cdm_usage(a, cdm_node), 0);
+	CHECK_EQ(cdm_usage(b, cdm_node), 300);
 	CHECK_EQ(cdm_stat(b, "demoted"), 0);
 
 	CHECK_EQ(cdm_reclaim(cdm_root, cdm_node, 100), 0);
-	CHECK_LE(cdm_pages(b, cdm_node), 200);
-	CHECK_GT(cdm_pages(b, cdm_node), 200 - BATCH);
+	CHECK_LE(cdm_usage(b, cdm_node), 200);
+	CHECK_GT(cdm_usage(b, cdm_node), 200 - BATCH);
 	CHECK_EQ(cdm_reclaim(cdm_root, cdm_node, 300), -EAGAIN);
-	CHECK_EQ(cdm_pages(group, cdm_node), 0);
+	CHECK_EQ(cdm_usage(group, cdm_node), 0);
 	task_end(&task[0]);
 	task_end(&task[1]);
 	task_end(&task[2]);
@@ -118,20 +118,20 @@ static void test_node(const char *group)
 	struct cdm_task task[2];
 	char *a, *b;
 
-	cdm_two_groups(group, &a, &b);
+	cdm_make_two_groups(group, &a, &b);
 	start_cold(&task[0], a, 300);
 	task_start_on(&task[1], a, 300, other);
-	cdm_drain();
+	cdm_drain_lru();
 	CHECK_EQ(cdm_reclaim(group, cdm_node, 300), 0);
-	CHECK_EQ(cdm_pages(a, cdm_node), 0);
-	CHECK_EQ(cdm_pages(a, other), 300);
+	CHECK_EQ(cdm_usage(a, cdm_node), 0);
+	CHECK_EQ(cdm_usage(a, other), 300);
 	CHECK_EQ(cdm_reclaim(group, cdm_node, 1), -EAGAIN);
-	CHECK_EQ(cdm_pages(a, other), 300);
+	CHECK_EQ(cdm_usage(a, other), 300);
 	CHECK_EQ(cdm_reclaim(group, other, 100), 0);
-	CHECK_LE(cdm_pages(a, other), 200);
-	CHECK_EQ(cdm_event(a, "cdm.stat", cdm_node, "demoted"), 300);
-	CHECK_EQ(cdm_event(a, "cdm.stat", other, "demoted"),
-		 300 - cdm_pages(a, other));
+	CHECK_LE(cdm_usage(a, other), 200);
+	CHECK_EQ(cdm_item(a, "cdm.stat", cdm_node, "demoted"), 300);
+	CHECK_EQ(cdm_item(a, "cdm.stat", other, "demoted"),
+		 300 - cdm_usage(a, other));
 	task_end(&task[0]);
 	task_end(&task[1]);
 }
@@ -143,9 +143,9 @@ static void test_memory_reclaim(const char *group)
 
 	start_cold(&task, group, ROOM);
 	task_start_on(&ram, group, ROOM, -1);
-	cdm_drain();
+	cdm_drain_lru();
 	cdm_write(group, "memory.reclaim", "%ld", 2 * ROOM * cdm_psize);
-	CHECK_EQ(cdm_pages(group, cdm_node), ROOM);
+	CHECK_EQ(cdm_usage(group, cdm_node), ROOM);
 	CHECK_EQ(cdm_stat(group, "demoted"), 0);
 	task_check_at(&task, ROOM, ROOM, 0);
 	task_end(&task);
@@ -239,9 +239,9 @@ static void test_kind(const char *group, const void *arg)
 	CHECK_EQ(task_call(&task, kind->map, pages, cdm_node).ret, 0);
 	if (!kind->file)
 		CHECK_EQ(task_call(&task, op_touch, 0, pages).dev, pages);
-	cdm_drain();
+	cdm_drain_lru();
 	/* What a file system reads to find its blocks is page cache, too. */
-	all = cdm_pages(group, cdm_node);
+	all = cdm_usage(group, cdm_node);
 	CHECK_GE(all, pages);
 	if (!kind->file)
 		CHECK_EQ(all, pages);
@@ -251,8 +251,8 @@ static void test_kind(const char *group, const void *arg)
 	CHECK_EQ(cdm_reclaim(group, cdm_node, 1), 0);
 	CHECK_GE(cdm_stat(group, kind->stat), kind->huge ? cdm_hpages : 1);
 	CHECK_LE(cdm_stat(group, "demoted"), kind->huge ? cdm_hpages : BATCH);
-	CHECK_EQ(cdm_reclaim(group, cdm_node, cdm_pages(group, cdm_node)), 0);
-	CHECK_EQ(cdm_pages(group, cdm_node), 0);
+	CHECK_EQ(cdm_reclaim(group, cdm_node, cdm_usage(group, cdm_node)), 0);
+	CHECK_EQ(cdm_usage(group, cdm_node), 0);
 	CHECK_EQ(cdm_stat(group, "demoted"), all);
 	check_kinds(group, kind);
 
@@ -318,7 +318,7 @@ static void test_stuck_disk(const char *group)
 	task_start(&task, group);
 	CHECK_EQ(task_call(&task, op_chdir, 0, 0).ret, 0);
 	CHECK_EQ(task_call(&task, op_make_dirty, ROOM, 0).ok, ROOM);
-	cdm_drain();
+	cdm_drain_lru();
 	disk_stuck(true);
 	CHECK_EQ(cdm_reclaim(group, cdm_node, ROOM / 2), 0);
 	disk_stuck(false);
@@ -351,12 +351,12 @@ static void test_held(const char *group, const void *arg)
 
 	start_cold(&task, group, 700);
 	CHECK_GE(task_call(&task, hold->begin, 0, 300).ret, 0);
-	cdm_drain();
+	cdm_drain_lru();
 	CHECK_EQ(cdm_reclaim(group, cdm_node, 400), 0);
-	CHECK_EQ(cdm_pages(group, cdm_node), 300);
+	CHECK_EQ(cdm_usage(group, cdm_node), 300);
 	CHECK_EQ(cdm_reclaim(group, cdm_node, 1), -EAGAIN);
 	CHECK_EQ(cdm_limit(group, cdm_node, 100), 0);
-	CHECK_EQ(cdm_pages(group, cdm_node), 300);
+	CHECK_EQ(cdm_usage(group, cdm_node), 300);
 	CHECK_EQ(cdm_stat(group, "demoted"), 400);
 	task_check_at(&task, 700, 300, 400);
 	CHECK_EQ(task_call(&task, op_count, 0, 300).dev, 300);
@@ -365,7 +365,7 @@ static void test_held(const char *group, const void *arg)
 	CHECK_EQ(task_ask(&task, 3).bus, 3);
 	set_policy(group, "reclaim");
 	CHECK_EQ(task_ask(&task, 3).ram, 3);
-	CHECK_EQ(cdm_pages(group, cdm_node), 300);
+	CHECK_EQ(cdm_usage(group, cdm_node), 300);
 	task_end(&task);
 }
 
@@ -376,12 +376,12 @@ static void test_let_go(const char *group, const void *arg)
 
 	start_cold(&task, group, 300);
 	CHECK_GE(task_call(&task, hold->begin, 0, 300).ret, 0);
-	cdm_drain();
+	cdm_drain_lru();
 	CHECK_EQ(cdm_reclaim(group, cdm_node, 1), -EAGAIN);
 	CHECK_EQ(task_call(&task, hold->end, 0, 300).ret, 0);
-	cdm_drain();
+	cdm_drain_lru();
 	CHECK_EQ(cdm_reclaim(group, cdm_node, 300), 0);
-	CHECK_EQ(cdm_pages(group, cdm_node), 0);
+	CHECK_EQ(cdm_usage(group, cdm_node), 0);
 	task_check_at(&task, 300, 0, 300);
 	task_end(&task);
 }
@@ -389,8 +389,8 @@ static void test_let_go(const char *group, const void *arg)
 /* Huge pages of hugetlb are not demoted. */
 static void test_hugetlb(const char *group)
 {
-	CHECK_GT(cdm_pages(cdm_root, cdm_node), 0);
-	CHECK_EQ(cdm_pages(group, cdm_node), 0);
+	CHECK_GT(cdm_usage(cdm_root, cdm_node), 0);
+	CHECK_EQ(cdm_usage(group, cdm_node), 0);
 	CHECK_EQ(cdm_reclaim(cdm_root, cdm_node, 1), -EAGAIN);
 }
 
@@ -431,7 +431,7 @@ static void test_coldest(const char *group)
 	one_cpu(&task, true);
 	CHECK_EQ(task_call(&task, op_map, used + idle, cdm_node).ret, 0);
 	CHECK_EQ(task_call(&task, op_touch, 0, used + idle).dev, used + idle);
-	cdm_drain();
+	cdm_drain_lru();
 	CHECK_EQ(cdm_reclaim(group, cdm_node, BATCH), 0);
 	wrong = task_call(&task, op_count, 0, used).dev;
 	gone = cdm_stat(group, "demoted");
@@ -454,8 +454,8 @@ static void test_neighbours(const char *group)
 	struct cdm_task task[4];
 	char *a, *b, *child[2];
 
-	cdm_two_groups(group, &a, &b);
-	cdm_two_groups(a, &child[0], &child[1]);
+	cdm_make_two_groups(group, &a, &b);
+	cdm_make_two_groups(a, &child[0], &child[1]);
 	CHECK_EQ(cdm_limit(child[0], cdm_node, 400), 0);
 	set_policy(child[0], "reclaim");
 	start_cold(&task[0], child[1], 400);
@@ -463,22 +463,22 @@ static void test_neighbours(const char *group)
 	task_start_on(&task[2], child[0], 200, other);
 	task_start(&task[3], child[0]);
 	CHECK_EQ(task_ask(&task[3], 2000).bus, 0);
-	CHECK_EQ(cdm_count(child[0], "fallback"), 0);
+	CHECK_EQ(cdm_event(child[0], "fallback"), 0);
 	CHECK_GE(cdm_stat(child[0], "demoted"), 1600);
 	CHECK_LT(cdm_stat(child[0], "demoted"), 1600 + 2 * BATCH);
 	CHECK_EQ(cdm_stat(child[1], "demoted"), 0);
 	CHECK_EQ(cdm_stat(b, "demoted"), 0);
 	task_check_at(&task[0], 400, 400, 0);
 	task_check_at(&task[1], 400, 400, 0);
-	CHECK_EQ(cdm_pages(child[0], other), 200);
-	CHECK_EQ(cdm_event(group, "cdm.stat", other, "demoted"), 0);
+	CHECK_EQ(cdm_usage(child[0], other), 200);
+	CHECK_EQ(cdm_item(group, "cdm.stat", other, "demoted"), 0);
 	/* It is counted for who asked. */
-	CHECK_GE(cdm_count_local(child[0], "reclaim"), 1600 / BATCH / 2);
-	CHECK_LE(cdm_count_local(child[0], "reclaim"), 1600 / BATCH + 1);
-	CHECK_EQ(cdm_count(a, "reclaim"), cdm_count_local(child[0], "reclaim"));
-	CHECK_EQ(cdm_count_local(a, "reclaim"), 0);
-	CHECK_EQ(cdm_count(child[1], "reclaim"), 0);
-	CHECK_EQ(cdm_count(b, "reclaim"), 0);
+	CHECK_GE(cdm_event_local(child[0], "reclaim"), 1600 / BATCH / 2);
+	CHECK_LE(cdm_event_local(child[0], "reclaim"), 1600 / BATCH + 1);
+	CHECK_EQ(cdm_event(a, "reclaim"), cdm_event_local(child[0], "reclaim"));
+	CHECK_EQ(cdm_event_local(a, "reclaim"), 0);
+	CHECK_EQ(cdm_event(child[1], "reclaim"), 0);
+	CHECK_EQ(cdm_event(b, "reclaim"), 0);
 	task_end(&task[0]);
 	task_end(&task[1]);
 	task_end(&task[2]);
@@ -498,7 +498,7 @@ static void test_round_robin(const char *group)
 	CHECK_EQ(cdm_enable(group, "+cdm"), 0);
 	for (i = 0; i < CHILDREN; i++) {
 		snprintf(name, sizeof(name), "child%ld", i);
-		child[i] = cdm_group(group, name);
+		child[i] = cdm_make_group(group, name);
 		start_cold(&task[i], child[i], pages);
 	}
 	for (i = 0; i < batches; i++)
@@ -545,7 +545,7 @@ static void test_working_set(const char *group)
 		CHECK_LE(2 * out, 3 * in + 2 * BATCH);
 		CHECK_EQ(task_call(&task, op_touch, 0, set).bus, 0);
 	}
-	CHECK_EQ(cdm_count(group, "fallback"), 0);
+	CHECK_EQ(cdm_event(group, "fallback"), 0);
 	CHECK_EQ(task_call(&task, op_verify, 0, set).bad, 0);
 	task_end(&task);
 }
@@ -559,10 +559,10 @@ static void test_hysteresis(const char *group)
 	set_policy(group, "reclaim,fail");
 	CHECK_EQ(cdm_limit(group, cdm_node, ROOM), 0);
 	start_cold(&task, group, ROOM);
-	CHECK_EQ(cdm_count(group, "reclaim"), 0);
+	CHECK_EQ(cdm_event(group, "reclaim"), 0);
 	CHECK_EQ(task_ask(&task, more).dev, more);
-	CHECK_GE(cdm_count(group, "reclaim"), 1);
-	CHECK_LE(cdm_count(group, "reclaim"), more / BATCH + 1);
+	CHECK_GE(cdm_event(group, "reclaim"), 1);
+	CHECK_LE(cdm_event(group, "reclaim"), more / BATCH + 1);
 	CHECK_GE(cdm_stat(group, "demoted"), more);
 	CHECK_LT(cdm_stat(group, "demoted"), more + 2 * BATCH);
 	task_end(&task);
@@ -586,7 +586,7 @@ static void test_demotion_switch(const char *group)
 		start_cold(&task, group, 300);
 		CHECK_EQ(cdm_reclaim(group, cdm_node, 100), 0);
 		CHECK_EQ(cdm_limit(group, cdm_node, 0), 0);
-		CHECK_EQ(cdm_pages(group, cdm_node), 0);
+		CHECK_EQ(cdm_usage(group, cdm_node), 0);
 		CHECK_EQ(cdm_limit(group, cdm_node, -1), 0);
 		task_check_at(&task, 300, 0, 300);
 		task_end(&task);
@@ -598,18 +598,18 @@ static void test_no_swap(const char *group)
 {
 	struct cdm_task task;
 
-	CHECK_EQ(cdm_swap(false), 0);
+	CHECK_EQ(cdm_set_swap(false), 0);
 	set_policy(group, "reclaim,fail");
 	CHECK_EQ(cdm_limit(group, cdm_node, 500), 0);
 	start_cold(&task, group, 500);
 	CHECK_EQ(task_ask(&task, 300).dev, 300);
-	CHECK_EQ(cdm_count(group, "fail"), 0);
-	CHECK_EQ(cdm_reclaim(group, cdm_node, cdm_pages(group, cdm_node)), 0);
-	CHECK_EQ(cdm_pages(group, cdm_node), 0);
+	CHECK_EQ(cdm_event(group, "fail"), 0);
+	CHECK_EQ(cdm_reclaim(group, cdm_node, cdm_usage(group, cdm_node)), 0);
+	CHECK_EQ(cdm_usage(group, cdm_node), 0);
 	CHECK_EQ(cdm_limit(group, cdm_node, 0), 0);
 	CHECK_EQ(task_ask(&task, 10).bus, 10);
 	task_end(&task);
-	CHECK_EQ(cdm_swap(true), 0);
+	CHECK_EQ(cdm_set_swap(true), 0);
 }
 
 /*
@@ -652,10 +652,10 @@ static void test_full_fail(const char *group)
 	/* Page tables for what comes later are RAM, too. */
 	CHECK_EQ(task_call(&task, op_touch, ROOM, more).dev, more);
 	CHECK_EQ(task_call(&task, op_discard, ROOM, more).ret, 0);
-	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
+	CHECK_EQ(cdm_wait_usage(group, cdm_node, 0), 0);
 	CHECK_EQ(task_call(&task, op_touch, 0, ROOM).dev, ROOM);
 	task_call(&task, op_fill, 0, 0);
-	cdm_drain();
+	cdm_drain_lru();
 	cdm_fill_ram(group);
 	/*
 	 * As many as CPUs had RAM charged for in advance, at most. To signal a
@@ -667,13 +667,13 @@ static void test_full_fail(const char *group)
 	CHECK_EQ(reply.ret, 0);
 	CHECK_EQ(reply.ok + reply.bus, more);
 	CHECK_LE(reply.ok, CDM_RAM_SLACK);
-	CHECK_GE(cdm_count(group, "fail"), reply.bus);
-	CHECK_EQ(cdm_count(group, "fallback"), 0);
-	CHECK_LE(cdm_pages(group, cdm_node), ROOM);
+	CHECK_GE(cdm_event(group, "fail"), reply.bus);
+	CHECK_EQ(cdm_event(group, "fallback"), 0);
+	CHECK_LE(cdm_usage(group, cdm_node), ROOM);
 	cdm_check_no_oom(group);
 	/* Not all that the group has is looked at each time. */
 	CHECK_LE(scanned, more * 4 * BATCH);
-	cdm_set_pages(group, "memory.max", -1);
+	cdm_set_memory(group, "memory.max", -1);
 	CHECK_EQ(task_call(&task, op_verify, 0, ROOM).bad, 0);
 	/* With room again it goes on as ever. */
 	CHECK_EQ(task_call(&task, op_fill, ROOM, more).ok, more);
@@ -692,13 +692,13 @@ static void test_full_ram(const char *group)
 	CHECK_EQ(cdm_limit(group, cdm_node, ROOM), 0);
 	CHECK_EQ(task_call(&task, op_touch, 0, ROOM).dev, ROOM);
 	/* Its RAM can be swapped out, so there is RAM for some at a time. */
-	cdm_set_pages(group, "memory.max",
-		      cdm_ram_pages(group) + 2 * CDM_RAM_SLACK);
+	cdm_set_memory(group, "memory.max",
+		       cdm_ram_usage(group) + 2 * CDM_RAM_SLACK);
 	reply = task_call(&task, op_touch, ROOM, more);
 	CHECK_EQ(reply.ok, more);
-	CHECK_LE(cdm_pages(group, cdm_node), ROOM);
+	CHECK_LE(cdm_usage(group, cdm_node), ROOM);
 	cdm_check_no_oom(group);
-	cdm_set_pages(group, "memory.max", -1);
+	cdm_set_memory(group, "memory.max", -1);
 	CHECK_EQ(task_call(&task, op_verify, 0, ROOM + more).bad, 0);
 	task_end(&task);
 }
@@ -719,12 +719,12 @@ static void test_lower(const char *group, const void *huge)
 	CHECK_EQ(task_call(&task, huge ? op_map_huge : op_map, pages,
 			   cdm_node).ret, 0);
 	CHECK_EQ(task_call(&task, op_touch, 0, pages).dev, pages);
-	cdm_drain();
+	cdm_drain_lru();
 	for (i = 0; i < ARRAY_SIZE(limits); i++) {
-		long before = cdm_pages(group, cdm_node), left;
+		long before = cdm_usage(group, cdm_node), left;
 
 		CHECK_EQ(cdm_limit(group, cdm_node, limits[i]), 0);
-		left = cdm_pages(group, cdm_node);
+		left = cdm_usage(group, cdm_node);
 		CHECK_LE(left, limits[i]);
 		CHECK_GT(left, limits[i] - step);
 		if (before <= limits[i])
@@ -741,16 +741,16 @@ static void test_lower_switched(const char *group)
 	struct cdm_task task;
 	char *a, *b;
 
-	cdm_two_groups(group, &a, &b);
+	cdm_make_two_groups(group, &a, &b);
 	CHECK_EQ(cdm_enable(group, "+memory"), 0);
 	start_cold(&task, a, 300);
 	CHECK_EQ(cdm_enable(group, "-cdm"), 0);
 	CHECK_EQ(cdm_enable(group, "+cdm"), 0);
-	CHECK_EQ(cdm_pages(a, cdm_node), 0);
-	CHECK_EQ(cdm_pages(group, cdm_node), 300);
+	CHECK_EQ(cdm_usage(a, cdm_node), 0);
+	CHECK_EQ(cdm_usage(group, cdm_node), 300);
 	CHECK_EQ(cdm_limit(group, cdm_node, 100), 0);
-	CHECK_LE(cdm_pages(group, cdm_node), 100);
-	CHECK_GT(cdm_pages(group, cdm_node), 100 - BATCH);
+	CHECK_LE(cdm_usage(group, cdm_node), 100);
+	CHECK_GT(cdm_usage(group, cdm_node), 100 - BATCH);
 	task_end(&task);
 }
 
@@ -776,14 +776,14 @@ static void test_lower_killed(const char *group)
 	lowered = group;
 	task_start(&writer, NULL);
 	task_send(&writer, op_lower, 0, 0);
-	while (cdm_pages(group, cdm_node) == pages)
+	while (cdm_usage(group, cdm_node) == pages)
 		continue;
 	CHECK_EQ(task_kill(&writer), -SIGKILL);
-	CHECK_GT(cdm_pages(group, cdm_node), pages / 4);
+	CHECK_GT(cdm_usage(group, cdm_node), pages / 4);
 	/* The limit holds, and the next writer ends what was begun. */
-	CHECK_EQ(cdm_value(group, "cdm.max", cdm_node), 0);
+	CHECK_EQ(cdm_bytes(group, "cdm.max", cdm_node), 0);
 	CHECK_EQ(cdm_limit(group, cdm_node, 0), 0);
-	CHECK_EQ(cdm_pages(group, cdm_node), 0);
+	CHECK_EQ(cdm_usage(group, cdm_node), 0);
 	task_check_at(&task, pages, 0, pages);
 	task_end(&task);
 }
@@ -840,16 +840,16 @@ static void test_crowd(const char *group, const void *arg)
 	struct cdm_task cold;
 	char *a, *b;
 
-	cdm_two_groups(group, &a, &b);
+	cdm_make_two_groups(group, &a, &b);
 	set_policy(b, crowd->policy);
 	if (!crowd->depleted)
 		CHECK_EQ(cdm_limit(group, cdm_node, ROOM), 0);
 	task_start(&cold, a);
-	task_ask(&cold, crowd->depleted ? cdm_free() + 100 : ROOM);
-	cdm_drain();
+	task_ask(&cold, crowd->depleted ? cdm_nr_free() + 100 : ROOM);
+	cdm_drain_lru();
 	ask_together(b, pages);
-	CHECK_EQ(cdm_count(b, "fail"), 0);
-	CHECK_EQ(cdm_count(b, "fallback"), 0);
+	CHECK_EQ(cdm_event(b, "fail"), 0);
+	CHECK_EQ(cdm_event(b, "fallback"), 0);
 	task_end(&cold);
 }
 
@@ -868,7 +868,7 @@ static void test_killed(const char *group)
 	char *a, *b;
 	long used;
 
-	cdm_two_groups(group, &a, &b);
+	cdm_make_two_groups(group, &a, &b);
 	CHECK_EQ(cdm_limit(group, cdm_node, ROOM), 0);
 	set_policy(group, "reclaim");
 	task_start(&stays, a);
@@ -885,7 +885,7 @@ static void test_killed(const char *group)
 		CHECK_EQ(task_kill(&dies), -SIGKILL);
 	} while (!has_replied(&stays));
 	CHECK_EQ(task_reply(&stays).ok, pages);
-	CHECK_EQ(cdm_count(a, "fallback"), 0);
+	CHECK_EQ(cdm_event(a, "fallback"), 0);
 	task_end(&stays);
 }
 
@@ -902,26 +902,26 @@ static void test_kswapd(const char *group)
 	char *a, *b;
 	int i;
 
-	cdm_two_groups(group, &a, &b);
+	cdm_make_two_groups(group, &a, &b);
 	set_policy(b, "reclaim");
 	kswapd = vm_event("pgdemote_kswapd");
 	task_start(&cold, a);
-	task_ask(&cold, cdm_free() + 100);
-	CHECK_LE(cdm_free(), high + UNSEEN);
+	task_ask(&cold, cdm_nr_free() + 100);
+	CHECK_LE(cdm_nr_free(), high + UNSEEN);
 	CHECK_EQ(vm_event("pgdemote_kswapd"), kswapd);
-	cdm_drain();
+	cdm_drain_lru();
 
 	task_start(&task, b);
 	CHECK_EQ(task_ask(&task, more).bus, 0);
-	while (cdm_free() < high && cdm_now() < end)
-		cdm_drain();
-	CHECK_GE(cdm_free(), high);
+	while (cdm_nr_free() < high && cdm_now() < end)
+		cdm_drain_lru();
+	CHECK_GE(cdm_nr_free(), high);
 	CHECK_GT(vm_event("pgdemote_kswapd"), kswapd);
-	used = cdm_pages(group, cdm_node);
+	used = cdm_usage(group, cdm_node);
 	for (i = 0; i < 50; i++)
-		cdm_drain();
-	CHECK_GE(cdm_pages(group, cdm_node), used - BATCH);
-	CHECK_LE(cdm_free(), high + UNSEEN);
+		cdm_drain_lru();
+	CHECK_GE(cdm_usage(group, cdm_node), used - BATCH);
+	CHECK_LE(cdm_nr_free(), high + UNSEEN);
 	CHECK_LE(cdm_stat(group, "demoted"), more + high + UNSEEN);
 	task_end(&task);
 	task_end(&cold);
@@ -940,18 +940,18 @@ static void test_kswapd_vain(const char *group)
 	struct cdm_task cold, task;
 	char *a, *b;
 
-	cdm_two_groups(group, &a, &b);
+	cdm_make_two_groups(group, &a, &b);
 	CHECK_EQ(cdm_enable(group, "+memory"), 0);
 	set_policy(b, "reclaim");
 	task_start(&cold, a);
-	all = cdm_free() + 100;
+	all = cdm_nr_free() + 100;
 	CHECK_GE(task_ask(&cold, all).dev, ROOM);
 	CHECK_EQ(task_call(&cold, op_pin, 0, all).ret, all);
 	/* Those that it is just trying are not in the page table. */
 	do {
-		cdm_drain();
+		cdm_drain_lru();
 		pages = task_call(&cold, op_count, 0, all).dev;
-	} while (pages != cdm_pages(a, cdm_node) && cdm_now() < end);
+	} while (pages != cdm_usage(a, cdm_node) && cdm_now() < end);
 	CHECK_GE(pages, ROOM);
 	swapped = vm_event("pswpout");
 	scanned = scanned_by_kswapd(a);
@@ -962,7 +962,7 @@ static void test_kswapd_vain(const char *group)
 		CHECK_EQ(task_ask(&task, 100).bus, 0);
 	CHECK_GE(scanned_by_kswapd(a), scanned + pages);
 	CHECK_EQ(vm_event("pswpout"), swapped);
-	CHECK_EQ(cdm_pages(a, cdm_node), pages);
+	CHECK_EQ(cdm_usage(a, cdm_node), pages);
 	task_end(&task);
 	task_end(&cold);
 }
@@ -977,11 +977,11 @@ static void test_min_ttl(const char *group)
 	char *a, *b;
 	long kswapd;
 
-	cdm_two_groups(group, &a, &b);
+	cdm_make_two_groups(group, &a, &b);
 	set_policy(b, "reclaim");
 	CHECK_EQ(file_write(MIN_TTL, "1000000"), 0);
 	task_start(&cold, a);
-	CHECK_GE(task_ask(&cold, cdm_free() + 100).dev, ROOM);
+	CHECK_GE(task_ask(&cold, cdm_nr_free() + 100).dev, ROOM);
 	task_start(&task, b);
 	kswapd = vm_event("pgdemote_kswapd");
 	while (vm_event("pgdemote_kswapd") == kswapd && cdm_now() < end)
@@ -1014,7 +1014,7 @@ static void test_pressure(const char *group)
 	long before;
 
 	CHECK_EQ(cdm_enable(group, "+memory"), 0);
-	cdm_two_groups(group, &a, &b);
+	cdm_make_two_groups(group, &a, &b);
 	CHECK_EQ(cdm_limit(a, cdm_node, 500), 0);
 	set_policy(a, "reclaim");
 	task_start(&task, a);
@@ -1078,7 +1078,7 @@ static void provoke(const char *group, const char *a, const char *b,
 	CHECK_EQ(cdm_limit(group, cdm_node, ROOM), 0);
 	task_start(&cold, b);
 	task_ask(&cold, ROOM);
-	cdm_drain();
+	cdm_drain_lru();
 	CHECK_EQ(cdm_protect(a, cdm_node, ROOM), 0);
 	CHECK_EQ(task_ask(task, 300).dev, 300);
 	CHECK_GE(traced("low"), 300 - BATCH);
@@ -1099,7 +1099,7 @@ static void test_trace(const char *group)
 	struct cdm_task task;
 	char *a, *b;
 
-	cdm_two_groups(group, &a, &b);
+	cdm_make_two_groups(group, &a, &b);
 	task_start(&task, a);
 	cdm_trace_begin(RECLAIM_BEGIN);
 	cdm_trace_begin(RECLAIM_END);
@@ -1177,8 +1177,8 @@ int main(void)
 {
 	cdm_init(2 * CASES);
 	cdm_use_plugged();
-	cdm_small_node(SMALL_NODE);
-	cdm_both_lru(run);
-	cdm_small_node(-1);
+	cdm_shrink_node(SMALL_NODE);
+	cdm_run_each_lru(run);
+	cdm_shrink_node(-1);
 	cdm_exit();
 }

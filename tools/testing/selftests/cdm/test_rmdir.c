@@ -37,7 +37,7 @@ static double rmdir_chain(const char *group, long pages)
 	for (i = 0; i < DEPTH; i++) {
 		if (i)
 			CHECK_EQ(cdm_enable(chain[i - 1], "+cdm"), 0);
-		chain[i] = cdm_group(i ? chain[i - 1] : group, "d");
+		chain[i] = cdm_make_group(i ? chain[i - 1] : group, "d");
 	}
 	cdm_keep_open(pages);
 	cdm_leave_charged(chain[DEPTH - 1], 0, pages);
@@ -47,10 +47,10 @@ static double rmdir_chain(const char *group, long pages)
 		time = cdm_now() - time;
 		if (time < best)
 			best = time;
-		CHECK_EQ(cdm_pages(i ? chain[i - 1] : group, cdm_node), pages);
+		CHECK_EQ(cdm_usage(i ? chain[i - 1] : group, cdm_node), pages);
 	}
 	cdm_keep_close();
-	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
+	CHECK_EQ(cdm_wait_usage(group, cdm_node, 0), 0);
 	return best;
 }
 
@@ -75,25 +75,25 @@ static void test_dying(const char *group)
 	int i;
 
 	CHECK_EQ(cdm_enable(group, "+cdm"), 0);
-	CHECK_EQ(cdm_dying(group), 0);
+	CHECK_EQ(cdm_nr_dying(group), 0);
 	cdm_keep_open(GROUPS);
 	task_start(&task, NULL);
 	CHECK_EQ(task_call(&task, op_map_keep, 0, GROUPS).ret, 0);
 	for (i = 0; i < GROUPS; i++) {
 		snprintf(name, sizeof(name), "child%d", i);
-		child = cdm_group(group, name);
+		child = cdm_make_group(group, name);
 		CHECK_EQ(cg_enter(child, task.pid), 0);
 		CHECK_EQ(task_call(&task, op_touch, i, 1).dev, 1);
 		CHECK_EQ(cg_enter(cdm_root, task.pid), 0);
 		CHECK_EQ(rmdir(child), 0);
 	}
-	CHECK_EQ(cdm_pages(group, cdm_node), GROUPS);
-	CHECK_EQ(cdm_dying_settle(group, 0), 0);
-	CHECK_EQ(cdm_pages(group, cdm_node), GROUPS);
+	CHECK_EQ(cdm_usage(group, cdm_node), GROUPS);
+	CHECK_EQ(cdm_wait_dying(group, 0), 0);
+	CHECK_EQ(cdm_usage(group, cdm_node), GROUPS);
 	task_end(&task);
 	cdm_keep_close();
-	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
-	CHECK_EQ(cdm_dying(group), 0);
+	CHECK_EQ(cdm_wait_usage(group, cdm_node, 0), 0);
+	CHECK_EQ(cdm_nr_dying(group), 0);
 }
 
 #define CYCLES	2000
@@ -121,22 +121,22 @@ static void test_cycles(const char *group)
 	for (i = 0; i < cycles; i++) {
 		if (!CHECK_EQ(cg_create(child), 0) ||
 		    !CHECK_EQ(cg_enter(child, task.pid), 0) ||
-		    !CHECK_EQ(cdm_pages(child, cdm_node), 0))
+		    !CHECK_EQ(cdm_usage(child, cdm_node), 0))
 			break;
 		fallocate(cdm_keep_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
 			  i % KEPT * cdm_psize, cdm_psize);
 		CHECK_EQ(task_call(&task, op_touch, i % KEPT, 1).dev, 1);
-		CHECK_EQ(cdm_pages(child, cdm_node), 1);
+		CHECK_EQ(cdm_usage(child, cdm_node), 1);
 		CHECK_EQ(cg_enter(cdm_root, task.pid), 0);
 		if (!CHECK_EQ(rmdir(child), 0))
 			break;
 	}
 	CHECK_EQ(i, cycles);
-	CHECK_EQ(cdm_settle(group, cdm_node, KEPT), KEPT);
-	CHECK_EQ(cdm_dying_settle(group, 0), 0);
+	CHECK_EQ(cdm_wait_usage(group, cdm_node, KEPT), KEPT);
+	CHECK_EQ(cdm_wait_dying(group, 0), 0);
 	task_end(&task);
 	cdm_keep_close();
-	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
+	CHECK_EQ(cdm_wait_usage(group, cdm_node, 0), 0);
 	free(child);
 }
 
@@ -166,7 +166,7 @@ static bool leave_behind(void)
 	close(fd);
 	if (cg_enter_current(cdm_root) || rmdir(child))
 		return false;
-	return node_pages == LEFT && cdm_pages(group, cdm_node) == LEFT;
+	return node_pages == LEFT && cdm_usage(group, cdm_node) == LEFT;
 }
 
 int main(int argc, char **argv)
@@ -178,6 +178,6 @@ int main(int argc, char **argv)
 	cdm_case("nothing of a removed group is kept with its pages",
 		 test_dying);
 	cdm_case("groups come and go", test_cycles);
-	cdm_result(leave_behind(), "charges left for the shutdown");
+	cdm_report(leave_behind(), "charges left for the shutdown");
 	cdm_exit();
 }

@@ -60,7 +60,7 @@ static void churn_once(struct cdm_buf *buf, unsigned int *state)
 		op_pageout(buf, first, nr);
 		break;
 	case 3:
-		churn_move(buf, first, nr, cdm_ram);
+		churn_move(buf, first, nr, cdm_ram_node);
 		break;
 	case 4:
 		churn_move(buf, first, nr, cdm_node);
@@ -145,8 +145,8 @@ static void change(struct cdm_task *tasks, unsigned int *state)
 			cg_create(group);
 		break;
 	case 7:
-		CHECK_LE(cdm_pages(group, cdm_node),
-			 cdm_value(cdm_root, "cdm.capacity", cdm_node) /
+		CHECK_LE(cdm_usage(group, cdm_node),
+			 cdm_bytes(cdm_root, "cdm.capacity", cdm_node) /
 			 cdm_psize);
 		break;
 	}
@@ -162,11 +162,11 @@ static void test_churn(const char *group)
 	int i;
 
 	cdm_enable(group, "+cdm");
-	top = cdm_group(group, "top");
+	top = cdm_make_group(group, "top");
 	cdm_enable(top, "+cdm");
 	for (i = 0; i < GROUPS; i++) {
 		snprintf(name, sizeof(name), "g%d", i);
-		groups[i] = cdm_group(top, name);
+		groups[i] = cdm_make_group(top, name);
 	}
 	for (i = 0; i < TASKS; i++) {
 		task_start(&tasks[i], groups[i % GROUPS]);
@@ -185,7 +185,7 @@ static void test_churn(const char *group)
 	 */
 	CHECK_EQ(cdm_limit(top, cdm_node, 0), 0);
 	for (i = 0; i < GROUPS; i++)
-		CHECK_EQ(cdm_settle(groups[i], cdm_node, 0), 0);
+		CHECK_EQ(cdm_wait_usage(groups[i], cdm_node, 0), 0);
 }
 
 int main(int argc, char **argv)

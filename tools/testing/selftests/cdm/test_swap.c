@@ -22,7 +22,7 @@
 static void two_groups(const char *group, char **a, char **b)
 {
 	CHECK_EQ(cdm_enable(group, "+memory"), 0);
-	cdm_two_groups(group, a, b);
+	cdm_make_two_groups(group, a, b);
 }
 
 /*
@@ -36,9 +36,9 @@ static void swap_out(struct cdm_task *task, const char *group, long pages)
 
 	CHECK_EQ(task_call(task, op_pageout, 0, pages).ret, 0);
 	CHECK_EQ(cdm_limit(group, cdm_node, 0), 0);
-	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
+	CHECK_EQ(cdm_wait_usage(group, cdm_node, 0), 0);
 	while (task_call(task, op_resident, 0, pages).ret && cdm_now() < end) {
-		cdm_drain();
+		cdm_drain_lru();
 		cdm_write(group, "memory.reclaim", "%ld", pages * cdm_psize);
 	}
 	CHECK_EQ(task_call(task, op_resident, 0, pages).ret, 0);
@@ -49,7 +49,7 @@ static void check_at(struct cdm_task *task, const char *group, long pages,
 		     long dev)
 {
 	task_check_at(task, pages, dev, pages - dev);
-	CHECK_EQ(cdm_settle(group, cdm_node, dev), dev);
+	CHECK_EQ(cdm_wait_usage(group, cdm_node, dev), dev);
 }
 
 static long read_ahead;
@@ -91,7 +91,7 @@ static void test_in_fail(const char *group)
 	reply = task_call(&task, op_touch, 0, 100);
 	CHECK_EQ(reply.ok, 30);
 	CHECK_EQ(reply.bus, 70);
-	CHECK_EQ(cdm_pages(group, cdm_node), 30);
+	CHECK_EQ(cdm_usage(group, cdm_node), 30);
 	CHECK_EQ(cdm_limit(group, cdm_node, 100), 0);
 	CHECK_EQ(task_call(&task, op_verify, 0, 100).bad, 0);
 	check_at(&task, group, 100, 100);
@@ -116,7 +116,7 @@ static void test_in_elsewhere(const char *group)
 	CHECK_EQ(cdm_limit(b, cdm_node, 70), 0);
 	CHECK_EQ(task_call(&task, op_verify, 0, 100).bad, 0);
 	check_at(&task, b, 100, 70);
-	CHECK_EQ(cdm_pages(a, cdm_node), 0);
+	CHECK_EQ(cdm_usage(a, cdm_node), 0);
 	task_end(&task);
 	set_read_ahead(true);
 }
@@ -133,16 +133,16 @@ static void test_in_shared(const char *group)
 	swap_out(&parent, a, 100);
 	CHECK_EQ(task_fork_into(&parent, &child, b), 0);
 	CHECK_EQ(task_call(&child, op_verify, 0, 40).bad, 0);
-	CHECK_EQ(cdm_pages(b, cdm_node), 40);
-	CHECK_EQ(cdm_pages(a, cdm_node), 0);
+	CHECK_EQ(cdm_usage(b, cdm_node), 40);
+	CHECK_EQ(cdm_usage(a, cdm_node), 0);
 	CHECK_EQ(task_call(&parent, op_verify, 40, 60).bad, 0);
-	CHECK_EQ(cdm_pages(b, cdm_node), 40);
-	CHECK_EQ(cdm_pages(a, cdm_node), 60);
+	CHECK_EQ(cdm_usage(b, cdm_node), 40);
+	CHECK_EQ(cdm_usage(a, cdm_node), 60);
 	/* What the other has brought in is shared. */
 	CHECK_EQ(task_call(&parent, op_verify, 0, 100).bad, 0);
 	CHECK_EQ(task_call(&child, op_verify, 0, 100).bad, 0);
-	CHECK_EQ(cdm_pages(b, cdm_node), 40);
-	CHECK_EQ(cdm_pages(a, cdm_node), 60);
+	CHECK_EQ(cdm_usage(b, cdm_node), 40);
+	CHECK_EQ(cdm_usage(a, cdm_node), 60);
 	task_end(&parent);
 	task_end(&child);
 }
@@ -177,15 +177,15 @@ static void test_read_ahead(const char *group)
 		continue;
 
 	CHECK_EQ(task_call(&wants, op_verify, 0, pages).bad, 0);
-	CHECK_EQ(cdm_pages(b, cdm_node), 0);
+	CHECK_EQ(cdm_usage(b, cdm_node), 0);
 	reply = task_call(&wants, op_count, 0, pages);
 	CHECK_EQ(reply.dev + reply.ram, pages);
 	CHECK_GT(reply.dev, 0);
-	CHECK_EQ(cdm_pages(a, cdm_node), reply.dev);
-	CHECK_EQ(cdm_pages(group, cdm_node), reply.dev);
+	CHECK_EQ(cdm_usage(a, cdm_node), reply.dev);
+	CHECK_EQ(cdm_usage(group, cdm_node), reply.dev);
 	CHECK_EQ(task_call(&denied, op_verify, 0, pages).bad, 0);
 	check_at(&denied, b, pages, 0);
-	CHECK_EQ(cdm_pages(a, cdm_node), reply.dev);
+	CHECK_EQ(cdm_usage(a, cdm_node), reply.dev);
 	file_write("/sys/kernel/mm/swap/vma_ra_enabled", "1");
 	task_end(&wants);
 	task_end(&denied);
@@ -212,11 +212,11 @@ static void test_will_need(const char *group)
 			 0), iov.iov_len);
 	CHECK_EQ(cg_enter_current(cdm_root), 0);
 	close(pidfd);
-	CHECK_EQ(cdm_pages(b, cdm_node), 0);
-	CHECK_EQ(cdm_value(b, "cdm.peak", cdm_node), 0);
-	CHECK_EQ(cdm_pages(a, cdm_node), 80);
+	CHECK_EQ(cdm_usage(b, cdm_node), 0);
+	CHECK_EQ(cdm_bytes(b, "cdm.peak", cdm_node), 0);
+	CHECK_EQ(cdm_usage(a, cdm_node), 80);
 	CHECK_EQ(task_call(&task, op_verify, 0, 80).bad, 0);
-	CHECK_EQ(cdm_pages(b, cdm_node), 0);
+	CHECK_EQ(cdm_usage(b, cdm_node), 0);
 	check_at(&task, a, 80, 80);
 	task_end(&task);
 	set_read_ahead(true);
@@ -238,15 +238,15 @@ static void test_swapoff(const char *group)
 	swap_out(&anon, a, 150);
 	swap_out(&file, b, 150);
 
-	CHECK_EQ(cdm_swap(false), 0);
-	CHECK_EQ(cdm_pages(a, cdm_node), 0);
-	CHECK_EQ(cdm_pages(b, cdm_node), 0);
-	CHECK_EQ(cdm_pages(cdm_root, cdm_node), 0);
+	CHECK_EQ(cdm_set_swap(false), 0);
+	CHECK_EQ(cdm_usage(a, cdm_node), 0);
+	CHECK_EQ(cdm_usage(b, cdm_node), 0);
+	CHECK_EQ(cdm_usage(cdm_root, cdm_node), 0);
 	CHECK_EQ(task_call(&anon, op_verify, 0, 150).bad, 0);
 	CHECK_EQ(task_call(&file, op_verify, 0, 150).bad, 0);
 	check_at(&anon, a, 150, 0);
 	check_at(&file, b, 150, 0);
-	CHECK_EQ(cdm_swap(true), 0);
+	CHECK_EQ(cdm_set_swap(true), 0);
 	/* They can go back to the device like any. */
 	CHECK_EQ(task_call(&anon, op_move, 150, cdm_node).ok, 150);
 	check_at(&anon, a, 150, 150);
@@ -265,29 +265,29 @@ static void test_shared_memory(const char *group)
 	task_start(&first, a);
 	CHECK_EQ(task_call(&first, op_map_memfd, 100, cdm_node).ret, 0);
 	CHECK_EQ(task_call(&first, op_touch, 0, 100).dev, 100);
-	CHECK_EQ(cdm_pages(a, cdm_node), 100);
+	CHECK_EQ(cdm_usage(a, cdm_node), 100);
 	swap_out(&first, a, 100);
 	CHECK_EQ(task_fork_into(&first, &second, b), 0);
 	CHECK_EQ(task_call(&second, op_verify, 0, 30).bad, 0);
-	CHECK_EQ(cdm_pages(a, cdm_node), 0);
-	CHECK_EQ(cdm_pages(b, cdm_node), 30);
+	CHECK_EQ(cdm_usage(a, cdm_node), 0);
+	CHECK_EQ(cdm_usage(b, cdm_node), 30);
 	CHECK_EQ(task_call(&first, op_verify, 0, 100).bad, 0);
-	CHECK_EQ(cdm_pages(a, cdm_node), 70);
-	CHECK_EQ(cdm_pages(b, cdm_node), 30);
+	CHECK_EQ(cdm_usage(a, cdm_node), 70);
+	CHECK_EQ(cdm_usage(b, cdm_node), 30);
 	/* Truncated, both are free of it; in the swap area nothing stays. */
 	task_end(&second);
-	CHECK_EQ(cdm_pages(b, cdm_node), 30);
+	CHECK_EQ(cdm_usage(b, cdm_node), 30);
 	task_end(&first);
-	CHECK_EQ(cdm_settle(group, cdm_node, 0), 0);
+	CHECK_EQ(cdm_wait_usage(group, cdm_node, 0), 0);
 	set_read_ahead(true);
 }
 
 int main(void)
 {
 	cdm_init(8);
-	if (cdm_swap(false))
+	if (cdm_set_swap(false))
 		ksft_exit_skip("no swap\n");
-	CHECK_EQ(cdm_swap(true), 0);
+	CHECK_EQ(cdm_set_swap(true), 0);
 	read_ahead = file_long(CLUSTER);
 	cdm_case("swapped in by policy and quota", test_in);
 	cdm_case("a page that is refused stays in the swap area",

@@ -46,7 +46,7 @@ static int node_line(const char *group, const char *file, int node,
 }
 
 /* In bytes, LONG_MAX for max, CDM_NONE if there is no such node or file. */
-long cdm_value(const char *group, const char *file, int node)
+long cdm_bytes(const char *group, const char *file, int node)
 {
 	char line[256];
 
@@ -57,9 +57,9 @@ long cdm_value(const char *group, const char *file, int node)
 	return strtol(line, NULL, 10);
 }
 
-long cdm_pages(const char *group, int node)
+long cdm_usage(const char *group, int node)
 {
-	long value = cdm_value(group, "cdm.current", node);
+	long value = cdm_bytes(group, "cdm.current", node);
 
 	return value == CDM_NONE ? CDM_NONE : value / cdm_psize;
 }
@@ -68,40 +68,40 @@ long cdm_pages(const char *group, int node)
  * The usage of @group, once it is @pages or the time for that is over: a page
  * that was unmapped lives on while another CPU has it in a batch.
  */
-long cdm_settle(const char *group, int node, long pages)
+long cdm_wait_usage(const char *group, int node, long pages)
 {
 	double end = cdm_now() + CDM_SETTLE_SECONDS * cdm_slow;
 	long got;
 
 	for (;;) {
-		got = cdm_pages(group, node);
+		got = cdm_usage(group, node);
 		if (got == pages || cdm_now() > end)
 			return got;
-		cdm_drain();
+		cdm_drain_lru();
 	}
 }
 
 /* Groups of the controller below @group that are removed and not gone yet. */
-long cdm_dying(const char *group)
+long cdm_nr_dying(const char *group)
 {
 	return cg_read_key_long(group, "cgroup.stat", "nr_dying_subsys_cdm ");
 }
 
 /* Wait until as many of them are left. */
-long cdm_dying_settle(const char *group, long want)
+long cdm_wait_dying(const char *group, long want)
 {
 	double end = cdm_now() + 2 * CDM_SETTLE_SECONDS * cdm_slow;
 	long left;
 
 	do {
-		left = cdm_dying(group);
+		left = cdm_nr_dying(group);
 		sched_yield();
 	} while (left != want && cdm_now() < end);
 	return left;
 }
 
-long cdm_event(const char *group, const char *file, int node,
-	       const char *event)
+long cdm_item(const char *group, const char *file, int node,
+	      const char *event)
 {
 	char line[512], key[64], *pos;
 
@@ -113,19 +113,19 @@ long cdm_event(const char *group, const char *file, int node,
 	return pos ? strtol(pos + strlen(key), NULL, 10) : CDM_NONE;
 }
 
-long cdm_count(const char *group, const char *event)
+long cdm_event(const char *group, const char *event)
 {
-	return cdm_event(group, "cdm.events", cdm_node, event);
+	return cdm_item(group, "cdm.events", cdm_node, event);
 }
 
-long cdm_count_local(const char *group, const char *event)
+long cdm_event_local(const char *group, const char *event)
 {
-	return cdm_event(group, "cdm.events.local", cdm_node, event);
+	return cdm_item(group, "cdm.events.local", cdm_node, event);
 }
 
 long cdm_stat(const char *group, const char *item)
 {
-	return cdm_event(group, "cdm.stat", cdm_node, item);
+	return cdm_item(group, "cdm.stat", cdm_node, item);
 }
 
 long cdm_audit(int node, const char *key)
@@ -149,14 +149,14 @@ long cdm_audit(int node, const char *key)
  * Pages of the node that tests use that nobody has. Those in CPUs' lists are not
  * in its MemFree.
  */
-long cdm_free(void)
+long cdm_nr_free(void)
 {
-	return cdm_zone_mark("managed") - cdm_pages(cdm_root, cdm_node);
+	return cdm_zone_mark("managed") - cdm_usage(cdm_root, cdm_node);
 }
 
 void cdm_check_root(long pages)
 {
-	CHECK_EQ(cdm_settle(cdm_root, cdm_node, pages), pages);
+	CHECK_EQ(cdm_wait_usage(cdm_root, cdm_node, pages), pages);
 	CHECK_EQ(cdm_audit(cdm_node, "unowned"), 0);
 	CHECK_EQ(cdm_audit(cdm_node, "stale"), 0);
 	CHECK_EQ(cdm_audit(cdm_node, "charged"), pages);

@@ -6,19 +6,19 @@
 #include <stddef.h>
 
 int text_line(const char *text, int node, char *line, size_t len);
-long cdm_value(const char *group, const char *file, int node);
-long cdm_pages(const char *group, int node);
-long cdm_settle(const char *group, int node, long pages);
-long cdm_dying(const char *group);
-long cdm_dying_settle(const char *group, long want);
-long cdm_event(const char *group, const char *file, int node,
-	       const char *event);
+long cdm_bytes(const char *group, const char *file, int node);
+long cdm_usage(const char *group, int node);
+long cdm_wait_usage(const char *group, int node, long pages);
+long cdm_nr_dying(const char *group);
+long cdm_wait_dying(const char *group, long want);
+long cdm_item(const char *group, const char *file, int node,
+	      const char *event);
 long cdm_audit(int node, const char *key);
-long cdm_free(void);
+long cdm_nr_free(void);
 
 /* Of cdm_node: an event of a group with what is below it, and of it alone. */
-long cdm_count(const char *group, const char *event);
-long cdm_count_local(const char *group, const char *event);
+long cdm_event(const char *group, const char *event);
+long cdm_event_local(const char *group, const char *event);
 long cdm_stat(const char *group, const char *item);
 
 /* The root's group has @pages of the device, and all is in order. */
