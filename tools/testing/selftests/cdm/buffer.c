@@ -12,6 +12,7 @@
 #include "node.h"
 #include "syscall.h"
 #include "system.h"
+#include "wait.h"
 
 static sigjmp_buf sigbus_jump;
 static int sigbus_code;
@@ -71,6 +72,7 @@ struct cdm_reply buf_touch(const struct cdm_buf *buf, long first, long nr)
 	for (i = first; i < first + nr; i++) {
 		char *page = buf->addr + i * cdm_psize;
 
+		cdm_progress();
 		if (page_write(page, buf_pattern(i))) {
 			reply.ok++;
 			continue;

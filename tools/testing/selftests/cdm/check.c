@@ -11,7 +11,7 @@
 #include "kselftest.h"
 
 /* Failed checks of the running case, shared with its workers. */
-static atomic_int *failures;
+static atomic_long *failures;
 
 void cdm_fail(const char *file, int line, const char *fmt, ...)
 {

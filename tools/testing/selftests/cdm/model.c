@@ -22,7 +22,6 @@
 #define KPF_THP		0x400000UL
 
 /* How long what is freed may take to be seen. */
-#define SETTLE_SECONDS	4
 
 struct model *model;
 
@@ -942,13 +941,13 @@ static void check_group(int group)
 /* All numbers of all groups; false if something was wrong. */
 bool model_books(void)
 {
-	double end = cdm_now() + SETTLE_SECONDS;
+	struct cdm_wait wait = cdm_wait_begin(4);
 	bool good;
 	int i;
 
 	for (;;) {
 		good = compare_all(true);
-		if (good || cdm_now() > end)
+		if (good || !cdm_wait_more(&wait))
 			break;
 		cdm_drain_lru();
 		model_learn(OP_NONE);

@@ -36,14 +36,14 @@ long cdm_set_pool(int node, long kb, long pages)
 void cdm_shrink_node(long pages)
 {
 	long kb = cdm_hpages * cdm_psize / 1024, pool;
-	double end = cdm_now() + CDM_SETTLE_SECONDS * cdm_slow;
+	struct cdm_wait wait = cdm_wait_begin(5);
 
 	cdm_set_pool(cdm_node, kb, 0);
 	if (pages < 0)
 		return;
 	pool = (cdm_nr_free() - pages) / cdm_hpages;
 	while (cdm_set_pool(cdm_node, kb, pool) != pool) {
-		if (cdm_now() > end)
+		if (!cdm_wait_more(&wait))
 			ksft_exit_fail_msg("no pool of huge pages\n");
 		cdm_drain_lru();
 	}

@@ -94,10 +94,11 @@ static long tried(void)
 /* Until the group has as many pages on the device, and some tries longer. */
 static void damon_wait(const char *group, long least, long most)
 {
-	double end = cdm_now() + 20 * cdm_slow;
+	struct cdm_wait wait = cdm_wait_begin(20);
+	bool done = false;
 	long until = 0;
 
-	while (cdm_now() < end) {
+	do {
 		long pages = cdm_usage(group, cdm_node);
 
 		cdm_drain_lru();
@@ -105,10 +106,10 @@ static void damon_wait(const char *group, long least, long most)
 			continue;
 		if (!until)
 			until = tried() + 50;
-		else if (tried() >= until)
-			break;
-	}
-	CHECK_LT(cdm_now(), end);
+		else
+			done = tried() >= until;
+	} while (!done && cdm_wait_more(&wait));
+	CHECK_EQ(done, true);
 }
 
 static void damon_stop(void)

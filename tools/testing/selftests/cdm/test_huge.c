@@ -272,7 +272,6 @@ static void test_collapse_other(const char *group)
 static void test_khugepaged(const char *group)
 {
 	struct cdm_task fits, full;
-	double end = cdm_now() + 20;
 	char *a, *b;
 	long scans;
 
@@ -285,13 +284,11 @@ static void test_khugepaged(const char *group)
 	CHECK_EQ(cdm_limit(b, cdm_node, 2 * cdm_hpages), 0);
 	CHECK_EQ(task_call(&fits, op_advise, MADV_HUGEPAGE, 0).ret, 0);
 	CHECK_EQ(task_call(&full, op_advise, MADV_HUGEPAGE, 0).ret, 0);
-	while (task_call(&fits, op_huge_mapped, 0, 0).ret < 2 * cdm_hpages &&
-	       cdm_now() < end)
-		sched_yield();
-	scans = file_long(KHUGEPAGED "full_scans");
-	while (file_long(KHUGEPAGED "full_scans") < scans + 3 &&
-	       cdm_now() < end)
-		sched_yield();
+	cdm_wait_until(20, task_call(&fits, op_huge_mapped, 0, 0).ret >=
+		       2 * cdm_hpages);
+	scans = file_long(KHUGEPAGED "full_scans") + 3;
+	CHECK_EQ(cdm_wait_until(20, file_long(KHUGEPAGED "full_scans") >=
+				scans), true);
 	CHECK_EQ(task_call(&fits, op_huge_mapped, 0, 0).ret, 2 * cdm_hpages);
 	CHECK_EQ(cdm_wait_usage(a, cdm_node, 2 * cdm_hpages), 2 * cdm_hpages);
 	task_check_at(&fits, 2 * cdm_hpages, 2 * cdm_hpages, 0);

@@ -384,14 +384,7 @@ static void test_swap_readahead(const char *group)
 /* Wait until a counter in a file has reached a value, or for too long. */
 static bool reaches(const char *path, long value)
 {
-	double end = cdm_now() + 20 * cdm_slow;
-
-	while (file_long(path) < value) {
-		if (cdm_now() > end)
-			return false;
-		sched_yield();
-	}
-	return true;
+	return cdm_wait_until(20, file_long(path) >= value);
 }
 
 static struct cdm_reply op_same(struct cdm_buf *buf, long first, long nr)
@@ -477,15 +470,9 @@ static struct cdm_reply op_mergeable(struct cdm_buf *buf, long nr, long b)
 /* The batch is done, or the round was, and nothing is left of it. */
 static bool ksm_stepped(long scanned, long rounds)
 {
-	double end = cdm_now() + 20 * cdm_slow;
-
-	while (file_long(KSM "pages_scanned") < scanned + KSM_BATCH &&
-	       file_long(KSM "full_scans") == rounds) {
-		if (cdm_now() > end)
-			return false;
-		sched_yield();
-	}
-	return true;
+	return cdm_wait_until(20, file_long(KSM "pages_scanned") >=
+			      scanned + KSM_BATCH ||
+			      file_long(KSM "full_scans") != rounds);
 }
 
 /* ksmd looks at a batch of pages each time its pause is changed. */
@@ -956,13 +943,13 @@ static void test_cpuset_only(const char *group)
 /* As soon as the last cpuset of cgroup v2 is gone. */
 static int mount_v1(void)
 {
-	double end = cdm_now() + 10 * cdm_slow;
+	struct cdm_wait wait = cdm_wait_begin(10);
 	int err;
 
 	mkdir(CPUSET_V1, 0700);
 	do {
 		err = mount("cdm", CPUSET_V1, "cgroup", 0, "cpuset");
-	} while (err && errno == EBUSY && cdm_now() < end);
+	} while (err && errno == EBUSY && cdm_wait_more(&wait));
 	return err ? -errno : 0;
 }
 

@@ -12,7 +12,7 @@
 
 #define BALANCING	"/proc/sys/kernel/numa_balancing"
 
-/* Time enough for several scans of a task that does nothing but run. */
+/* Enough for several scans of a task that does nothing but run. */
 #define SCAN_SECONDS	20
 
 /*
@@ -48,7 +48,7 @@ static long on_node(const struct cdm_buf *buf, long first, long nr, int node)
 /* Use every page from the near CPU until the ends have come to it. */
 static struct cdm_reply op_use(struct cdm_buf *buf, long a, long b)
 {
-	double end = cdm_now() + SCAN_SECONDS;
+	struct cdm_wait wait = cdm_wait_begin(SCAN_SECONDS);
 	struct cdm_reply reply = { 0 };
 	int i;
 
@@ -60,7 +60,7 @@ static struct cdm_reply op_use(struct cdm_buf *buf, long a, long b)
 		reply.ok = on_node(buf, 0, RAM_PART, cdm_ram_node) +
 			on_node(buf, RAM_PART + DEV_PART, RAM_PART,
 				cdm_ram_node);
-	} while (reply.ok < 2 * RAM_PART && cdm_now() < end);
+	} while (reply.ok < 2 * RAM_PART && cdm_wait_more(&wait));
 	reply.dev = on_node(buf, RAM_PART, DEV_PART, cdm_node);
 	return reply;
 }

@@ -78,21 +78,23 @@ static double reserved_until;
 static void deplete(struct cdm_task *hog, const char *group)
 {
 	long pages = free_pages() + 2048;
-	double end = cdm_now() + 20;
+	struct cdm_wait wait = cdm_wait_begin(20);
 	struct cdm_reply reply;
 
 	task_start(hog, group);
 	CHECK_EQ(task_call(hog, op_map_huge, pages, cdm_node).ret, 0);
 	task_call(hog, op_touch, 0, pages);
 	CHECK_EQ(task_call(hog, op_pin, 0, pages).ret, pages);
-	while (cdm_now() < reserved_until)
+	while (cdm_now() < reserved_until) {
 		usleep(50 * 1000);
+		cdm_progress();
+	}
 	do {
 		CHECK_EQ(task_call(hog, op_map, 512, cdm_node).ret, 0);
 		reply = task_call(hog, op_touch, 0, 512);
 		CHECK_EQ(task_call(hog, op_pin, 0, 512).ret, 512);
 	} while ((reply.dev || free_pages() > last_pages() + 16) &&
-		 cdm_now() < end);
+		 cdm_wait_more(&wait));
 	CHECK_EQ(reply.dev, 0);
 }
 
@@ -222,7 +224,7 @@ static struct cdm_reply count_at_rest(struct cdm_task *task,
 				      long present)
 {
 	struct cdm_reply all;
-	int tries = 0;
+	struct cdm_wait wait = cdm_wait_begin(5);
 	long used;
 
 	do {
@@ -230,7 +232,7 @@ static struct cdm_reply count_at_rest(struct cdm_task *task,
 		all = task_call(task, op_count, 0, pages);
 		used = cdm_usage(payer, cdm_node);
 	} while ((used != all.dev || all.dev + all.ram != present) &&
-		 ++tries < 1000);
+		 cdm_wait_more(&wait));
 	CHECK_EQ(used, all.dev);
 	CHECK_EQ(all.dev + all.ram, present);
 	CHECK_EQ(all.bad, 0);
@@ -395,15 +397,17 @@ static void waiter_open(struct waiter *waiter, const char *group,
 	free(path);
 }
 
-static void check_wakes(struct waiter *waiter, bool wakes, int timeout)
+static void check_wakes(struct waiter *waiter, bool wakes)
 {
 	struct pollfd fds[2] = {
 		{ .fd = waiter->poll_fd, .events = POLLPRI },
 		{ .fd = waiter->inotify_fd, .events = POLLIN },
 	};
 
-	CHECK_EQ(poll(&fds[0], 1, timeout), wakes);
-	CHECK_EQ(poll(&fds[1], 1, timeout), wakes);
+	if (wakes)
+		cdm_wait_until(3, poll(fds, 2, 0) == 2);
+	CHECK_EQ(poll(&fds[0], 1, 0), wakes);
+	CHECK_EQ(poll(&fds[1], 1, 0), wakes);
 	if (wakes)
 		CHECK_NE(fds[0].revents & POLLPRI, 0);
 }
@@ -438,14 +442,14 @@ static void test_wake(const char *group)
 	CHECK_EQ(task_call(&task, op_map, 20, cdm_node).ret, 0);
 	CHECK_EQ(task_call(&task, op_touch, 0, 10).dev, 10);
 	for (i = 0; i < WAITERS; i++)
-		check_wakes(&waiter[i], false, 0);
+		check_wakes(&waiter[i], false);
 
 	CHECK_EQ(task_call(&task, op_touch, 10, 1).ram, 1);
-	check_wakes(&waiter[PAYER_LOCAL], true, 3000);
-	check_wakes(&waiter[PAYER], true, 3000);
-	check_wakes(&waiter[TOP], true, 3000);
-	check_wakes(&waiter[TOP_LOCAL], false, 0);
-	check_wakes(&waiter[OTHER], false, 0);
+	check_wakes(&waiter[PAYER_LOCAL], true);
+	check_wakes(&waiter[PAYER], true);
+	check_wakes(&waiter[TOP], true);
+	check_wakes(&waiter[TOP_LOCAL], false);
+	check_wakes(&waiter[OTHER], false);
 	for (i = 0; i < WAITERS; i++)
 		waiter_close(&waiter[i]);
 	task_end(&task);

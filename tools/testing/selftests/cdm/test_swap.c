@@ -32,12 +32,13 @@ static void two_groups(const char *group, char **a, char **b)
  */
 static void swap_out(struct cdm_task *task, const char *group, long pages)
 {
-	double end = cdm_now() + 15;
+	struct cdm_wait wait = cdm_wait_begin(15);
 
 	CHECK_EQ(task_call(task, op_pageout, 0, pages).ret, 0);
 	CHECK_EQ(cdm_limit(group, cdm_node, 0), 0);
 	CHECK_EQ(cdm_wait_usage(group, cdm_node, 0), 0);
-	while (task_call(task, op_resident, 0, pages).ret && cdm_now() < end) {
+	while (task_call(task, op_resident, 0, pages).ret &&
+	       cdm_wait_more(&wait)) {
 		cdm_drain_lru();
 		cdm_write(group, "memory.reclaim", "%ld", pages * cdm_psize);
 	}
@@ -156,6 +157,7 @@ static void test_read_ahead(const char *group)
 	const long pages = 256;
 	struct cdm_task wants, denied;
 	struct cdm_reply reply;
+	struct cdm_wait wait;
 	char *a, *b;
 	long i;
 
@@ -172,7 +174,9 @@ static void test_read_ahead(const char *group)
 	}
 	swap_out(&wants, a, pages);
 	/* The other's limit is to stay as it is. */
+	wait = cdm_wait_begin(15);
 	while (task_call(&denied, op_resident, 0, pages).ret &&
+	       cdm_wait_more(&wait) &&
 	       !cdm_write(b, "memory.reclaim", "%ld", pages * cdm_psize))
 		continue;
 

@@ -2,7 +2,6 @@
 /* Readings, see usage.h. */
 
 #include <limits.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -70,12 +69,12 @@ long cdm_usage(const char *group, int node)
  */
 long cdm_wait_usage(const char *group, int node, long pages)
 {
-	double end = cdm_now() + CDM_SETTLE_SECONDS * cdm_slow;
+	struct cdm_wait wait = cdm_wait_begin(5);
 	long got;
 
 	for (;;) {
 		got = cdm_usage(group, node);
-		if (got == pages || cdm_now() > end)
+		if (got == pages || !cdm_wait_more(&wait))
 			return got;
 		cdm_drain_lru();
 	}
@@ -90,14 +89,8 @@ long cdm_nr_dying(const char *group)
 /* Wait until as many of them are left. */
 long cdm_wait_dying(const char *group, long want)
 {
-	double end = cdm_now() + 2 * CDM_SETTLE_SECONDS * cdm_slow;
-	long left;
-
-	do {
-		left = cdm_nr_dying(group);
-		sched_yield();
-	} while (left != want && cdm_now() < end);
-	return left;
+	cdm_wait_until(10, cdm_nr_dying(group) == want);
+	return cdm_nr_dying(group);
 }
 
 long cdm_item(const char *group, const char *file, int node,

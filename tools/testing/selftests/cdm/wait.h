@@ -1,14 +1,52 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* Time, and how much of it a slow kernel needs. */
+/*
+ * Waiting for others, however busy the machine is.
+ *
+ * A case often waits for a kernel thread, for another CPU or for RCU. Seconds
+ * alone are no limit for that: the CPU of a virtual machine may not run for as
+ * long as its host pleases. So a wait is given up only when two limits have
+ * passed: seconds on the clock, and turns of the whole machine. A turn is a
+ * grace period of RCU, in which every CPU that is not idle has to get through
+ * its scheduler or its tick. On a machine that has nothing else to do it takes
+ * ten to twenty milliseconds, and on a busy one as much longer as its CPUs do.
+ *
+ * What runs for as long as it likes reports progress; only a case without any
+ * is taken for one that hangs, see case.c.
+ */
 #ifndef _SELFTESTS_CDM_WAIT_H
 #define _SELFTESTS_CDM_WAIT_H
 
-/* How long frees that others hold up may take to be seen. */
-#define CDM_SETTLE_SECONDS	5
+#include <stdbool.h>
 
-extern int cdm_slow;		/* factor of time limits: $CDM_SLOW, or 1 */
+/* Factor of all time limits, for slow kernels: $CDM_SLOW, or 1. */
+extern int cdm_slow;
 
-void wait_init(void);
+struct cdm_wait {
+	double end;		/* the clock's limit */
+	long polls;
+	long turns;		/* that are left */
+};
+
+struct cdm_wait cdm_wait_begin(int seconds);
+bool cdm_wait_more(struct cdm_wait *wait);
+
+/* Poll until @condition is true; returns false if it was given up. */
+#define cdm_wait_until(seconds, condition)				\
+({									\
+	struct cdm_wait __wait = cdm_wait_begin(seconds);		\
+	bool __met;							\
+									\
+	do {								\
+		__met = (condition);					\
+	} while (!__met && cdm_wait_more(&__wait));			\
+	__met;								\
+})
+
 double cdm_now(void);
+void cdm_progress(void);
+
+/* For the cases, see case.h. */
+void wait_init(void);
+long wait_progress(void);
 
 #endif /* _SELFTESTS_CDM_WAIT_H */

@@ -13,6 +13,7 @@
 #include "check.h"
 #include "group.h"
 #include "node.h"
+#include "wait.h"
 #include "worker.h"
 
 static void close_fd(int *fd)
@@ -135,7 +136,6 @@ void task_start(struct cdm_task *task, const char *group)
 		struct channel own = { down[0], up[1] };
 		struct channel spare = { spare_down[0], spare_up[1] };
 
-		alarm(0);
 		signal(SIGCHLD, SIG_IGN);
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		prctl(PR_SET_CHILD_SUBREAPER, 0);
@@ -228,6 +228,7 @@ struct cdm_reply task_reply(struct cdm_task *task)
 {
 	struct cdm_reply reply;
 
+	cdm_progress();
 	if (read(task->up, &reply, sizeof(reply)) != sizeof(reply)) {
 		cdm_fail(__FILE__, __LINE__, "worker %d died", task->pid);
 		memset(&reply, 0, sizeof(reply));
