@@ -41,9 +41,10 @@
 #define EVEN_SEED	20161122
 #define ODD_SEED	20170103
 #define SHORT_ROUND	6	/* seconds, without arguments */
+#define SHORT_LEAST	250	/* operations one by one, then, however long */
 #define LONG_ROUND	30
 #define WORKERS		5	/* in the concurrent part */
-#define ANSWER_SECONDS	120	/* of a slow machine, under reclaim */
+#define SILENT_SECONDS	60	/* a process that hangs */
 #define HPAGE_SIZE	(2UL << 20)
 
 struct rng {
@@ -85,6 +86,7 @@ static bool page_fill(char *addr, unsigned int stamp)
 	unsigned long *word = (unsigned long *)addr;
 	long i;
 
+	cdm_progress();
 	if (sigsetjmp(bus_jump, 0))
 		return false;
 	for (i = 0; i < cdm_psize / (long)sizeof(*word); i++)
@@ -340,6 +342,7 @@ static long perform(int index, const struct cmd *cmd)
 	char *addr = region->addr + cmd->first * cdm_psize;
 	int i;
 
+	cdm_progress();
 	switch (cmd->op) {
 	case OP_TOUCH:
 		do_touch(region, cmd);
@@ -580,23 +583,43 @@ static bool is_dead(pid_t pid)
 	return true;
 }
 
-static long answer(int index)
+/*
+ * Until a process has something to say; false if it has not, and no process
+ * does anything, for as many polls of a second.
+ */
+static bool is_heard(int fd, pid_t pid)
 {
-	struct pollfd pfd = { .fd = up[index][0], .events = POLLIN };
-	double start = cdm_now();
-	pid_t pid = model->slot[index].pid;
-	long ret = -1;
+	struct pollfd pfd = { .fd = fd, .events = POLLIN };
+	int quiet = 0;
+	long seen = 0;
 
 	while (poll(&pfd, 1, 1000) != 1) {
-		if (is_dead(pid))
-			return ret;
-		if (cdm_now() > start + ANSWER_SECONDS) {
+		if (wait_progress() != seen)
+			quiet = 0;
+		else if (++quiet > SILENT_SECONDS * cdm_slow)
+			return false;
+		seen = wait_progress();
+		if (pid && is_dead(pid))
+			return false;
+	}
+	return true;
+}
+
+static long answer(int index)
+{
+	pid_t pid = model->slot[index].pid;
+	double start = cdm_now();
+	int fd = up[index][0];
+	long ret = -1;
+
+	if (!is_heard(fd, pid)) {
+		if (!model->failed) {
 			FAIL("process %d is silent", pid);
 			show_silent(pid);
-			return ret;
 		}
+		return ret;
 	}
-	if (read(pfd.fd, &ret, sizeof(ret)) != sizeof(ret))
+	if (read(fd, &ret, sizeof(ret)) != sizeof(ret))
 		FAIL("process %d says nothing", pid);
 	if (cdm_now() - start > slowest)
 		slowest = cdm_now() - start;
@@ -619,7 +642,6 @@ static void spawn(int index, int group)
 	memset(slot->region, 0, sizeof(slot->region));
 	pid = fork();
 	if (!pid) {
-		alarm(0);
 		prctl(PR_SET_CHILD_SUBREAPER, 0);
 		serve(index);
 	}
@@ -634,16 +656,16 @@ static void leave(int index, bool killed)
 {
 	struct slot *slot = &model->slot[index];
 	struct cmd cmd = { .op = OP_EXIT };
-	struct pollfd pfd = { .events = POLLIN };
+	int fd;
 
-	pfd.fd = syscall(SYS_pidfd_open, slot->pid, 0);
+	fd = syscall(SYS_pidfd_open, slot->pid, 0);
 	if (killed)
 		kill(slot->pid, SIGKILL);
 	else
 		send(index, &cmd);
-	if (pfd.fd < 0 || poll(&pfd, 1, ANSWER_SECONDS * 1000) != 1)
+	if (fd < 0 || !is_heard(fd, 0))
 		FAIL("process %d does not end", slot->pid);
-	close(pfd.fd);
+	close(fd);
 	waitpid(slot->pid, NULL, WNOHANG);
 	slot->pid = 0;
 }
@@ -823,15 +845,17 @@ static void migrate(int index, int node)
 {
 	unsigned long ram = ram_mask(), dev = 1UL << model->node[node].id;
 	struct slot *slot = &model->slot[index];
-	int tries = 10;
+	struct cdm_wait wait = cdm_wait_begin(5);
+	long left;
 
 	note("migrate_pages of process %d to node%d and back", index,
 	     model->node[node].id);
 	sys_migrate_pages(slot->pid, ram, dev);
 	model_learn(OP_MIGRATE);
-	while (sys_migrate_pages(slot->pid, dev, ram) && --tries)
+	while ((left = sys_migrate_pages(slot->pid, dev, ram)) &&
+	       cdm_wait_more(&wait))
 		cdm_drain_lru();
-	if (!tries)
+	if (left)
 		FAIL("migrate_pages does not get all of %d back", slot->pid);
 	model_learn(OP_MIGRATE);
 }
@@ -1142,11 +1166,12 @@ static void check(bool all)
 	model_books();
 }
 
-static void part_sequential(struct rng *rng, double end, long nr)
+static void part_sequential(struct rng *rng, double end, long least, long nr)
 {
 	int until = 1;
 
-	while (!model->failed && cdm_now() < end && model->op < nr) {
+	while (!model->failed && model->op < nr &&
+	       (cdm_now() < end || model->op < least)) {
 		model->op++;
 		run_one(rng);
 		if (--until)
@@ -1376,7 +1401,7 @@ static long part_concurrent(struct rng *rng, double end, bool wild)
 struct round {
 	unsigned int seed;
 	double seconds;
-	long nr;		/* operations at most */
+	long least, nr;		/* operations one by one, at least and at most */
 };
 
 static void report(const struct round *round, double seconds, long sequential,
@@ -1400,12 +1425,11 @@ static void test_round(const char *group, const void *arg)
 {
 	const struct round *round = arg;
 	struct rng rng = { round->seed };
-	double start = cdm_now(), end = start + round->seconds;
+	double start = cdm_now();
 	long sequential, samples = 0;
 	double seconds;
 	int i, s;
 
-	alarm(round->nr < LONG_MAX ? 0 : 2 * ANSWER_SECONDS + round->seconds);
 	slowest = 0;
 	ksft_print_msg("seed %u\n", round->seed);
 	model_init(round->seed, group);
@@ -1420,11 +1444,13 @@ static void test_round(const char *group, const void *arg)
 			s = group_add(1, "first", false);
 		spawn(i, s);
 	}
-	part_sequential(&rng, start + round->seconds * 2 / 3, round->nr);
+	part_sequential(&rng, start + round->seconds * 2 / 3, round->least,
+			round->nr);
 	sequential = model->op;
 	seconds = cdm_now() - start;
 	if (!model->failed && round->nr == LONG_MAX)
-		samples = part_concurrent(&rng, end, round->seed % 2);
+		samples = part_concurrent(&rng, cdm_now() + round->seconds / 3,
+					  round->seed % 2);
 	report(round, seconds, sequential, samples);
 	files_empty(0);
 	/* What is left in the swap cache goes when it is looked for. */
@@ -1463,7 +1489,7 @@ static void prepare(void)
 int main(int argc, char **argv)
 {
 	struct round round = { time(NULL) ^ getpid() << 16, 2 * SHORT_ROUND,
-			       LONG_MAX };
+			       argc > 1 ? 0 : SHORT_LEAST, LONG_MAX };
 	bool seeded = false;
 	int opt, rounds = 2, i;
 	char name[64];
