@@ -86,7 +86,7 @@ static int by_value(const void *a, const void *b)
 	return *x < *y ? -1 : *x > *y;
 }
 
-/* Of @n samples, each @per times the cost of an operation, and @ops operations. */
+/* Report @n samples, each @per times the cost of an operation, of @ops in all. */
 static void report_ops(const char *name, const char *where, uint64_t *sample, long n,
 		       double per, long ops)
 {
@@ -101,7 +101,7 @@ static void report_ops(const char *name, const char *where, uint64_t *sample, lo
 	       sample[n - 1] / per, shared->windows);
 }
 
-/* Of @n samples, each of @per operations. */
+/* Report @n samples, each of @per operations. */
 static void report(const char *name, const char *where, uint64_t *sample, long n, long per)
 {
 	report_ops(name, where, sample, n, per, n * per);
@@ -118,7 +118,7 @@ static void end(void)
 	mark(MARK_END);
 }
 
-/* The first of several stretches begins the window, the others go on with it. */
+/* The first of several stretches begins the window, the others resume it. */
 static void begin_or_resume(bool first)
 {
 	if (first)
@@ -265,7 +265,7 @@ static char *map(enum kind kind, size_t len)
 		if (fd < 0 || ftruncate(fd, len))
 			fail("memfd");
 	}
-	/* A hint that is free: at a multiple of 1 GiB. */
+	/* A hint at a multiple of 1 GiB, where nothing else is. */
 	p = mmap((void *)(64UL << 30), len, PROT_READ | PROT_WRITE, flags, fd, 0);
 	aligned = (char *)(((uintptr_t)p + HUGE - 1) & -HUGE);
 	if (p == MAP_FAILED || p != aligned)
@@ -412,7 +412,7 @@ static int bench_open(long room)
 	return fd;
 }
 
-/* Returns how many pages there are for it. */
+/* Returns how many pages it could handle. */
 static long bench_do(int fd, enum bench_op op, int node, int order, long nr, int flags)
 {
 	struct bench_cmd cmd = {
@@ -430,7 +430,7 @@ static long bench_do(int fd, enum bench_op op, int node, int order, long nr, int
 
 #define SAMPLED		(BENCH_WINDOW | BENCH_SAMPLE)
 
-/* Of the last command. */
+/* Check that the last command handled all @n pages. */
 static void expect_pages(const char *name, const char *where, long n)
 {
 	struct bench_result *r = &shared->answer.result;
@@ -483,7 +483,7 @@ static void loop_alone(void)
 	close(fd);
 }
 
-/* The last 64 pages of a quota, whose stocks have to be smaller and smaller. */
+/* The last 64 pages of a quota, for which stocks get smaller and smaller. */
 static void near_quota(const char *dir)
 {
 	long n = 512, last = 64;
@@ -502,7 +502,7 @@ static void near_quota(const char *dir)
 	close(fd);
 }
 
-/* What a refusal costs who has no other use for it. */
+/* The cost of a miss. */
 static void refused(const char *dir)
 {
 	int fd = bench_open(256);
@@ -614,7 +614,7 @@ static bool make_way(const char *dir, enum how how, long keep, long go)
 	}
 }
 
-/* Eight times an eighth of the group's pages on the device, by 4K page. */
+/* Demote the group's pages in eighths; the cost is for each 4K page. */
 static void demote_by(const char *dir, bool huge, enum how how, int depth)
 {
 	static const char * const name[] = {
@@ -664,7 +664,7 @@ static void demote_by(const char *dir, bool huge, enum how how, int depth)
 		       value("/proc/vmstat", "thp_split_page") - split);
 }
 
-/* Faults at the limit, each of which has to make way for itself. */
+/* Faults at the limit, each of which has to make room for itself. */
 static void demote_for_faults(const char *dir)
 {
 	long n = quick ? 1024 : 2048, quota = 1024;
@@ -776,8 +776,8 @@ static void make_and_remove(void)
 }
 
 /*
- * Removal of a group that has @nr pages of the device charged. The cost is that
- * of the call and of all that follows it.
+ * Remove a group that has @nr pages of the device charged. The cost is that of
+ * the call, and of everything that follows it.
  */
 static void remove_charged(long nr)
 {
@@ -822,7 +822,7 @@ static void remove_charged(long nr)
 		close(to_child[1]);
 		close(from_child[0]);
 		close(from_child[1]);
-		/* Let the pages' owner go, too. */
+		/* Wait until the owner of the pages is freed, too. */
 		usleep(100000);
 		if (c)
 			return;
@@ -857,7 +857,7 @@ static void read_stat(int groups)
 			begin_or_resume(!i);
 		before = ticks();
 		fd = open(in(many, has_cdm ? "cdm.stat" : "memory.stat"), O_RDONLY);
-		/* Without a CDM node there is nothing in it. */
+		/* Without a CDM node the file is empty. */
 		if (read(fd, buf, sizeof(buf)) < 0)
 			fail("read of stat");
 		close(fd);
@@ -877,9 +877,9 @@ static void read_stat(int groups)
 }
 
 /*
- * Groups in turn on one CPU. Each takes so many pages a turn, and when all have
- * theirs they are freed in the same way. What happens between the turns is in
- * no window.
+ * Groups take turns on one CPU. Each allocates TURN_PAGES in a turn; when all
+ * groups have theirs, they free them in the same way. What happens between the
+ * turns is in no window.
  */
 #define TURN_PAGES	32
 #define TURNS		16
@@ -907,7 +907,7 @@ static void turns(int groups, int stride, const char *name)
 	pid_t pid[MAX_TURNS];
 	const char *o;
 
-	/* Groups that are only there to have an id come between. */
+	/* The groups between these are there only to use up ids. */
 	for (i = 0; i < groups * stride; i++) {
 		snprintf(dir, sizeof(dir), CG "/turn%d", i);
 		make(dir);
@@ -955,9 +955,9 @@ static void turns(int groups, int stride, const char *name)
  */
 
 /*
- * Takes all that can be had of the device without reclaim, and keeps it. On a
- * CDM node that is what requests that may wait get: they empty the lists of the
- * CPUs before they give up.
+ * Allocate all that the device has without reclaim, and keep it. On a CDM node
+ * that takes requests that may wait: they empty the lists of the CPUs before
+ * they give up.
  */
 static void fill_device(int tell)
 {
@@ -992,7 +992,7 @@ static void fall_back_max(const char *dir)
  * Running
  */
 
-/* Run @what in group @dir, by a process of its own. */
+/* Run @what in group @dir, in a process of its own. */
 static void run(const char *dir, void (*what)(const char *dir))
 {
 	char path[MAX_PATH];
@@ -1160,7 +1160,7 @@ static void lines_child(int cpu, int node, int flags)
 		bench_do(fd, BENCH_ALLOC, node, 0, LINES_PAGES, flags);
 		bench_do(fd, BENCH_FREE, node, 0, LINES_PAGES, 0);
 	}
-	/* The CPU that is ready first does not run into its exit meanwhile. */
+	/* The CPU that is done first must not run into its exit meanwhile. */
 	__sync_fetch_and_sub(&shared->ready, 1);
 	while (__atomic_load_n(&shared->go, __ATOMIC_SEQ_CST))
 		sched_yield();
@@ -1243,7 +1243,7 @@ int main(int argc, char **argv)
 		quick |= !strcmp(argv[i], "quick");
 		lines |= !strcmp(argv[i], "lines");
 	}
-	/* The first process may not exit, but a failure ends the run. */
+	/* The first process must not exit, and a failure must end the run. */
 	pid = fork();
 	if (pid > 0) {
 		waitpid(pid, &i, 0);

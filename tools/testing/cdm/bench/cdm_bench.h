@@ -3,7 +3,7 @@
  * /proc/cdm_bench: the page allocator without a page fault around it. Write a
  * struct bench_cmd, then read a struct bench_result and, with BENCH_SAMPLE, the
  * cost of each operation. Pages that an open file has allocated stay until they
- * are freed by it, or it is closed. They are charged to the group of who writes.
+ * are freed through it, or it is closed. The group of the writer is charged.
  */
 #ifndef CDM_BENCH_H
 #define CDM_BENCH_H
@@ -11,10 +11,10 @@
 #include <linux/types.h>
 
 enum bench_op {
-	BENCH_ROOM,		/* for nr pages, before the first is allocated */
+	BENCH_ROOM,		/* room for nr pages, before the first one */
 	BENCH_NOP,		/* the loop alone */
 	BENCH_ALLOC,
-	BENCH_BULK,		/* BENCH_BATCH pages an operation, all of order 0 */
+	BENCH_BULK,		/* BENCH_BATCH pages of order 0 at a time */
 	BENCH_FREE,		/* the last nr */
 };
 

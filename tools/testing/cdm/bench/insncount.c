@@ -14,8 +14,8 @@
  * With lines=on, for more than one virtual CPU, it counts accesses to shared
  * cache lines instead: for each line and CPU its stores, but no more than the
  * accesses of other CPUs to that line; and its loads, but no more than the
- * stores of others. That bounds from above how often a line of 64 bytes has to
- * move between CPUs, whatever the order in which they get to it.
+ * stores of others. That is an upper bound of how often a line of 64 bytes has
+ * to move between CPUs, whatever the order in which they get to it.
  *
  * The kernel must not be relocated (nokaslr) and must keep its lock prefixes on
  * one CPU (noreplace-smp).
@@ -64,7 +64,7 @@ static plugin_score_find score_find;
 static struct qemu_plugin_scoreboard *score;
 static uint64_t *counters;	/* interface 1, and lines=on never uses them */
 
-/* Before QEMU looks at qemu_plugin_version. */
+/* This must run before QEMU looks at qemu_plugin_version. */
 __attribute__((constructor)) static void find_interface(void)
 {
 	void *data = dlsym(RTLD_DEFAULT, "qemu_plugin_insn_data");
@@ -182,7 +182,7 @@ static size_t find_sym(uint64_t addr)
  * Counting by function, one virtual CPU
  */
 
-static uint64_t *at_begin;	/* all counters when the window began or went on */
+static uint64_t *at_begin;	/* counters when the window began or resumed */
 static uint64_t *at_irq;	/* and when an interrupt came */
 static uint64_t *window;	/* counts of the window */
 static unsigned int nr_windows;
@@ -206,7 +206,7 @@ static void irq_begins(unsigned int cpu, void *data)
 	copy_counters(at_irq);
 }
 
-/* What the interrupt executed was before the window, so to speak. */
+/* Move the start of the window by what the interrupt executed. */
 static void irq_ends(unsigned int cpu, void *data)
 {
 	uint64_t *c = now();

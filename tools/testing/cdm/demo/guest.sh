@@ -28,8 +28,8 @@ events()
 		sed -n '/=0$/d; s/=/:/p' | paste -sd,
 }
 
-# Programs that do not mean the device: one spreads over all nodes, as with
-# numactl --interleave=all; one asks for nothing, and for more than there is RAM.
+# Programs that do not ask for the device: one spreads over all nodes, as with
+# numactl --interleave=all; one has no policy, and needs more than there is RAM.
 bystanders()
 {
 	local size=$((($(node_kb 0 MemFree) + $(node_kb 1 MemFree)) / 1024 + 64))
@@ -77,7 +77,7 @@ fi
 
 bystanders
 
-# Without swap it is plain who loses when the device is used up.
+# Without swap it is obvious who loses when the device is used up.
 swapoff -a
 
 # One tenant has taken what it wanted, the next asks for as much.

@@ -5,9 +5,9 @@
  *   hog [-n node] [-m mode] [-s MiB] [-c MiB] [-k cells] [-H] [-w]
  *
  * Maps -s MiB of anonymous memory, gives it a memory policy, touches it page by
- * page in steps of -c MiB and asks move_pages(2) where each page is.  The policy
- * -m is bind (to node -n, the default), preferred (node -n), interleave (over
- * all nodes there are) or none; -H asks for huge pages.  Prints one line:
+ * page in steps of -c MiB and asks move_pages(2) where each page is.  The
+ * policy -m is bind (to node -n, the default), preferred (node -n), interleave
+ * (over all nodes) or none; -H asks for huge pages.  Prints one line:
  *
  *   asked=160 touched=160 device=64 ram=96 away=0 map=DDDDRRRRRR end=0
  *

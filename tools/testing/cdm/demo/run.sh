@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
 # The demo: boot a guest with a device node, let groups with a quota ask for
-# more of it than they may have, and show where their pages went; then the same
+# more of it than that, and show where their pages went; then boot the same
 # kernel with cdm=off, which is what Linux does without cdm.
 #
 # Every number comes from the guests.  The exit status is 1 when a quota was not
@@ -68,7 +68,7 @@ heading()
 		"how it ended"
 }
 
-# line NAME QUOTA ROW: who was killed has nothing any more
+# line NAME QUOTA ROW: a program that was killed has nothing left
 line()
 {
 	local device ram
@@ -92,8 +92,8 @@ complain()
 	wrong=1
 }
 
-# held ROW SLACK: the program used its quota to the last page, and never more; in
-# the end it has that but for SLACK MiB, by which reclaim makes room ahead
+# held ROW SLACK: the program used its quota to the last page, and never more;
+# in the end it has all but SLACK MiB of it, as reclaim makes room in advance
 held()
 {
 	local quota device peak
@@ -132,7 +132,7 @@ row()
 	printf '%s\n' "$rows" | grep "^name=$1 "
 }
 
-# The programs that do not mean the device; in $unasked what it has of them
+# The programs that do not ask for the device; $unasked is what it has of them
 bystanders()
 {
 	local name r

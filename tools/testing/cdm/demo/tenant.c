@@ -5,15 +5,15 @@
  *   tenant -n node -s MiB -k MiB [-z exponent] [-r seed]
  *
  * Serves requests for -k MiB worth of objects of 64 KiB from a cache of -s MiB,
- * which prefers node -n (MPOL_PREFERRED).  The popularity of the objects follows
- * Zipf's law with the given exponent (0.8); their order is random, and the same
- * for the same seed.  An object that is not in the cache takes the place of the
- * one that was not used for longest: the memory of that goes back to the kernel,
- * and is asked for again.  So the cache grows until it is full, and from then on
- * goes on to allocate as much as it frees.
+ * which prefers node -n (MPOL_PREFERRED).  The popularity of the objects
+ * follows Zipf's law with the given exponent (0.8); their order is random, and
+ * the same for the same seed.  An object that is not in the cache replaces the
+ * least recently used one, whose memory is given back to the kernel and
+ * allocated again.  So the cache grows until it is full, and from then on
+ * allocates as much as it frees.
  *
- * Reads numbers from standard input.  For each it serves so many requests, and
- * then prints a line:
+ * Reads numbers from standard input.  For each it serves that many requests,
+ * and then prints a line:
  *
  *   requests=500 misses=131 pages=16384 device=9000 ram=7384 away=0
  *	accesses=8000 served=5210 fresh=2096
@@ -24,9 +24,10 @@
  * "fresh" are pages that were asked of the kernel.  requests, misses, accesses,
  * served and fresh are those since the line before.
  *
- * Where a page is, is asked (move_pages(2)) before it is freed and at the end of
- * the round; the accesses since then count for the place found.  So a page that
- * is moved within a round counts where it went, for all of the round.
+ * The place of a page is looked up (move_pages(2)) before it is freed and at
+ * the end of the round; all accesses since the last look-up count for the place
+ * that is found.  So a page that moves within a round counts for where it went,
+ * for the whole round.
  *
  * Ends on 0 or the end of the input.
  */
@@ -97,7 +98,7 @@ static void *allocate(size_t nr, size_t size)
 	return p;
 }
 
-/* splitmix64: any seed is good, and the sequence the same everywhere */
+/* splitmix64: any seed is good, and the sequence is the same everywhere */
 static uint64_t next_random(void)
 {
 	uint64_t z = seed += 0x9e3779b97f4a7c15;
@@ -140,7 +141,7 @@ static char *object(uint32_t s)
 	return arena + s * OBJECT_SIZE;
 }
 
-/* Where the pages of nr slots are: the node of each page, or an error. */
+/* Look up the pages of nr slots: the node of each page, or an error. */
 static void query(uint32_t first, unsigned long nr, int *status)
 {
 	unsigned long i, left = nr * object_pages;
@@ -159,7 +160,7 @@ static void query(uint32_t first, unsigned long nr, int *status)
 	}
 }
 
-/* The accesses to a slot since it was last asked where it is. */
+/* Count the accesses to a slot since its place was last looked up. */
 static void settle(uint32_t s, const int *status)
 {
 	unsigned long i;
@@ -195,7 +196,7 @@ static void link_first(uint32_t s)
 	head = s;
 }
 
-/* Give the memory of the object that was not used for longest back. */
+/* Give back the memory of the least recently used object. */
 static uint32_t evict(void)
 {
 	int status[OBJECT_SIZE / 4096];
@@ -317,7 +318,7 @@ static void init_cache(void)
 	if (syscall(SYS_mbind, arena, size, MPOL_PREFERRED, mask, MAX_NODES,
 		    0UL))
 		die("mbind: %s", strerror(errno));
-	/* Where there are none this fails, and nothing else is wanted. */
+	/* This fails if there are no huge pages, which is just as good. */
 	madvise(arena, size, MADV_NOHUGEPAGE);
 }
 

@@ -7,8 +7,8 @@
 #   tenants-guest.sh TENANT NODE ALONE BOTH REQUESTS
 #
 # In a run the greedy tenant serves ALONE rounds of REQUESTS requests, then both
-# serve BOTH rounds.  In a round the two run at the same time; the next one starts
-# when both are done, so a sample has the same requests behind it however fast
+# serve BOTH rounds.  In a round the two run at the same time; the next one
+# starts when both are done, so a sample covers the same requests, however fast
 # the machine is.
 
 # shellcheck source-path=SCRIPTDIR source=../lib.sh
@@ -56,7 +56,7 @@ start()
 	out[$name]=$fd
 }
 
-# stop NAME: its memory goes
+# stop NAME: end it, which frees its memory
 stop()
 {
 	local to=${in[$1]} from=${out[$1]}
@@ -65,7 +65,7 @@ stop()
 	exec {to}>&- {from}<&-
 }
 
-# sample RUN ROUND NAME...: one round, and where all is after it
+# sample RUN ROUND NAME...: one round, and where all pages are after it
 sample()
 {
 	local run=$1 round=$2 name line
@@ -84,7 +84,7 @@ sample()
 		used="$(keyed $CG/cdm.current "node$node")"
 }
 
-# run NAME: both tenants, in groups that were told what there is to tell
+# run NAME: both tenants, in groups that have been set up
 run()
 {
 	local name=$1 i

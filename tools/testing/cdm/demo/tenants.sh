@@ -1,16 +1,17 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# The demo of two tenants: boot a guest in which a greedy tenant fills the device
-# and a protected one comes second, with no control, with cdm.max only and with
-# cdm.low; show who has the device and whom it serves.
+# The demo of two tenants: boot a guest in which a greedy tenant fills the
+# device before a protected one starts; without control, with cdm.max only and
+# with cdm.low. Show how much of the device each tenant has, and how many of its
+# accesses the device serves.
 #
 #   tenants.sh [--short] [--out DIR]
 #
 # DIR (~/.cache/cdm/demo) gets the samples and the charts as a picture.  --short
 # is the same with fewer requests.  Every number comes from the guest.  The exit
-# status is 1 when the protected tenant had less than cdm.low promises, or the
-# greedy one lost more than that takes.
+# status is 1 when the protected tenant had less than cdm.low, or the greedy one
+# lost more than that requires.
 
 # shellcheck source-path=SCRIPTDIR source=../lib.sh
 . "$(dirname "$0")/../lib.sh"
@@ -39,7 +40,7 @@ done
 
 mkdir -p "$out" || die "cannot make $out"
 TENANT=$(build_program tenant -lm) || exit
-# The numbers are what counts: without gnuplot there is no picture, and no more.
+# Only the numbers matter: without gnuplot there is just no picture.
 "$CDM_REPO/scripts/need" plot || true
 
 cat <<'END'

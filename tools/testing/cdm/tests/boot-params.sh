@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
 # cdm_nodes= and cdm=: what cannot be a device node is refused with a line in
-# the kernel log that names it, and does not spoil what stands beside it.
+# the kernel log that names it, and the rest of the parameter still counts.
 
 # shellcheck source-path=SCRIPTDIR source=../lib.sh
 . "$(dirname "$0")/../lib.sh"

@@ -5,8 +5,8 @@
 # with cdm, a controller whose name they do not know.
 #
 # libcgroup 2 writes a value in one write(2), lines and all.  libcgroup 3
-# ignores a value of several lines and says nothing (exit status 0), so it is
-# one node per cgset there; the test accepts either, but never half of it.
+# silently ignores a value of several lines (exit status 0), and so needs a cgset
+# for each node.  The test accepts either, but never half a value.
 
 # shellcheck source-path=SCRIPTDIR source=../lib.sh
 . "$(dirname "$0")/../lib.sh"

@@ -1,16 +1,16 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# The demo of two tenants, with few requests: its verdict on cdm.low is good, and
-# samples in which one thing is not as it should be make it a bad one.
+# The demo of two tenants, with few requests: its verdict on cdm.low is good,
+# and samples in which one thing is wrong make it bad.
 
 # shellcheck source-path=SCRIPTDIR source=../lib.sh
 . "$(dirname "$0")/../lib.sh"
 
 demo=$CDM_TESTING/demo
 
-# spoiled WHAT REGEX SCRIPT: the verdict is bad, and says why, when sed's SCRIPT
-# was at the samples
+# spoiled WHAT REGEX SCRIPT: the verdict is bad, and says why, for samples that
+# sed's SCRIPT has changed
 spoiled()
 {
 	sed -E "$3" "$dir/tenants.samples" > "$dir/spoiled"

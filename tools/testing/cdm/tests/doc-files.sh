@@ -3,7 +3,7 @@
 #
 # Documentation/admin-guide/cgroup-v2/cdm.rst and the running kernel have the
 # same files, in the same cgroups, with the same modes, formats and defaults.
-# Both ways: a file that is not documented fails as one that is not there.
+# Both ways: a file that is not documented fails like one that is missing.
 
 # shellcheck source-path=SCRIPTDIR source=../lib.sh
 . "$(dirname "$0")/../lib.sh"
@@ -48,9 +48,9 @@ documented()
 	END			{ flush() }' "$doc" | sort
 }
 
-# The format that a file's text has: by what stands in its first line.  A list
-# of KEY VALUE lines is flat-keyed, KEY SUBKEY=VALUE... is nested-keyed.  A file
-# that cannot be read has the format that it takes.
+# The format of a file, by its first line.  A list of KEY VALUE lines is
+# flat-keyed, KEY SUBKEY=VALUE... is nested-keyed.  A file that cannot be read
+# has the format that it accepts.
 format()
 {
 	if [ "$(stat -c %a "$1")" = 200 ]; then
@@ -105,13 +105,13 @@ compare()
 			"$default"
 	done
 
-	# The keys of cdm.events, and no others.
+	# Exactly the documented keys of cdm.events.
 	is "cdm.events: the documented keys" \
 		"$(keyed $CG/documented/cdm.events node2 | sed 's/=[0-9]*//g')" \
 		"$(sed -n '/^  cdm.events$/,/^  cdm.events.local$/p' "$doc" |
 			sed -n 's/^\t  \([a-z]*\)$/\1/p' | paste -sd' ')"
 
-	# Every policy that is documented is taken, and read back.
+	# Every documented policy is accepted, and can be read back.
 	# shellcheck disable=SC2013
 	for policy in $(sed -n '/^  cdm.policy$/,/^  cdm.events$/p' "$doc" |
 			sed -n 's/^\t  \([a-z,]*\)$/\1/p' | sort -u); do

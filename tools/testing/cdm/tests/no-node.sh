@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# A kernel with cdm and no device node treats every node as Linux always did.
+# A kernel with cdm, but without device nodes, works as Linux always did.
 
 # shellcheck source-path=SCRIPTDIR source=../lib.sh
 . "$(dirname "$0")/../lib.sh"
@@ -18,7 +18,7 @@ without_node()
 	is "there is no device memory in /proc/meminfo" \
 		"$(meminfo_kb CdmTotal | grep -v '^0$')" ""
 
-	# As on every kernel: when RAM is used up, the next node is taken.
+	# As always, when a node is used up, the next one is used.
 	size=$((($(node_kb 0 MemFree) + $(node_kb 1 MemFree)) / 1024 + 64))
 	out=$("$HOG" -n 2 -m none -s $size -c 64 -H)
 	is "more than nodes 0 and 1 have free: the program ends well" \

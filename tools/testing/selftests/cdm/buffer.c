@@ -43,7 +43,7 @@ long buf_pattern(long page)
 	return (page + 1) * 0x9e3779b97f4a7c15L;
 }
 
-/* Atomic accesses, for the compiler must neither drop nor merge them. */
+/* Atomic accesses, which the compiler can neither drop nor merge. */
 static long page_read(char *page, bool tail)
 {
 	long *word = tail ? (long *)(page + cdm_psize) - 1 : (long *)page;
@@ -61,7 +61,14 @@ static bool page_write(char *page, long value)
 	return true;
 }
 
-/* Write to @nr pages; those that get SIGBUS are counted and left. */
+/**
+ * buf_touch - write to pages
+ * @buf: the buffer
+ * @first: the first page
+ * @nr: how many
+ *
+ * A page whose write gets SIGBUS is counted in ->bus and left alone.
+ */
 struct cdm_reply buf_touch(const struct cdm_buf *buf, long first, long nr)
 {
 	struct cdm_reply reply = { .addr_good = true };
@@ -106,7 +113,14 @@ static void count_page(struct cdm_reply *reply, const struct cdm_buf *buf,
 		reply->bad++;
 }
 
-/* Say where @nr pages are and whether they hold what was written. */
+/**
+ * buf_count - count pages by where they are
+ * @buf: the buffer
+ * @first: the first page
+ * @nr: how many
+ *
+ * Pages that do not hold what buf_touch() wrote are counted in ->bad as well.
+ */
 struct cdm_reply buf_count(const struct cdm_buf *buf, long first, long nr)
 {
 	int nodes[CDM_MAX_NODES], nr_nodes, status[256];
@@ -130,7 +144,7 @@ struct cdm_reply buf_count(const struct cdm_buf *buf, long first, long nr)
 	return reply;
 }
 
-/* Read every page, wherever it is: those with other contents are in ->bad. */
+/* Read all the pages, from swap too; ->bad is those with other contents. */
 struct cdm_reply buf_verify(const struct cdm_buf *buf, long first, long nr)
 {
 	struct cdm_reply reply = { 0 };
@@ -152,9 +166,14 @@ struct cdm_reply buf_errno(long ret)
 	return reply;
 }
 
-/*
- * Map @pages, bound to @node. A buffer is made of base pages only, or may be
- * of huge pages and is aligned to them.
+/**
+ * buf_map - map anonymous memory
+ * @buf: the buffer
+ * @pages: how many
+ * @node: the node to bind it to; no policy if negative
+ * @huge: align the buffer, and allow huge pages; otherwise forbid them
+ *
+ * Return: 0 or -errno.
  */
 int buf_map(struct cdm_buf *buf, long pages, int node, bool huge)
 {
@@ -176,7 +195,7 @@ int buf_map(struct cdm_buf *buf, long pages, int node, bool huge)
 	return 0;
 }
 
-/* Bind all of it to a node, with flags such as MPOL_MF_MOVE. */
+/* Bind the whole buffer to a node, with flags such as MPOL_MF_MOVE. */
 struct cdm_reply buf_bind(const struct cdm_buf *buf, int node,
 			  unsigned int flags)
 {
@@ -184,7 +203,7 @@ struct cdm_reply buf_bind(const struct cdm_buf *buf, int node,
 				   MPOL_BIND, node, flags));
 }
 
-/* The buffer becomes @pages of a file from page @first on. */
+/* Map @pages of a file, from its page @first on. */
 struct cdm_reply buf_map_fd(struct cdm_buf *buf, long first, long pages, int fd,
 			    int flags)
 {
@@ -194,7 +213,7 @@ struct cdm_reply buf_map_fd(struct cdm_buf *buf, long first, long pages, int fd,
 	return buf_errno(buf->addr == MAP_FAILED ? -1 : 0);
 }
 
-/* The same of a new file in memory, by no policy but the task's. */
+/* Map a new file in memory, under no policy but that of the task. */
 struct cdm_reply buf_map_memfd(struct cdm_buf *buf, long pages)
 {
 	buf->fd = cdm_memfd(pages);
@@ -203,7 +222,7 @@ struct cdm_reply buf_map_memfd(struct cdm_buf *buf, long pages)
 	return buf_map_fd(buf, 0, pages, buf->fd, MAP_SHARED);
 }
 
-/* Map @huge pages of the default size, bound to @node if it is one. */
+/* Map @huge pages from a pool, bound to @node unless it is negative. */
 struct cdm_reply buf_map_pool(struct cdm_buf *buf, long huge, int node,
 			      int flags)
 {

@@ -1,29 +1,29 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The mapping that a worker keeps, and parts of its calls.
+ * The mapping that a worker keeps, and building blocks for its calls.
  *
- * Each page is written to with a pattern of its own, so that it can be said
- * whether it still holds what was written.
+ * Each page is filled with a pattern of its own, so that a later call can tell
+ * whether the page still holds what was written.
  */
 #ifndef _SELFTESTS_CDM_BUFFER_H
 #define _SELFTESTS_CDM_BUFFER_H
 
 #include <stdbool.h>
 
-/* A mapping, as a worker keeps it. */
+/* The mapping of a worker. */
 struct cdm_buf {
 	char *addr;
 	long pages;
 	int pins[256];		/* pipes that hold pages from vmsplice() */
 	int nr_pins;
-	int fd;			/* a file that the mapping is of, or -1 */
+	int fd;			/* the file that is mapped, or -1 */
 };
 
-/* What a worker answers. Which members mean something is up to the call. */
+/* What a call returns. Each call says which members it sets. */
 struct cdm_reply {
-	long ret;		/* what the call returned, -errno if it failed */
+	long ret;		/* what it returned; -errno if it failed */
 	long ok;		/* pages written to */
-	long bus;		/* pages whose write got SIGBUS, or that did not move */
+	long bus;		/* pages that got SIGBUS, or did not move */
 	int code;		/* si_code of the last SIGBUS */
 	bool addr_good;		/* each SIGBUS named the address of its page */
 	long dev;		/* pages on cdm_node */

@@ -28,8 +28,9 @@ static long write_pages(int fd, long pages)
 }
 
 /*
- * Make a file of which nothing is in memory, or with @dirty all of it, on the
- * device and not written to the disk. Its blocks have been found before then.
+ * Create the file. Without @dirty none of it is in memory afterwards; with
+ * @dirty all of it is on the device, and has not been written to the disk since
+ * the blocks were allocated.
  */
 struct cdm_reply op_make_file(struct cdm_buf *buf, long pages, long dirty)
 {
@@ -48,7 +49,7 @@ struct cdm_reply op_make_file(struct cdm_buf *buf, long pages, long dirty)
 	return reply;
 }
 
-/* Read it, with @bind under a policy for the device. */
+/* Read the file; with @bind, under a policy for the device. */
 struct cdm_reply op_read_file(struct cdm_buf *buf, long pages, long bind)
 {
 	char *data = calloc(1, cdm_psize);
@@ -66,7 +67,7 @@ struct cdm_reply op_read_file(struct cdm_buf *buf, long pages, long bind)
 	return reply;
 }
 
-/* Map what is cached, and say where it is. */
+/* Map the file, and count its pages in memory by where they are. */
 struct cdm_reply op_where_file(struct cdm_buf *buf, long pages, long b)
 {
 	long i;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* A file in the current directory, and where its pages in memory are. */
+/* Calls of a worker on a file in the current directory. */
 #ifndef _SELFTESTS_CDM_CACHED_H
 #define _SELFTESTS_CDM_CACHED_H
 

@@ -41,7 +41,7 @@ struct cdm_reply op_map_pool(struct cdm_buf *buf, long huge, long node)
 	return buf_map_pool(buf, huge, node, MAP_PRIVATE);
 }
 
-/* Write to the pages, then say where they are. */
+/* Write to the pages, then count them by where they are. */
 struct cdm_reply op_touch(struct cdm_buf *buf, long first, long nr)
 {
 	struct cdm_reply reply = buf_touch(buf, first, nr);
@@ -54,7 +54,7 @@ struct cdm_reply op_touch(struct cdm_buf *buf, long first, long nr)
 	return where;
 }
 
-/* Write to the pages, wherever they are then. */
+/* Write to the pages without looking where they are afterwards. */
 struct cdm_reply op_write(struct cdm_buf *buf, long first, long nr)
 {
 	return buf_touch(buf, first, nr);
@@ -65,13 +65,13 @@ struct cdm_reply op_count(struct cdm_buf *buf, long first, long nr)
 	return buf_count(buf, first, nr);
 }
 
-/* Read every page, wherever it is: those with other contents are in ->bad. */
+/* Read all the pages, from swap too; ->bad is those with other contents. */
 struct cdm_reply op_verify(struct cdm_buf *buf, long first, long nr)
 {
 	return buf_verify(buf, first, nr);
 }
 
-/* How many of the pages are in memory, mapped or not. */
+/* ->ret is how many of the pages are in memory, mapped or not. */
 struct cdm_reply op_resident(struct cdm_buf *buf, long first, long nr)
 {
 	unsigned char *in = calloc(nr, 1);
@@ -113,9 +113,9 @@ struct cdm_reply op_address(struct cdm_buf *buf, long a, long b)
 }
 
 /*
- * move_pages() of @nr pages of the caller's own buffer: how many are where they
- * should be in ->ok, and how many are not in ->bus. The call says only how many
- * it did not move when there are any, so it is asked again.
+ * move_pages() of the caller's own buffer: ->ok is the pages that are on @node
+ * afterwards, and ->bus those that are not. The call has no status for each
+ * page when it could not move some, so ask again where they are.
  */
 static struct cdm_reply move_part(struct cdm_buf *buf, long first, long nr,
 				  long node)
@@ -173,7 +173,7 @@ struct cdm_reply op_mlock(struct cdm_buf *buf, long first, long nr)
 	return buf_errno(mlock(buf->addr + first * cdm_psize, nr * cdm_psize));
 }
 
-/* How many of the pages are mapped as parts of a huge page, by /proc/smaps. */
+/* ->ret is how many pages are mapped as parts of huge ones, by smaps. */
 struct cdm_reply op_huge_mapped(struct cdm_buf *buf, long a, long b)
 {
 	unsigned long addr = (unsigned long)buf->addr, start, end;
@@ -202,7 +202,7 @@ struct cdm_reply op_collapse(struct cdm_buf *buf, long first, long nr)
 				 nr * cdm_psize, MADV_COLLAPSE));
 }
 
-/* The number of the page frame that is mapped, or 0. */
+/* ->ret is the frame number of a page, or 0 if none is mapped. */
 struct cdm_reply op_frame(struct cdm_buf *buf, long page, long b)
 {
 	unsigned long addr = (unsigned long)buf->addr + page * cdm_psize;

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Calls of a worker. Pages are counted from the start of its buffer, op_map()
- * replaces the buffer; a node below 0 is no memory policy at all.
+ * Calls of a worker.
+ *
+ * Page numbers are relative to the start of the worker's buffer, which the
+ * op_map*() calls replace. A negative node means no memory policy.
  */
 #ifndef _SELFTESTS_CDM_CALL_H
 #define _SELFTESTS_CDM_CALL_H

@@ -29,8 +29,8 @@
 #define LRU_GEN		"/sys/kernel/mm/lru_gen/enabled"
 
 /*
- * A case hangs when nothing in it has made any progress for as long as this,
- * see cdm_progress(). No single call to the kernel takes a tenth of it.
+ * A case hangs if it makes no progress for this long, see cdm_progress(). No
+ * single call to the kernel takes a tenth of that on an idle machine.
  */
 #define HANG_SECONDS	120
 
@@ -41,14 +41,16 @@ static long root_before[CDM_MAX_NODES];
 static int kmsg = -1;
 static atomic_bool case_runs;
 
-/* A thread, as signals would interrupt what the case does. */
+/* A thread, because a signal would interrupt what the case does. */
 static void *watch_progress(void *unused)
 {
 	static const char text[] = "Bail out! the case hangs\n";
 	long seen = 0, quiet = 0;
 
 	for (;;) {
-		/* Seconds in which no process runs are not counted. */
+		/*
+		 * Time in which the whole machine stands still does not count.
+		 */
 		sleep(1);
 		if (!atomic_load(&case_runs) || wait_progress() != seen)
 			quiet = 0;
@@ -83,7 +85,7 @@ static int check_group_empty(const char *path, const struct stat *st, int type,
 		return 0;
 	nr = coherent_nodes(nodes);
 	for (i = 0; i < nr; i++) {
-		/* A group for which the controller is off has no files. */
+		/* A group without the controller has no files of it. */
 		if (cdm_bytes(path, "cdm.current", nodes[i]) == CDM_NONE)
 			continue;
 		left = cdm_wait_usage(path, nodes[i], 0);
@@ -120,7 +122,7 @@ static void check_log(void)
 	ssize_t len;
 	size_t i;
 
-	/* A reader that was overtaken by the ring buffer gets EPIPE once. */
+	/* A reader whose messages were overwritten gets EPIPE once. */
 	while ((len = read(kmsg, line, sizeof(line) - 1)) > 0 ||
 	       (len < 0 && errno == EPIPE)) {
 		line[len < 0 ? 0 : len] = '\0';
@@ -142,7 +144,7 @@ static void check_books(void)
 		CHECK_EQ(cdm_wait_usage(cdm_root, nodes[i],
 					root_before[nodes[i]]),
 			 root_before[nodes[i]]);
-	/* Once for all nodes: to read it is to look at each of their pages. */
+	/* Read once for all nodes, as it looks at every page of them. */
 	file_read(AUDIT, audit, sizeof(audit));
 	for (i = 0; i < nr; i++) {
 		if (text_line(audit, nodes[i], line, sizeof(line))) {
@@ -190,6 +192,11 @@ static void case_end(void)
 	ksft_test_result(!checks_failed(), "%s\n", case_name);
 }
 
+/**
+ * cdm_case - run one case and report its result
+ * @name: for the report
+ * @fn: the case; it gets the path of a new group
+ */
 void cdm_case(const char *name, void (*fn)(const char *group))
 {
 	case_begin(name);
@@ -197,6 +204,7 @@ void cdm_case(const char *name, void (*fn)(const char *group))
 	case_end();
 }
 
+/* The same for a case that takes an argument. */
 void cdm_case_arg(const char *name,
 		  void (*fn)(const char *group, const void *arg),
 		  const void *arg)
@@ -206,9 +214,12 @@ void cdm_case_arg(const char *name,
 	case_end();
 }
 
-/*
- * Run cases with each kind of LRU lists that the kernel has, and leave it with
- * the kind that it had. The names of the cases say which it was.
+/**
+ * cdm_run_each_lru - run cases with both implementations of the LRU
+ * @run: runs the cases
+ *
+ * The name of the implementation is added to the cases' names. The kernel gets
+ * back the one that it had.
  */
 void cdm_run_each_lru(void (*run)(void))
 {
@@ -231,7 +242,7 @@ void cdm_run_each_lru(void (*run)(void))
 	file_write(LRU_GEN, "%s", before);
 }
 
-/* A result without a case: nothing is cleaned up or checked. */
+/* Report a result without a case: nothing is cleaned up or checked. */
 void cdm_report(bool good, const char *name)
 {
 	ksft_test_result(good, "%s\n", name);
@@ -242,7 +253,12 @@ void cdm_case_skip(const char *name, const char *why)
 	ksft_test_result_skip("%s: %s\n", name, why);
 }
 
-/* Find the machine, make ready for @cases results. */
+/**
+ * cdm_init - to be called first by each program
+ * @cases: how many results it will report
+ *
+ * Skips the program on a machine that cannot run it.
+ */
 void cdm_init(unsigned int cases)
 {
 	pthread_t thread;

@@ -2,10 +2,10 @@
 /*
  * Cases.
  *
- * A program consists of cases. cdm_case() gives each a fresh cgroup, runs it,
- * ends what it left behind and checks the books: no usage left in any group,
- * the root's usage as it was before, every page of every node owned by whom it
- * is charged to, nobody killed for lack of memory.
+ * A program consists of cases. cdm_case() gives each one a new cgroup, runs it,
+ * kills the workers that it left behind and checks the books: no group has any
+ * usage left, the root's usage is what it was before, each page is owned by the
+ * group that it is charged to, and nothing was killed for lack of memory.
  */
 #ifndef _SELFTESTS_CDM_CASE_H
 #define _SELFTESTS_CDM_CASE_H

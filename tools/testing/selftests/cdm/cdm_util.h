@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Helpers of the cdm selftests: every part, for the programs. The parts
- * themselves include what they use, and none of them this.
+ * All helpers of the cdm selftests, for the programs to include. The helpers
+ * themselves include only what they use, and never this file.
  *
  *   case, check		what a program consists of
- *   worker, buffer, call	tasks that use memory, and what they do with it
- *   pin, cached, keep		more of their calls, and a file that keeps charges
- *   group, usage, memory	files of cgroups: to write to, and to read
- *   node, pool			the machine, and its pools of huge pages
- *   system, trace, files	what the kernel has beside that
- *   syscall, wait		for all of them
+ *   worker, buffer, call	tasks that use memory, and their system calls
+ *   pin, cached, keep		more calls, and a file that keeps its charges
+ *   group, usage, memory	files of cgroups: writing and reading them
+ *   node, pool			nodes, and their pools of huge pages
+ *   system, trace, files	the rest of the kernel's files
+ *   syscall, wait		system calls, and waiting for others
  */
 #ifndef _SELFTESTS_CDM_UTIL_H
 #define _SELFTESTS_CDM_UTIL_H

@@ -10,8 +10,10 @@
 #include "check.h"
 #include "kselftest.h"
 
-/* Failed checks of the running case, shared with its workers. */
-static atomic_long *failures;
+/* Shared with the workers. */
+static struct {
+	atomic_long failures;	/* checks that failed in the running case */
+} *shared;
 
 void cdm_fail(const char *file, int line, const char *fmt, ...)
 {
@@ -22,7 +24,7 @@ void cdm_fail(const char *file, int line, const char *fmt, ...)
 	vsnprintf(what, sizeof(what), fmt, args);
 	va_end(args);
 	ksft_print_msg("%s:%d: %s\n", file, line, what);
-	atomic_fetch_add(failures, 1);
+	atomic_fetch_add(&shared->failures, 1);
 }
 
 void cdm_check_failed(const char *file, int line, const char *what,
@@ -43,19 +45,19 @@ bool cdm_check_str(const char *file, int line, const char *what,
 
 void checks_init(void)
 {
-	failures = mmap(NULL, sizeof(*failures), PROT_READ | PROT_WRITE,
-			MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (failures == MAP_FAILED)
+	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE,
+		      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (shared == MAP_FAILED)
 		ksft_exit_fail_msg("no shared page\n");
-	atomic_store(failures, 0);
+	atomic_store(&shared->failures, 0);
 }
 
 void checks_begin(void)
 {
-	atomic_store(failures, 0);
+	atomic_store(&shared->failures, 0);
 }
 
 bool checks_failed(void)
 {
-	return atomic_load(failures);
+	return atomic_load(&shared->failures);
 }

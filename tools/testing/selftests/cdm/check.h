@@ -2,9 +2,9 @@
 /*
  * Checks.
  *
- * A failed check prints where and which values, marks the case failed and goes
- * on; "if (!CHECK_EQ(...)) return;" stops where going on makes no sense. Checks
- * work in workers too.
+ * A check that fails prints its place and the values, marks the case as failed
+ * and goes on. Where that makes no sense, "if (!CHECK_EQ(...)) return;" ends
+ * the case. Checks may also be used in workers.
  */
 #ifndef _SELFTESTS_CDM_CHECK_H
 #define _SELFTESTS_CDM_CHECK_H

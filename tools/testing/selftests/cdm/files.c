@@ -11,6 +11,7 @@
 
 #include "files.h"
 
+/* Read a text file; the text is terminated. Returns 0 or -errno. */
 int file_read(const char *path, char *buf, size_t len)
 {
 	size_t got = 0;
@@ -31,6 +32,7 @@ int file_read(const char *path, char *buf, size_t len)
 	return ret;
 }
 
+/* Write to a file, in a single write(). Returns 0 or -errno. */
 int file_write(const char *path, const char *fmt, ...)
 {
 	char buf[4096];
@@ -53,6 +55,7 @@ int file_write(const char *path, const char *fmt, ...)
 	return ret;
 }
 
+/* Read the number that a file starts with, or CDM_NONE. */
 long file_long(const char *path)
 {
 	char buf[128];
@@ -62,7 +65,13 @@ long file_long(const char *path)
 	return strtol(buf, NULL, 0);
 }
 
-/* The number after @key, the first word of a line but for what is before. */
+/**
+ * file_key - read one number of a file of many
+ * @path: the file
+ * @key: the text before the number; its first occurrence counts
+ *
+ * Return: the number, or CDM_NONE.
+ */
 long file_key(const char *path, const char *key)
 {
 	static char buf[1 << 16];
@@ -76,7 +85,7 @@ long file_key(const char *path, const char *key)
 	return strtol(found + strlen(key), NULL, 0);
 }
 
-/* A counter of /proc/vmstat, with what the CPUs have not added to it yet. */
+/* Read a counter of /proc/vmstat, after the CPUs have added their parts. */
 long vm_event(const char *name)
 {
 	char key[64];

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* Plain files, those of /proc and /sys above all. */
+/* Plain files, most of them in /proc and /sys. */
 #ifndef _SELFTESTS_CDM_FILES_H
 #define _SELFTESTS_CDM_FILES_H
 
@@ -8,7 +8,7 @@
 
 #include "kselftest.h"
 
-/* A reading that could not be taken; no counter has this value. */
+/* Returned when a number cannot be read; no counter has this value. */
 #define CDM_NONE	(-1L)
 
 int file_read(const char *path, char *buf, size_t len);

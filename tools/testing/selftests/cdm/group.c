@@ -30,14 +30,20 @@ void groups_init(void)
 		ksft_exit_skip("no cdm controller\n");
 }
 
-/* The case is over: the paths of its groups are good no more. */
+/* Free the paths of the case's groups. */
 void groups_forget(void)
 {
 	while (nr_paths)
 		free(paths[--nr_paths]);
 }
 
-/* Make a group. Its path is good until the case ends. */
+/**
+ * cdm_make_group - make a group
+ * @parent: the path of its parent
+ * @name: its name
+ *
+ * Return: its path, which is valid until the case ends.
+ */
 char *cdm_make_group(const char *parent, const char *name)
 {
 	char *group = cg_name(parent, name);
@@ -51,7 +57,7 @@ char *cdm_make_group(const char *parent, const char *name)
 	return group;
 }
 
-/* Make the groups a and b, with the controller on. */
+/* Enable the controller in @parent, and make the groups "a" and "b". */
 void cdm_make_two_groups(const char *parent, char **a, char **b)
 {
 	CHECK_EQ(cdm_enable(parent, "+cdm"), 0);
@@ -59,12 +65,13 @@ void cdm_make_two_groups(const char *parent, char **a, char **b)
 	*b = cdm_make_group(parent, "b");
 }
 
+/* Write to cgroup.subtree_control, "+cdm" for example. */
 int cdm_enable(const char *group, const char *controllers)
 {
 	return cdm_write(group, "cgroup.subtree_control", "%s", controllers);
 }
 
-/* Returns 0 or -errno; the whole text goes in one write(). */
+/* Write to a file of a group, in a single write(). Returns 0 or -errno. */
 int cdm_write(const char *group, const char *file, const char *fmt, ...)
 {
 	char buf[4096];
@@ -76,7 +83,7 @@ int cdm_write(const char *group, const char *file, const char *fmt, ...)
 	return cg_write(group, file, buf);
 }
 
-/* Limit @group to @pages on @node, or not at all if that is negative. */
+/* Limit @group to @pages on @node; negative means no limit. */
 int cdm_limit(const char *group, int node, long pages)
 {
 	if (pages < 0)
@@ -85,7 +92,7 @@ int cdm_limit(const char *group, int node, long pages)
 			 pages * cdm_psize);
 }
 
-/* Promise @group @pages on @node, or all that it uses if that is negative. */
+/* Protect @pages of @group on @node; negative means all that it uses. */
 int cdm_protect(const char *group, int node, long pages)
 {
 	if (pages < 0)
@@ -94,16 +101,21 @@ int cdm_protect(const char *group, int node, long pages)
 			 pages * cdm_psize);
 }
 
-/* Have @pages of @group and what is below it demoted. */
+/* Demote @pages of @group and the groups below it. */
 int cdm_reclaim(const char *group, int node, long pages)
 {
 	return cdm_write(group, "cdm.reclaim", "node%d %ld\n", node,
 			 pages * cdm_psize);
 }
 
-/*
- * Mount cgroup2 anew, with an option or without it, and all else as it is.
- * Returns 0 or -errno.
+/**
+ * cdm_mount_option - remount cgroup2 with or without one option
+ * @option: the option
+ * @on: with it or without it
+ *
+ * All other options and flags stay as they are.
+ *
+ * Return: 0 or -errno.
  */
 int cdm_mount_option(const char *option, bool on)
 {
@@ -130,7 +142,7 @@ int cdm_mount_option(const char *option, bool on)
 			snprintf(options + strlen(options),
 				 sizeof(options) - strlen(options), ",%s",
 				 all[i]);
-	/* The flags of a mount have the same bits in both interfaces. */
+	/* The flags have the same bits in statvfs() and in mount(). */
 	if (mount("none", cdm_root, NULL, MS_REMOUNT |
 		  (st.f_flag & (ST_NOSUID | ST_NODEV | ST_NOEXEC)), options))
 		return -errno;

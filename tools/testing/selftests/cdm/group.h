@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* Groups: making them, and writing to their files. */
+/* Groups: making them and writing to their files. */
 #ifndef _SELFTESTS_CDM_GROUP_H
 #define _SELFTESTS_CDM_GROUP_H
 

@@ -19,7 +19,7 @@ void cdm_keep_open(long pages)
 	CHECK_GE(cdm_keep_fd, 0);
 }
 
-/* Workers may have it open too, so closing it would not do. */
+/* Truncate the file first, as workers may have it open too. */
 void cdm_keep_close(void)
 {
 	CHECK_EQ(ftruncate(cdm_keep_fd, 0), 0);
@@ -27,7 +27,7 @@ void cdm_keep_close(void)
 	cdm_keep_fd = -1;
 }
 
-/* Map @pages of the file that is kept from page @first on, on the device. */
+/* Map @pages of the file from page @first on, bound to the device. */
 struct cdm_reply op_map_keep(struct cdm_buf *buf, long first, long pages)
 {
 	if (buf_map_fd(buf, first, pages, cdm_keep_fd, MAP_SHARED).ret)
@@ -35,7 +35,7 @@ struct cdm_reply op_map_keep(struct cdm_buf *buf, long first, long pages)
 	return buf_bind(buf, cdm_node, 0);
 }
 
-/* Leave pages of the file charged to @group and no task in it. */
+/* Charge pages of the file to @group, and leave no task in the group. */
 void cdm_leave_charged(const char *group, long first, long pages)
 {
 	struct cdm_task task;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* A file in memory whose pages keep their charges when nobody maps them. */
+/* A file in memory, whose pages stay charged while no task maps them. */
 #ifndef _SELFTESTS_CDM_KEEP_H
 #define _SELFTESTS_CDM_KEEP_H
 

@@ -25,7 +25,7 @@ void cdm_fill_ram(const char *group)
 	cdm_set_memory(group, "memory.max", cdm_ram_usage(group));
 }
 
-/* RAM of @group has grown by @pages since it was @before. */
+/* Check that the RAM of @group has grown from @before by @pages. */
 void cdm_check_ram(const char *group, long before, long pages)
 {
 	long now = cdm_ram_usage(group);

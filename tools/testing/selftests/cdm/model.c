@@ -21,13 +21,11 @@
 #define KPF_NOPAGE	0x100000UL
 #define KPF_THP		0x400000UL
 
-/* How long what is freed may take to be seen. */
-
 struct model *model;
 
 static unsigned long zero_pfn;
 
-/* The first failure tells how it came about. */
+/* The first failure prints the last operations, and how to repeat it. */
 void model_fail(const char *file, int line, const char *fmt, ...)
 {
 	char what[512];
@@ -47,7 +45,7 @@ void model_fail(const char *file, int line, const char *fmt, ...)
 			ksft_print_msg("  %ld: %s\n", i,
 				       model->history[i % HISTORY]);
 	if (model->at_once)
-		ksft_print_msg("again, if at all: test_model -s %u -t 30\n",
+		ksft_print_msg("again, perhaps: test_model -s %u -t 30\n",
 			       model->seed);
 	else
 		ksft_print_msg("again up to there: test_model -s %u -n %ld\n",
@@ -79,7 +77,7 @@ static void node_range(struct node *node)
 	node->first = calloc(spanned, sizeof(*node->first));
 }
 
-/* Find the device nodes, and again when memory came or went. */
+/* Find the device nodes; to be called again after memory came or went. */
 void model_nodes(void)
 {
 	int i, id[NODES] = { cdm_node, cdm_other_node() };
@@ -154,7 +152,7 @@ int group_add(int parent, const char *name, bool inner)
 	return i;
 }
 
-/* Who is charged for what @group does. */
+/* The group that is charged for what the processes of @group do. */
 int group_charged(int group)
 {
 	while (!model->group[group].charged)
@@ -198,7 +196,7 @@ static void page_reparent(struct page *page, long group)
 
 static void page_reparent_memcg(struct page *page, long group)
 {
-	/* For a page in swap this is a guess: see page_swapped_in(). */
+	/* For a page in swap this is a guess, see page_swapped_in(). */
 	if (page->memcg == group)
 		page->memcg = model->group[group].parent;
 }
@@ -277,7 +275,7 @@ static int kernel_fd(const char *path)
 	return fd;
 }
 
-/* The group that the kernel says a page in RAM or elsewhere belongs to. */
+/* The group whose memory a page is, in RAM or not, by the kernel. */
 static int memcg_of(unsigned long pfn)
 {
 	static int fd = -1;
@@ -294,7 +292,7 @@ static int memcg_of(unsigned long pfn)
 	return 0;
 }
 
-/* What the page map of a process says now, which may be news to the model. */
+/* The current page map entry; the model may not know of it yet. */
 static unsigned long page_entry(const struct slot *slot, const char *addr)
 {
 	unsigned long entry = 0;
@@ -312,7 +310,7 @@ static unsigned long page_entry(const struct slot *slot, const char *addr)
 	return entry;
 }
 
-/* One that has @pfn, and has it still: it may be in use for another page. */
+/* A page that still has @pfn: the frame may have been reused since. */
 static struct page *region_sharer(struct slot *slot, struct region *region,
 				  struct page *self, unsigned long pfn)
 {
@@ -331,7 +329,7 @@ static struct page *region_sharer(struct slot *slot, struct region *region,
 	return NULL;
 }
 
-/* Another process has the same page, and got it first; never one of a file. */
+/* A page of another process with the same frame; not for pages of files. */
 static struct page *page_sharer(struct page *self, unsigned long pfn)
 {
 	struct page *page;
@@ -354,9 +352,9 @@ static struct page *page_sharer(struct page *self, unsigned long pfn)
 }
 
 /*
- * Whose memory it is now: that of who swapped it out, or the reader's if the
- * group went meanwhile. The device page was taken by who faulted, or never
- * left the node.
+ * The page is the memory of the group that swapped it out, or of the reader's
+ * if that group is gone. On a device the process that faulted pays for it,
+ * unless it had never left the node.
  */
 static void page_swapped_in(struct page *page, unsigned long pfn, int group)
 {
@@ -391,7 +389,7 @@ static void page_learn_place(struct page *page, unsigned long pfn, enum op op,
 	    pfn != page->pfn)
 		FAIL("pfn %#lx: swapoff put it on node%d", pfn,
 		     model->node[node].id);
-	/* Taken for who wrote, or for whose memory is collapsed. */
+	/* The group that wrote pays, or the one whose memory is collapsed. */
 	taken = page->place == NOWHERE ||
 		(page->place != IN_SWAP && page->pfn != pfn &&
 		 ((page->cow && page->written) || op == OP_COLLAPSE));
@@ -419,7 +417,7 @@ static void page_learn_place(struct page *page, unsigned long pfn, enum op op,
 	page->pfn = pfn;
 }
 
-/* Where an address is that was only read from. */
+/* The frame that is mapped where a process has only read. */
 static unsigned long find_zero_pfn(void)
 {
 	int fd = kernel_fd("/proc/self/pagemap");
@@ -441,7 +439,7 @@ static unsigned long find_zero_pfn(void)
 static void page_learn(struct page *page, unsigned long entry, enum op op,
 		       int group)
 {
-	/* What was never written may be taken back when a huge page is split. */
+	/* Splitting a huge page may free what was never written. */
 	if (entry & PM_PRESENT && (entry & PM_PFN) == zero_pfn)
 		page->place = NOWHERE;
 	else if (entry & PM_PRESENT)
@@ -461,8 +459,8 @@ static bool region_asked(const struct region *region)
 }
 
 /*
- * A huge page of what somebody has moved to the node is there too, with what was
- * never written.
+ * Collapsing pages that were moved to the node makes a huge page there, which
+ * also covers what was never written.
  */
 static bool collapses_there(const struct region *region, long page, enum op op)
 {
@@ -512,8 +510,8 @@ static void region_learn(struct slot *slot, struct region *region, int pagemap,
 }
 
 /*
- * Learn where a process has its pages, after @op on @region, or on all that is
- * below 0. @loose: more than that may have happened.
+ * Learn where the pages of a process are, after @op on @region; a negative
+ * @region means all of them. With @loose anything else may have happened too.
  */
 void slot_learn(struct slot *slot, enum op op, int region, bool loose)
 {
@@ -536,7 +534,7 @@ void slot_learn(struct slot *slot, enum op op, int region, bool loose)
 	close(fd);
 }
 
-/* A process that is about to start afresh has its pages from nowhere. */
+/* Forget where the pages were: anything may have happened to them. */
 void slot_forget(struct slot *slot)
 {
 	int r;
@@ -551,8 +549,8 @@ void slot_forget(struct slot *slot)
 }
 
 /*
- * Where the pages of a file are: those in memory can be mapped for a moment
- * without any being allocated.
+ * Learn where the pages of a file are. Those in memory can be mapped for a
+ * moment without allocating any.
  */
 static void file_learn(struct file *file, int pagemap, enum op op, int group)
 {
@@ -577,7 +575,8 @@ static void file_learn(struct file *file, int pagemap, enum op op, int group)
 
 		if (!(in_core[i] & 1))
 			entry[i] = page->stamp ? PM_SWAP : 0;
-		page_learn(page, entry[i], op, file->user < 0 ? group : file->user);
+		page_learn(page, entry[i], op,
+			   file->user < 0 ? group : file->user);
 	}
 }
 
@@ -590,7 +589,7 @@ void files_learn(enum op op, int group)
 	close(fd);
 }
 
-/* After something that may have moved anybody's pages. */
+/* Learn where all pages are, after something that may have moved any. */
 void model_learn(enum op op)
 {
 	int i;
@@ -605,7 +604,7 @@ void model_learn(enum op op)
  * Books
  */
 
-/* Pages by who is charged: surely, and at most. */
+/* Pages by the group that is charged: at least, and at most. */
 static long sure[GROUPS][NODES], most[GROUPS][NODES], total[NODES];
 static long unsure, counted;
 
@@ -666,8 +665,8 @@ static void page_stuck(struct page *page, long arg)
 }
 
 /*
- * Pages that a lower limit of a group cannot get rid of: they are charged to
- * it, but another group's memory, and so not among those it reclaims.
+ * Pages that a group cannot evict when its limit is lowered: they are charged
+ * to it, but are the memory of another group, and so on the LRU lists of that.
  */
 long group_stuck(int group, int node)
 {
@@ -679,10 +678,10 @@ long group_stuck(int group, int node)
 }
 
 /*
- * What no page map shows: pages on their way to swap that nobody maps any more,
- * and the rest of huge pages of which only a part is mapped, charged until the
- * kernel splits them. The latter belong to who has the part, the former are of
- * somebody: returns how many.
+ * Count pages that no page map shows. The rest of a huge page that is mapped
+ * only in part is charged to the owner of that part, until the kernel splits
+ * the page. Pages on their way to swap that are no longer mapped may be
+ * anybody's: returns how many there are.
  */
 static long count_hidden(int n)
 {
@@ -699,7 +698,7 @@ static long count_hidden(int n)
 		FAIL("no page flags");
 	close(fd);
 	for (i = 0; i < nr; i++) {
-		/* Nodes start at a multiple of a huge page's size. */
+		/* A node starts at a multiple of the size of a huge page. */
 		if (!(i % cdm_hpages)) {
 			part = NULL;
 			for (j = 0; j < cdm_hpages; j++)
@@ -738,7 +737,7 @@ static void sum_up(void)
 	}
 }
 
-/* For who has to find out: pages in use that the model does not know of. */
+/* For debugging: pages in use that the model does not know of. */
 static void show_unknown(int n)
 {
 	struct node *node = &model->node[n];
@@ -758,7 +757,7 @@ static void show_unknown(int n)
 	close(flags_fd);
 }
 
-/* The same for pages that do not go: what the page flags say, and how often. */
+/* For debugging: how many pages have which flags and whose memory they are. */
 void show_kinds(int n)
 {
 	struct node *node = &model->node[n];
@@ -794,7 +793,7 @@ void show_kinds(int n)
 			       model->group[kind[i].memcg].path);
 }
 
-/* Compare one number; quietly, if things may still be settling. */
+/* Compare one number; quietly while it may still be changing. */
 static bool compare(int group, int n, long now, long slack, bool quiet)
 {
 	long least = sure[group][n], top = most[group][n] + slack;
@@ -916,7 +915,7 @@ static void check_limit(int group, int n, long now, long peak)
 	if (now <= max || !group)
 		g->over[n] = 0;
 	else if (now > g->over[n])
-		FAIL("%s: node%d has %ld pages, the limit is %ld, left over were %ld",
+		FAIL("%s: node%d has %ld pages, limit %ld, left over %ld",
 		     g->path, model->node[n].id, now, max, g->over[n]);
 	else
 		g->over[n] = now;
@@ -938,7 +937,7 @@ static void check_group(int group)
 	check_events(group, "cdm.events.local", model->group[group].events[1]);
 }
 
-/* All numbers of all groups; false if something was wrong. */
+/* Check all numbers of all groups; returns false if one is wrong. */
 bool model_books(void)
 {
 	struct cdm_wait wait = cdm_wait_begin(4);

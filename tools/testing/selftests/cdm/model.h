@@ -3,22 +3,22 @@
  * What test_model expects of the kernel, in plain words and integers.
  *
  * The model keeps a record of every page that a worker has mapped or that a
- * file holds: what it contains, where it is, who is charged for it on a device
- * node and whose memory it is otherwise. Where a page ends up is not always
- * determined (reclaim may take more than asked for, huge pages may not be had),
- * so that is read from the kernel, after each operation. Who pays is
- * determined by where it was before and by the operation:
+ * file holds: what it contains, where it is, which group is charged for it on a
+ * device node, and which group's memory it is otherwise. Where a page ends up
+ * is not always determined (reclaim may take more than asked for, there may be
+ * no huge page), so that is read from the kernel after each operation. The
+ * payer is determined by where the page was before, and by the operation:
  *
  *   new, or copied for a write	the group of the process that wrote it
  *   collapsed			the group of the process
  *   swapped in			the group of the process that faulted
- *   from RAM to a device node	whoever the page's memory belongs to
- *   between device nodes	whoever paid before
+ *   from RAM to a device node	the group whose memory the page is
+ *   between device nodes	the group that paid before
  *   its group was removed	the next group above that has the controller
  *   or lost the controller	(and goes on paying)
  *
- * The few cases in which two groups may be the one (a page that may have been
- * out of the device and back in one operation) are kept as such, and counted.
+ * In a few cases it may be either of two groups (a page that may have left the
+ * device and come back in one operation). Both are recorded, and counted.
  */
 #ifndef _SELFTESTS_CDM_MODEL_H
 #define _SELFTESTS_CDM_MODEL_H
@@ -34,7 +34,7 @@
 #define FILES		3
 #define FILE_PAGES	384
 #define GROUPS		20
-#define NODES		2	/* device nodes: cdm_node and one that is plugged */
+#define NODES		2	/* device nodes: cdm_node, one plugged */
 #define EVENTS		5
 #define HISTORY		30
 
@@ -43,15 +43,15 @@
 enum place { NOWHERE, IN_RAM, IN_SWAP, ON_NODE };
 
 struct page {
-	unsigned int stamp;	/* what it is filled with; 0 if not written */
+	unsigned int stamp;	/* what it is filled with; 0: not written */
 	unsigned char place;
 	unsigned char node;	/* index, ON_NODE */
-	bool gone;		/* unmapped, and so not to be used */
+	bool gone;		/* unmapped, not to be used */
 	bool cow;		/* was shared by a fork since it was written */
-	bool written;		/* by the operation that is going on */
-	short owner;		/* ON_NODE: who is charged */
+	bool written;		/* by the current operation */
+	short owner;		/* ON_NODE: the group that is charged */
 	short other;		/* or else this one, or NOBODY */
-	short memcg;		/* group whose memory it is */
+	short memcg;		/* the group whose memory it is */
 	unsigned long pfn;
 };
 
@@ -70,7 +70,7 @@ struct region {
 struct file {
 	int fd;
 	char *addr;		/* in the process that runs the model */
-	int user;		/* who alone writes to it: a group, or NOBODY */
+	int user;		/* the only group that writes, or NOBODY */
 	struct page page[FILE_PAGES];
 };
 
@@ -80,7 +80,7 @@ struct slot {
 	struct region region[REGIONS];
 };
 
-/* What is charged: a group's index while the controller is on in it. */
+/* Groups are referred to by their index in the model. */
 struct group {
 	bool used;
 	bool charged;		/* the controller is on in it */
@@ -91,7 +91,7 @@ struct group {
 	char path[256];
 	long def;		/* "default" of cdm.max, -1 is max */
 	long line[NODES];	/* a line of its own; -2: none */
-	long over[NODES];	/* usage that a lower limit could not get rid of */
+	long over[NODES];	/* usage that a lower limit could not evict */
 	long peak[NODES];
 	long events[2][NODES][EVENTS];
 };
@@ -100,18 +100,18 @@ struct node {
 	int id;			/* -1: not there */
 	unsigned long start;	/* pfn */
 	unsigned long end;
-	unsigned int *seen;	/* by page: the last count that met it */
-	struct page **first;	/* and the record that did */
+	unsigned int *seen;	/* by page: the last check that saw it */
+	struct page **first;	/* and its record in that check */
 };
 
 enum op {
 	OP_TOUCH, OP_READ, OP_MAP, OP_UNMAP, OP_DISCARD, OP_PAGEOUT,
 	OP_COLLAPSE, OP_HUGE, OP_REMAP, OP_MBIND, OP_MOVE, OP_PUNCH, OP_FORK,
-	/* not done by the process itself */
+	/* done to a process, or to groups */
 	OP_MOVE_OTHER, OP_MIGRATE, OP_SPLIT, OP_EXIT, OP_SPAWN, OP_ENTER,
 	OP_LIMIT, OP_POLICY, OP_MKDIR, OP_RMDIR, OP_TOGGLE, OP_COMPACT,
 	OP_SWAPOFF, OP_HOTPLUG,
-	/* not chosen */
+	/* never picked */
 	OP_VERIFY, OP_CHURN, OP_NONE
 };
 
@@ -134,19 +134,19 @@ struct model {
 	long op;		/* its number */
 	bool failed;
 	bool at_once;		/* the concurrent part */
-	bool loose;		/* who pays is not known: only sums are checked */
+	bool loose;		/* payers not known: only sums checked */
 	long ambiguous;
 	long counted;
-	unsigned int count;	/* of checks, for node.seen */
+	unsigned int count;	/* checks so far, for node.seen */
 	struct node node[NODES];
 	struct slot slot[SLOTS];
 	struct file file[FILES];
 	struct group group[GROUPS];
-	long done[OP_NONE];	/* how often, also by workers */
+	long done[OP_NONE];	/* how often, workers included */
 	char history[HISTORY][160];
 };
 
-/* Shared by all processes, for workers keep the contents of their pages. */
+/* Shared by all processes: workers record what their pages contain. */
 extern struct model *model;
 
 void model_init(unsigned int seed, const char *top);

@@ -19,7 +19,14 @@ int cdm_ram_node;
 long cdm_psize;
 long cdm_hpages;
 
-/* Parse a node list such as "0-2,5"; returns how many nodes it has. */
+/**
+ * node_list - read a list of nodes, such as "0-2,5"
+ * @path: the file
+ * @nodes: gets the nodes
+ * @max: how many fit
+ *
+ * Return: how many there are, or -1.
+ */
 int node_list(const char *path, int *nodes, int max)
 {
 	char buf[256], *pos = buf;
@@ -48,13 +55,13 @@ bool nodes_have(const int *nodes, int nr, int node)
 	return false;
 }
 
-/* The CDM nodes that have memory; there may be CDM_MAX_NODES. */
+/* Read the CDM nodes that have memory; @nodes has room for all of them. */
 int coherent_nodes(int *nodes)
 {
 	return node_list(HAS_COHERENT_MEMORY, nodes, CDM_MAX_NODES);
 }
 
-/* Find the machine; skip all if it has no CDM node. */
+/* Find the nodes; skip the program if none of them is a CDM node. */
 void nodes_init(void)
 {
 	int nodes[CDM_MAX_NODES];
@@ -71,7 +78,7 @@ void nodes_init(void)
 	cdm_ram_node = nodes[0];
 }
 
-/* A CDM node beside the one that the tests use, or -1. */
+/* Return a CDM node other than cdm_node, or -1. */
 int cdm_other_node(void)
 {
 	int nodes[CDM_MAX_NODES], nr = coherent_nodes(nodes), i;
@@ -91,7 +98,7 @@ long node_meminfo(int node, const char *key)
 	return file_key(path, key);
 }
 
-/* Write to a file of the node's directory in sysfs. */
+/* Write to a file in a node's directory in sysfs. */
 int node_write(int node, const char *file, const char *text)
 {
 	char path[256];
@@ -101,7 +108,7 @@ int node_write(int node, const char *file, const char *text)
 	return file_write(path, "%s", text);
 }
 
-/* One of the marks in /proc/zoneinfo, in pages, of the node that tests use. */
+/* Read a watermark of cdm_node, or another line of zoneinfo, in pages. */
 long cdm_zone_mark(const char *mark)
 {
 	static char buf[1 << 17];
@@ -117,9 +124,12 @@ long cdm_zone_mark(const char *mark)
 	return pos ? strtol(pos + strlen(key), NULL, 10) : CDM_NONE;
 }
 
-/*
- * Have the machine plug memory into a CDM node or take it away again; returns
- * the exit status of the program that does it for the virtual machine.
+/**
+ * cdm_hotplug - plug memory into a CDM node, or unplug it
+ * @what: "add" or "remove"
+ * @how: with "add", how to online it: "movable", "kernel" or "none"
+ *
+ * Return: the exit status of cdm-hotplug, which the machine has to provide.
  */
 int cdm_hotplug(const char *what, const char *how)
 {
@@ -136,7 +146,7 @@ int cdm_hotplug(const char *what, const char *how)
 	return WEXITSTATUS(status);
 }
 
-/* The tests use a node of memory that is plugged in, rather than the first. */
+/* Let cdm_node be the node whose memory is plugged, and plug it if need be. */
 void cdm_use_plugged(void)
 {
 	if (cdm_other_node() < 0 && cdm_hotplug("add", "movable"))

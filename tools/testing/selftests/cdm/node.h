@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* The machine: its nodes, and the one that the tests use. */
+/* The nodes of the machine. */
 #ifndef _SELFTESTS_CDM_NODE_H
 #define _SELFTESTS_CDM_NODE_H
 

@@ -9,10 +9,10 @@
 #include "node.h"
 #include "pin.h"
 
-/* Pages that fit in a pipe: its table of them has to be allocated in one. */
+/* Pages for one pipe: the table of more might be too large to allocate. */
 #define PIPE_PAGES	4096
 
-/* Put references to up to PIPE_PAGES pages into a new pipe; returns how many. */
+/* Put references to PIPE_PAGES pages at most into a new pipe. */
 static long pin_some(struct cdm_buf *buf, char *addr, long nr)
 {
 	struct iovec iov = { .iov_base = addr };
@@ -39,7 +39,7 @@ static long pin_some(struct cdm_buf *buf, char *addr, long nr)
 	return nr;
 }
 
-/* Hold references to the pages in pipes: such pages cannot be migrated. */
+/* Hold references to the pages in pipes, so that they cannot be migrated. */
 struct cdm_reply op_pin(struct cdm_buf *buf, long first, long nr)
 {
 	struct cdm_reply reply = { 0 };
@@ -68,8 +68,8 @@ struct cdm_reply op_unpin(struct cdm_buf *buf, long a, long b)
 }
 
 /*
- * From mm/gup_test.h, which is not for user space: hold pages as a driver does
- * that lets its hardware write to them. There can be one such holder at a time.
+ * From mm/gup_test.h, which is not exported: pin pages as a driver does whose
+ * hardware writes to them. Only one process at a time can do so.
  */
 #define PIN_LONGTERM_TEST_START	_IOW('g', 7, struct pin_longterm_test)
 #define USE_WRITE	1
@@ -82,7 +82,7 @@ struct pin_longterm_test {
 
 static int longterm_fd = -1;
 
-/* Without pages it opens the file that does it. */
+/* With no pages at all, only open the file. */
 struct cdm_reply op_longterm(struct cdm_buf *buf, long first, long nr)
 {
 	struct pin_longterm_test args = {
@@ -92,7 +92,8 @@ struct cdm_reply op_longterm(struct cdm_buf *buf, long first, long nr)
 	};
 
 	if (longterm_fd < 0)
-		longterm_fd = open("/sys/kernel/debug/gup_test", O_RDWR | O_CLOEXEC);
+		longterm_fd = open("/sys/kernel/debug/gup_test",
+				   O_RDWR | O_CLOEXEC);
 	if (longterm_fd < 0)
 		return buf_errno(-1);
 	if (!nr)

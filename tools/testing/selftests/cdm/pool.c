@@ -21,17 +21,19 @@ const char *cdm_pool_path(int node, long kb, const char *file)
 	return path;
 }
 
-/* How many there are then. */
+/* Resize a pool to @pages huge pages; returns how many it has then. */
 long cdm_set_pool(int node, long kb, long pages)
 {
 	file_write(cdm_pool_path(node, kb, "nr_hugepages"), "%ld", pages);
 	return file_long(cdm_pool_path(node, kb, "nr_hugepages"));
 }
 
-/*
- * Leave @pages of the node free, and hide the others in its pool of huge pages,
- * where no reclaim comes by; or all, if that is negative. A node that is soon
- * full makes for quick tests.
+/**
+ * cdm_shrink_node - make cdm_node smaller
+ * @pages: pages to leave free; negative to leave all
+ *
+ * A small node is quickly full, which makes tests quick. The other pages go
+ * into the node's pool of huge pages, which reclaim does not touch.
  */
 void cdm_shrink_node(long pages)
 {

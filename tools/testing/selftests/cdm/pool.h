@@ -5,12 +5,12 @@
 
 #include "node.h"
 
-/* A node's pool of huge pages of @kb each. */
+/* Files of the pool of @node whose huge pages have @kb KiB each. */
 const char *cdm_pool_path(int node, long kb, const char *file);
 long cdm_set_pool(int node, long kb, long pages);
 void cdm_shrink_node(long pages);
 
-/* The size of a huge page of the default size in sysfs. */
+/* KiB of a huge page of the default size, as in the names in sysfs. */
 #define CDM_POOL_KB	(cdm_hpages * cdm_psize / 1024)
 #define CDM_OVERCOMMIT	"/proc/sys/vm/nr_overcommit_hugepages"
 

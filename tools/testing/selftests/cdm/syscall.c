@@ -40,7 +40,7 @@ long sys_migrate_pages(int pid, unsigned long from, unsigned long to)
 		       &to);
 }
 
-/* The node that the page at @addr is on, or -errno. */
+/* Return the node of the page at @addr, or -errno. */
 long addr_node(void *addr)
 {
 	int status;

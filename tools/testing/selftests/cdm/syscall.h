@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* System calls without a wrapper in libc, and constants that it may lack. */
+/* System calls and constants that libc may lack. */
 #ifndef _SELFTESTS_CDM_SYSCALL_H
 #define _SELFTESTS_CDM_SYSCALL_H
 

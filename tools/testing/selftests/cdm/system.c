@@ -26,9 +26,12 @@ int cdm_memfd(long pages)
 	return fd;
 }
 
-/*
- * The path of the swap area is asked for while it is in use; a program that
- * takes it out of use gives it back.
+/**
+ * cdm_set_swap - stop using the swap area, or use it again
+ * @on: use it
+ *
+ * The path of the area is remembered when it is taken out of use, so that must
+ * come first. Return: 0 or -errno.
  */
 int cdm_set_swap(bool on)
 {
@@ -52,8 +55,9 @@ void cdm_empty_cache(void)
 }
 
 /*
- * With the compressed cache on, a page that is swapped out is free at once;
- * otherwise it stays where it is until it is written and looked for again.
+ * Switch zswap. With it a page that is swapped out is free at once; without it
+ * the page stays in memory until it is written, and then until reclaim looks
+ * at it again.
  */
 void cdm_set_zswap(bool on)
 {
@@ -62,8 +66,9 @@ void cdm_set_zswap(bool on)
 }
 
 /*
- * Empty the per-CPU batches of pages on their way to an LRU list: move_pages()
- * does it before it looks at a page.
+ * Have all CPUs put the pages in their batches on the LRU lists: move_pages()
+ * does that first. A page in a batch has a reference too many to be migrated,
+ * and is not freed when it is unmapped.
  */
 void cdm_drain_lru(void)
 {
@@ -76,7 +81,7 @@ void cdm_drain_lru(void)
 	sys_move_pages(0, 1, &addr, &node, &status, MPOL_MF_MOVE);
 }
 
-/* Put a page that was poisoned, and that nobody uses, into service again. */
+/* Put a poisoned page that is not in use back into service. */
 int cdm_unpoison(long frame)
 {
 	return file_write("/sys/kernel/debug/hwpoison/unpoison-pfn", "%ld",

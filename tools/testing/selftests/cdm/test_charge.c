@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A charge from its making to its end: groups that go before their charges,
- * pages that move, are split, swapped, copied in or left behind.
+ * A charge from its start to its end: groups that are removed before their
+ * charges end, and pages that are moved, split, swapped, copied or left behind.
  */
 
 #include <fcntl.h>
@@ -18,14 +18,14 @@
 
 #include "cdm_util.h"
 
-/* Map @pages of the file that is kept from page @first on. */
+/* Map @pages of the kept file from page @first on, under no policy. */
 static struct cdm_reply op_map_keep_ram(struct cdm_buf *buf, long first,
 					long pages)
 {
 	return buf_map_fd(buf, first, pages, cdm_keep_fd, MAP_SHARED);
 }
 
-/* The parent takes over what a removed group leaves. */
+/* The parent takes over the charges of a removed group. */
 static void test_rmdir(const char *group)
 {
 	char *child;
@@ -40,14 +40,14 @@ static void test_rmdir(const char *group)
 	CHECK_EQ(cdm_audit(cdm_node, "charged"),
 		 cdm_usage(cdm_root, cdm_node));
 
-	/* Pages that are freed later leave the parent. */
+	/* When these pages are freed, the parent is uncharged. */
 	CHECK_EQ(ftruncate(cdm_keep_fd, 50 * cdm_psize), 0);
 	CHECK_EQ(cdm_wait_usage(group, cdm_node, 50), 50);
 	cdm_keep_close();
 	CHECK_EQ(cdm_wait_usage(group, cdm_node, 0), 0);
 }
 
-/* The same with a task that has left the group before. */
+/* The same for a group whose task has left before. */
 static void test_rmdir_task(const char *group)
 {
 	struct cdm_task task;
@@ -66,7 +66,7 @@ static void test_rmdir_task(const char *group)
 	CHECK_EQ(cdm_wait_usage(group, cdm_node, 0), 0);
 }
 
-/* The parent's limit is for what it takes over as well. */
+/* What the parent takes over counts against its limit. */
 static void test_rmdir_limit(const char *group)
 {
 	struct cdm_task task;
@@ -90,7 +90,7 @@ static void test_rmdir_limit(const char *group)
 	task_end(&task);
 }
 
-/* A limit below usage finds the pages of groups that are gone. */
+/* A limit below usage also evicts the pages of removed groups. */
 static void test_evict_orphans(const char *group)
 {
 	struct cdm_task reader;
@@ -110,7 +110,7 @@ static void test_evict_orphans(const char *group)
 	cdm_keep_close();
 }
 
-/* What a removed group left in RAM and is moved is its parent's to pay. */
+/* Pages in RAM of a removed group are charged to its parent when they move. */
 static void test_migrate_orphans(const char *group)
 {
 	struct cdm_task task, mover;
@@ -140,7 +140,7 @@ static void test_migrate_orphans(const char *group)
 
 #define DEPTH	6
 
-/* Up a chain of groups that go one after the other. */
+/* Charges go up a chain of groups that are removed one by one. */
 static void test_rmdir_chain(const char *group)
 {
 	char *chain[DEPTH];
@@ -162,7 +162,7 @@ static void test_rmdir_chain(const char *group)
 	CHECK_EQ(cdm_wait_usage(group, cdm_node, 0), 0);
 }
 
-/* Switched off and on again below a group with live charges. */
+/* The controller is switched off and on below a group with charges. */
 static void test_toggle(const char *group)
 {
 	struct cdm_task task;
@@ -226,8 +226,9 @@ static void test_mremap(const char *group)
 }
 
 /*
- * Discard all but one of each @keep of a worker's first @pages. Which one is by
- * chance: compaction looks at every 2^n-th page and may always meet the same.
+ * Discard all but one of each @keep of a worker's first @pages. The one is
+ * picked at random: compaction looks at every 2^n-th page, and would always
+ * meet the same.
  */
 static struct cdm_reply op_thin(struct cdm_buf *buf, long pages, long keep)
 {
@@ -245,8 +246,8 @@ static struct cdm_reply op_thin(struct cdm_buf *buf, long pages, long keep)
 }
 
 /*
- * Pages that compaction moves within the node are charged as before. Two tasks
- * fill the node and leave holes everywhere, so there is something to do.
+ * Pages that compaction moves within the node stay charged. Two tasks fill the
+ * node and leave holes everywhere, so that compaction has something to do.
  */
 static void test_compaction(const char *group)
 {
@@ -284,8 +285,8 @@ static void test_compaction(const char *group)
 }
 
 /*
- * Swapped out a page is not charged; back in it is, as far as that goes. What
- * is read ahead goes to RAM, so there is none of that here.
+ * A page is not charged while it is swapped out, and is charged again when it
+ * comes back, up to the limit. Readahead is off, as it reads into RAM.
  */
 static void test_swap(const char *group)
 {
@@ -297,7 +298,7 @@ static void test_swap(const char *group)
 	cdm_set_zswap(true);
 
 	task_start_on(&task, group, 200, cdm_node);
-	/* What another CPU has not put on the LRU yet cannot be taken off it. */
+	/* A page in the batch of another CPU cannot be isolated. */
 	cdm_drain_lru();
 	CHECK_EQ(task_call(&task, op_pageout, 0, 200).ret, 0);
 	CHECK_EQ(cdm_wait_usage(group, cdm_node, 0), 0);
@@ -323,7 +324,7 @@ static void test_swap(const char *group)
 	cdm_set_zswap(false);
 }
 
-/* A split huge page is charged by what is left of it. */
+/* After a split only the base pages that are left are charged. */
 static void test_split(const char *group)
 {
 	struct cdm_task task;
@@ -336,7 +337,7 @@ static void test_split(const char *group)
 		 2 * cdm_hpages);
 	CHECK_EQ(cdm_usage(group, cdm_node), 2 * cdm_hpages);
 
-	/* Half unmapped it is whole until it is split. */
+	/* Unmapped in half, the huge page is whole until it is split. */
 	CHECK_EQ(task_call(&task, op_discard, 0, half).ret, 0);
 	addr = task_call(&task, op_address, 0, 0).ret;
 	CHECK_EQ(file_write("/sys/kernel/debug/split_huge_pages",
@@ -346,7 +347,7 @@ static void test_split(const char *group)
 		 2 * cdm_hpages - half);
 	CHECK_EQ(task_call(&task, op_count, 0, 2 * cdm_hpages).bad, 0);
 
-	/* Every other page of the second one. */
+	/* Unmap every other page of the second one. */
 	for (i = cdm_hpages; i < 2 * cdm_hpages; i += 2)
 		task_call(&task, op_discard, i, 1);
 	CHECK_EQ(cdm_wait_usage(group, cdm_node, cdm_hpages), cdm_hpages);
@@ -354,7 +355,7 @@ static void test_split(const char *group)
 	task_end(&task);
 }
 
-/* A collapse leaves the books balanced wherever its page comes from. */
+/* A collapse leaves the books balanced, wherever its huge page is from. */
 static void test_collapse(const char *group)
 {
 	struct cdm_reply reply;
@@ -362,7 +363,7 @@ static void test_collapse(const char *group)
 
 	task_start(&task, group);
 	CHECK_EQ(task_call(&task, op_map_huge, cdm_hpages, cdm_node).ret, 0);
-	/* Base pages: the quota has no room for the huge one at once. */
+	/* Base pages: the limit has no room for a huge page. */
 	CHECK_EQ(cdm_limit(group, cdm_node, cdm_hpages - 1), 0);
 	CHECK_EQ(task_call(&task, op_touch, 0, cdm_hpages - 1).dev,
 		 cdm_hpages - 1);
@@ -386,7 +387,7 @@ static struct cdm_reply op_hugetlb(struct cdm_buf *buf, long pages, long node)
 	return reply;
 }
 
-/* A per-node pool is the system's, whoever asks for it. */
+/* A node's pool is charged to the root, whichever task asks for it. */
 static void test_hugetlb(const char *group)
 {
 	struct cdm_task task;
@@ -409,7 +410,7 @@ static struct cdm_reply op_exec(struct cdm_buf *buf, long in, long b)
 	return buf_errno(-1);
 }
 
-/* exec gives the old memory back, long before the process ends. */
+/* exec() frees the old memory, long before the process ends. */
 static void test_exec(const char *group)
 {
 	struct cdm_task task;
@@ -426,8 +427,8 @@ static void test_exec(const char *group)
 }
 
 /*
- * Memory of two processes, in different groups, is its first one's: threads
- * and CLONE_VM children add to the account of the leader.
+ * Two processes in different groups share an mm: the group of its owner pays
+ * for what a CLONE_VM child, or a thread, faults in.
  */
 static int child_write(void *arg)
 {
@@ -481,7 +482,7 @@ static void test_shared_mm(const char *group)
 	CHECK_EQ(cdm_wait_usage(a, cdm_node, 0), 0);
 }
 
-/* Pages that a userfaultfd puts in place are charged as if faulted in. */
+/* Pages that userfaultfd fills in are charged like those of a fault. */
 static struct cdm_reply op_uffd(struct cdm_buf *buf, long pages, long b)
 {
 	struct uffdio_api api = { .api = UFFD_API };

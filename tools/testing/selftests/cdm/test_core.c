@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The interface of the cdm controller: which files there are, what they take
- * and print, and what the machine says of CDM nodes elsewhere.
+ * The interface of the cdm controller: which files there are, what they accept
+ * and print, and how CDM nodes appear in other files.
  */
 
 #include <fcntl.h>
@@ -66,15 +66,15 @@ static void test_files(const char *group)
 	}
 }
 
-/* A fresh group has no limits, no promises, no usage, no events, no policy. */
+/* A new group has no limit, protection, usage, event or policy. */
 static void test_defaults(const char *group)
 {
 	static const char * const events[] = {
 		"max", "depleted", "fallback", "fail", "reclaim", "low",
 	};
 	static const char * const stats[] = {
-		"charged", "uncharged", "moved_in", "moved_out", "demoted", "pinned_out",
-		"demoted_anon", "demoted_file", "demoted_shmem",
+		"charged", "uncharged", "moved_in", "moved_out", "demoted",
+		"pinned_out", "demoted_anon", "demoted_file", "demoted_shmem",
 	};
 	char buf[4096], want[256];
 	size_t i;
@@ -100,8 +100,8 @@ static void test_defaults(const char *group)
 }
 
 /*
- * The files that take a size for each node, cdm.max and cdm.low: what "node<N> "
- * or "default " followed by @text sets it to.
+ * For the files that take a size for each node, cdm.max and cdm.low: the size
+ * that "node<N> " or "default " followed by @text sets.
  */
 static const struct {
 	const char *text;
@@ -139,7 +139,7 @@ static void test_sizes(const char *group, const void *file)
 	}
 }
 
-/* "default" shows in its own line and at each node without a line. */
+/* "default" has a line of its own, and shows at nodes without a setting. */
 static void test_default(const char *group, const void *file)
 {
 	char buf[4096], want[256];
@@ -157,7 +157,7 @@ static void test_default(const char *group, const void *file)
 	snprintf(want, sizeof(want), "default 0\nnode%d 8192\n", cdm_node);
 	CHECK_STR(buf, want);
 
-	/* A later default does not touch a node's own line. */
+	/* A later default does not change a node's own setting. */
 	CHECK_EQ(cdm_write(group, file, "default 1M\n"), 0);
 	CHECK_EQ(cdm_bytes(group, file, cdm_node), 8192);
 	CHECK_EQ(cdm_write(group, file, "node%d default\n", cdm_node), 0);
@@ -171,7 +171,7 @@ static void test_rounding(const char *group, const void *file)
 	};
 	size_t i;
 
-	/* Scaled to the page size: the rows are of 4 KiB pages. */
+	/* The rows are for pages of 4 KiB: scale them to the page size. */
 	for (i = 0; i < ARRAY_SIZE(rows); i++) {
 		long bytes = rows[i].bytes / 4096 * cdm_psize +
 			     rows[i].bytes % 4096;
@@ -199,12 +199,12 @@ static void test_lines(const char *group, const void *file)
 			   cdm_node, cdm_node), 0);
 	CHECK_EQ(cdm_bytes(group, file, cdm_node), 12 * KIB);
 
-	/* The whole of what was read can be written back. */
+	/* What was read can be written back as a whole. */
 	CHECK_EQ(cdm_write(group, file, "default 4K\nnode%d default",
 			   cdm_node), 0);
 	CHECK_EQ(cdm_bytes(group, file, cdm_node), 4 * KIB);
 
-	/* One line per write of the same open file. */
+	/* One line in each write to the same open file. */
 	fd = cg_open(group, file, O_WRONLY);
 	CHECK_GE(fd, 0);
 	CHECK_EQ(dprintf(fd, "default 16K\n"), 12);
@@ -212,7 +212,7 @@ static void test_lines(const char *group, const void *file)
 	close(fd);
 	CHECK_EQ(cdm_bytes(group, file, cdm_node), 20 * KIB);
 
-	/* Nothing asked is nothing done. */
+	/* An empty line changes nothing. */
 	CHECK_EQ(cdm_write(group, file, "\n"), 0);
 	CHECK_EQ(cdm_bytes(group, file, cdm_node), 20 * KIB);
 }
@@ -279,7 +279,7 @@ static void check_kept(const char *group, const char *file, const char *text,
 			 text, after);
 }
 
-/* Expand the node numbers in @fmt; there are two at most. */
+/* Fill in the node numbers of @fmt, of which there are two at most. */
 static void expand(char *text, size_t len, const char *fmt)
 {
 	const char *from = fmt;
@@ -313,7 +313,7 @@ static void check_refused(const char *group, const char *file, const char *text,
 	check_kept(group, file, text, before);
 }
 
-/* Alone, or in either half of a write that is good otherwise. */
+/* A bad line alone, and before or after good ones in the same write. */
 static void test_bad_lines(const char *group, const void *file)
 {
 	char before[4096], text[256], both[512];
@@ -334,7 +334,7 @@ static void test_bad_lines(const char *group, const void *file)
 	}
 }
 
-/* A node number that no int holds is no such node, whatever its low bits. */
+/* A node number too large for an int is refused, whatever its low bits. */
 static void test_huge_node(const char *group, const void *file)
 {
 	static const char * const names[] = {
@@ -355,8 +355,8 @@ static void test_huge_node(const char *group, const void *file)
 }
 
 /*
- * cdm.reclaim takes one line of one node. Those of the lines above that are for
- * a limit alone are refused as well, each for one reason or another.
+ * cdm.reclaim takes one line for one node. It refuses the bad lines above, and
+ * also those that make sense for a limit only.
  */
 static void test_reclaim_lines(const char *group)
 {
@@ -386,7 +386,7 @@ static void test_reclaim_lines(const char *group)
 	check_error(group, "cdm.reclaim", text, -EINVAL);
 	check_error(group, "cdm.reclaim", "default 4096", -EINVAL);
 	check_error(group, "cdm.reclaim", "default 0", -EINVAL);
-	/* Less than a page is no page. */
+	/* Less than a page is rounded down to nothing. */
 	snprintf(text, sizeof(text), "node%d %ld", cdm_node, cdm_psize - 1);
 	check_error(group, "cdm.reclaim", text, 0);
 }
@@ -418,7 +418,7 @@ static void test_policy_words(const char *group)
 	for (i = 0; i < ARRAY_SIZE(bad); i++) {
 		int ret;
 
-		/* No byte to write is no write at all. */
+		/* An empty string would be no write at all. */
 		if (!*bad[i])
 			continue;
 		ret = cdm_write(group, "cdm.policy", "%s", bad[i]);
@@ -442,9 +442,9 @@ static long peak_of(int fd)
 }
 
 /*
- * A write to cdm.peak starts a new mark for that open file alone. CPUs charge
- * some pages ahead, but never beyond the limit, so the limit is set to where
- * the peak shall be.
+ * A write to cdm.peak resets the peak for that open file only. CPUs charge some
+ * pages in advance, but never beyond the limit, so limits determine the peaks
+ * here.
  */
 static void test_peak(const char *group)
 {
@@ -495,7 +495,7 @@ static void test_capacity(const char *group)
 			 node_meminfo(nodes[i], "MemTotal:") * KIB);
 }
 
-/* Just the CDM nodes with memory have lines, in every keyed file. */
+/* In each keyed file exactly the CDM nodes with memory have lines. */
 static void test_keys(const char *group)
 {
 	static const char * const keyed[] = {
@@ -513,7 +513,7 @@ static void test_keys(const char *group)
 				 nodes_have(cdm, nr_cdm, node));
 }
 
-/* Enabling cdm needs nothing else, and brings memory along unseen. */
+/* Enabling cdm needs nothing else, and enables memory without its files. */
 static void test_depends_on_memory(const char *group)
 {
 	char *parent = cdm_make_group(group, "parent"), *child, buf[4096];
@@ -530,14 +530,14 @@ static void test_depends_on_memory(const char *group)
 	CHECK_EQ(file_mode(child, "cdm.max"), 0644);
 	CHECK_EQ(file_mode(child, "memory.max"), 0);
 
-	/* memory can be enabled beside it, and disabled again. */
+	/* memory can be enabled as well, and disabled again. */
 	CHECK_EQ(cdm_enable(group, "+memory"), 0);
 	CHECK_EQ(file_mode(parent, "memory.max"), 0644);
 	CHECK_EQ(cdm_enable(group, "-memory"), 0);
 	CHECK_EQ(file_mode(parent, "memory.max"), 0);
 	CHECK_EQ(cdm_bytes(parent, "cdm.current", cdm_node), 0);
 
-	/* Off in the parent: the files are gone. */
+	/* Disabled in the parent, the files are gone. */
 	CHECK_EQ(cdm_enable(parent, "-cdm"), 0);
 	CHECK_EQ(file_mode(child, "cdm.max"), 0);
 }
@@ -587,27 +587,27 @@ static void test_meminfo(const char *group)
 	struct cdm_task task;
 	long free;
 
-	/* Counters of the pages that are free are folded in by this. */
+	/* Have the CPUs add their parts to the counters of free pages. */
 	file_long("/proc/sys/vm/stat_refresh");
 	CHECK_EQ(mem_key("CdmTotal:"), node_sum("MemTotal:", true));
 	CHECK_EQ(mem_key("CdmFree:"), node_sum("MemFree:", true));
 	CHECK_EQ(mem_key("MemTotal:"), node_sum("MemTotal:", false));
 	CHECK_LE(mem_key("MemAvailable:"), mem_key("MemTotal:"));
-	/* The device is free; what others free meanwhile is less. */
+	/* The device is free. Other tasks may free some RAM meanwhile. */
 	CHECK_LE(mem_key("MemFree:"), node_sum("MemFree:", false) +
 		 mem_key("CdmFree:") / 4);
 
-	/* What a task takes is missing from CdmFree, to the page. */
+	/* The pages of a task are missing from CdmFree. */
 	free = mem_key("CdmFree:");
 	task_start_on(&task, group, 4096, cdm_node);
 	file_long("/proc/sys/vm/stat_refresh");
 	CHECK_GE(free - mem_key("CdmFree:"), 4096 * cdm_psize / KIB);
-	/* Pages on the free lists of CPUs are not in the number. */
+	/* So are those on the free lists of CPUs. */
 	CHECK_LT(free - mem_key("CdmFree:"), (4096 + 1024) * cdm_psize / KIB);
 	task_end(&task);
 }
 
-/* The commit limit is made of RAM and swap alone. */
+/* The commit limit is made up of RAM and swap only. */
 static void test_commit_limit(const char *group)
 {
 	long kb = cdm_psize / KIB;
@@ -620,11 +620,12 @@ static void test_commit_limit(const char *group)
 		 (pages * ratio / 100 + mem_key("SwapTotal:") / kb) * kb);
 }
 
-/* What kswapd keeps free is a part of the device, and does not grow with RAM's. */
+/* The gap of the watermarks is by the node's size, not by min_free_kbytes. */
 static void test_reserve(const char *group)
 {
 	static const char free_kb[] = "/proc/sys/vm/min_free_kbytes";
-	long kb = file_long(free_kb), scale = file_long("/proc/sys/vm/watermark_scale_factor");
+	long scale = file_long("/proc/sys/vm/watermark_scale_factor");
+	long kb = file_long(free_kb);
 
 	(void)group;
 	CHECK_EQ(file_write(free_kb, "%d", 32 * 1024), 0);
@@ -652,7 +653,8 @@ int main(void)
 
 	cdm_init(12 + ARRAY_SIZE(cases) * ARRAY_SIZE(files));
 	cdm_case("files are there with their modes", test_files);
-	cdm_case("a new group has no limit, promise, usage or event", test_defaults);
+	cdm_case("a new group has no limit, promise, usage or event",
+		 test_defaults);
 	for (i = 0; i < ARRAY_SIZE(files); i++) {
 		for (j = 0; j < ARRAY_SIZE(cases); j++) {
 			snprintf(name, sizeof(name), "%s %s", files[i],

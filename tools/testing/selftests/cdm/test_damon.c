@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * DAMON moves pages by how they are used: to the device within its owner's limit,
- * and back. It works in a kernel thread that is in no group, and pays nothing.
+ * DAMON moves pages by how they are used: to the device, up to the limit of
+ * their owner, and back. Its kernel thread is in no group, and pays nothing.
  *
  * Needs a kernel with CONFIG_DAMON_PADDR and CONFIG_DAMON_SYSFS.
  *
@@ -17,7 +17,7 @@
 #define CONTEXT		"0/contexts/0/"
 #define SCHEME		CONTEXT "schemes/0/"
 #define PAGES		300
-/* Of the worker's stack and heap so many may be among them. */
+/* Pages of the worker's stack and heap that may be among them. */
 #define OWN		16
 
 static int damon(const char *file, const char *text)
@@ -28,7 +28,8 @@ static int damon(const char *file, const char *text)
 	snprintf(path, sizeof(path), DAMON "%s", file);
 	err = file_write(path, "%s", text);
 	if (err)
-		cdm_fail(__FILE__, __LINE__, "%s: %s: %s", file, text, strerror(-err));
+		cdm_fail(__FILE__, __LINE__, "%s: %s: %s", file, text,
+			 strerror(-err));
 	return err;
 }
 
@@ -40,7 +41,7 @@ static int damon_long(const char *file, long value)
 	return damon(file, text);
 }
 
-/* The frames that the worker's pages are in. */
+/* The lowest and the highest frame of the worker's pages. */
 static void frames(struct cdm_task *task, long *first, long *last)
 {
 	long i;
@@ -56,7 +57,7 @@ static void frames(struct cdm_task *task, long *first, long *last)
 	}
 }
 
-/* Have the group's pages that are where the worker's are moved to @node. */
+/* Move the group's pages among the worker's frames to @node. */
 static int damon_start(struct cdm_task *task, const char *group, int node)
 {
 	long first, last;
@@ -69,8 +70,10 @@ static int damon_start(struct cdm_task *task, const char *group, int node)
 	       damon(CONTEXT "monitoring_attrs/intervals/aggr_us", "10000") ||
 	       damon(CONTEXT "targets/nr_targets", "1") ||
 	       damon(CONTEXT "targets/0/regions/nr_regions", "1") ||
-	       damon_long(CONTEXT "targets/0/regions/0/start", first * cdm_psize) ||
-	       damon_long(CONTEXT "targets/0/regions/0/end", (last + 1) * cdm_psize) ||
+	       damon_long(CONTEXT "targets/0/regions/0/start",
+			  first * cdm_psize) ||
+	       damon_long(CONTEXT "targets/0/regions/0/end",
+			  (last + 1) * cdm_psize) ||
 	       damon(CONTEXT "schemes/nr_schemes", "1") ||
 	       damon(SCHEME "action", "migrate_cold") ||
 	       damon_long(SCHEME "target_nid", node) ||
@@ -84,14 +87,17 @@ static int damon_start(struct cdm_task *task, const char *group, int node)
 	       damon("0/state", "on");
 }
 
-/* How often was it tried so far? */
+/* How often DAMON has tried to move something so far. */
 static long tried(void)
 {
 	CHECK_EQ(damon("0/state", "update_schemes_stats"), 0);
 	return file_long(DAMON SCHEME "stats/nr_tried");
 }
 
-/* Until the group has as many pages on the device, and some tries longer. */
+/*
+ * Wait until the group has between @least and @most pages on the device, and
+ * then for some more tries.
+ */
 static void damon_wait(const char *group, long least, long most)
 {
 	struct cdm_wait wait = cdm_wait_begin(20);
@@ -119,8 +125,8 @@ static void damon_stop(void)
 }
 
 /*
- * The worker's pages, but for what the limit does not let in, are moved once
- * each; the others are not moved from RAM to RAM.
+ * As many of the worker's pages as the limit admits are moved, once each. The
+ * others are not moved from RAM to RAM.
  */
 static void to_device(struct cdm_task *task, const char *group, long limit)
 {
@@ -156,12 +162,13 @@ static void test_there_and_back(const char *group)
 	if (CHECK_EQ(damon_start(&task, group, cdm_ram_node), 0))
 		damon_wait(group, 0, OWN);
 	damon_stop();
-	CHECK_EQ(cdm_migrations_end("damon"), pages - cdm_usage(group, cdm_node));
+	CHECK_EQ(cdm_migrations_end("damon"),
+		 pages - cdm_usage(group, cdm_node));
 	task_check_at(&task, PAGES, 0, PAGES);
 	task_end(&task);
 }
 
-/* The others stay where they are, whatever the policy. */
+/* Pages beyond the limit stay where they are, whatever the policy. */
 static void test_limit(const char *group)
 {
 	static const char * const policies[] = { "fallback", "fail" };
@@ -177,7 +184,7 @@ static void test_limit(const char *group)
 	}
 }
 
-/* Another group's pages are not the business of this one's. */
+/* Pages of other groups are left alone. */
 static void test_others(const char *group)
 {
 	struct cdm_task task, other;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Allocations that fail: one after the other in what the controller does
- * (fail-nth), some of them while tasks work (failslab, fail_page_alloc), and
- * charges that are refused although there is room (fail_cdm_charge).
+ * Allocations that fail: each one in turn in what the controller does
+ * (fail-nth), and some at random while tasks work (failslab, fail_page_alloc).
+ * And charges that are refused although there is room (fail_cdm_charge).
  *
  * Needs a kernel with CONFIG_FAULT_INJECTION and its debugfs files.
  *
@@ -30,7 +30,7 @@
 #define FAULTS		"/sys/kernel/debug/"
 #define CHARGES		FAULTS "fail_cdm_charge/"
 #define PAGES		8
-/* More allocations than any one operation makes. */
+/* No operation makes this many allocations. */
 #define MAX_NTH		2000
 
 static void faults_write(const char *dir, const char *file, long value)
@@ -41,7 +41,7 @@ static void faults_write(const char *dir, const char *file, long value)
 	CHECK_EQ(file_write(path, "%ld", value), 0);
 }
 
-/* Of the tasks that ask for it, @percent of the allocations. */
+/* Let @percent of the allocations fail, in tasks that ask for it. */
 static void faults_random(long percent)
 {
 	static const char * const dirs[] = { "failslab", "fail_page_alloc" };
@@ -54,7 +54,7 @@ static void faults_random(long percent)
 	}
 }
 
-/* Whether the caller is one of these; to say so may fail for that reason. */
+/* Ask for it, or no longer; the write itself may fail because of it. */
 static void faults_on_me(bool on)
 {
 	int ret;
@@ -71,7 +71,7 @@ static void faults_on_me(bool on)
 
 static int nth_fd = -1;
 
-/* The file is of one task: a forked process has to open its own. */
+/* The file belongs to one task: a forked process has to open its own. */
 static int nth_open(void)
 {
 	static pid_t opener;
@@ -91,7 +91,7 @@ static void nth_set(int nth)
 		cdm_fail(__FILE__, __LINE__, "fail-nth: %s", strerror(errno));
 }
 
-/* Whether an allocation has failed since nth_set(); none will from now on. */
+/* Has an allocation failed since nth_set()? No other will from now on. */
 static bool nth_fired(void)
 {
 	char buf[16] = "";
@@ -109,7 +109,7 @@ static void check_refused(const char *what, int nth, long ret)
 			 what, nth, ret);
 }
 
-/* Every allocation was reached, and at least one of them was needed. */
+/* Every allocation was reached, and the operation needed at least one. */
 static void check_walked(const char *what, int nth, int refused)
 {
 	ksft_print_msg("%s: %d allocations, %d of them needed\n", what,
@@ -134,7 +134,7 @@ static void test_mkdir(const char *group)
 		fired = nth_fired();
 		check_refused("mkdir", nth, ret);
 		refused += ret < 0;
-		/* What was refused has left nothing that is in the way. */
+		/* After a failure nothing is left that is in the way. */
 		if (ret)
 			CHECK_EQ(mkdir(path, 0755), 0);
 		CHECK_EQ(cdm_bytes(path, "cdm.current", cdm_node), 0);
@@ -160,7 +160,7 @@ static long write_fd(int fd, const char *text)
 	return pwrite(fd, text, strlen(text), 0) < 0 ? -errno : 0;
 }
 
-/* A limit is the old one or the new one, and eviction does what it can. */
+/* The limit is either the old or the new one, and eviction does what it can. */
 static void test_max(const char *group)
 {
 	struct cdm_reply where;
@@ -191,7 +191,7 @@ static void test_max(const char *group)
 		CHECK_EQ(where.dev + where.ram, PAGES);
 		CHECK_EQ(where.bad, 0);
 		CHECK_EQ(cdm_wait_usage(group, cdm_node, where.dev), where.dev);
-		/* Again, and now it is had; eviction goes in steps. */
+		/* The next write succeeds, and evicts the rest. */
 		CHECK_EQ(write_fd(fd, half), 0);
 		where = task_call(&task, op_count, 0, PAGES);
 		CHECK_LE(where.dev, PAGES / 2);
@@ -225,7 +225,7 @@ static void test_policy(const char *group)
 	check_walked("cdm.policy", nth, refused);
 }
 
-/* What cdm.peak says to who has the file open. */
+/* The peak since the reset through this open file. */
 static long peak_of(int fd)
 {
 	char buf[256], key[32], *pos;
@@ -247,7 +247,7 @@ static void test_peak(const char *group)
 	task_start_on(&task, group, PAGES, cdm_node);
 	CHECK_EQ(task_call(&task, op_unmap, 0, PAGES).ret, 0);
 	CHECK_EQ(cdm_wait_usage(group, cdm_node, 0), 0);
-	/* With what the CPUs have charged ahead. */
+	/* This includes what CPUs have charged in advance. */
 	peak = cdm_bytes(group, "cdm.peak", cdm_node) / cdm_psize;
 	CHECK_GE(peak, PAGES);
 	for (nth = 1; fired && nth < MAX_NTH; nth++) {
@@ -270,11 +270,11 @@ static void test_peak(const char *group)
 }
 
 /*
- * The same in a worker: ->ret is what the call returned, ->code whether an
- * allocation failed.
+ * The same in a worker: ->ret is what the call returned, and ->code is whether
+ * an allocation failed.
  */
 
-/* The page tables as well as the pages. A fault by itself would be repeated. */
+/* Page tables and pages. The kernel would repeat an ordinary fault. */
 static struct cdm_reply op_populate(struct cdm_buf *buf, long nth, long b)
 {
 	struct cdm_reply reply = { 0 };
@@ -315,7 +315,7 @@ static void test_populate(const char *group)
 			break;
 	}
 	task_end(&task);
-	/* The controller refused what was injected there, and nothing else. */
+	/* The controller refused only where a failure was injected. */
 	CHECK_EQ(cdm_item(group, "cdm.events", cdm_node, "fail"),
 		 cdm_item(group, "cdm.events", cdm_node, "max"));
 	check_walked("populate", nth + 1, refused);
@@ -342,7 +342,7 @@ static struct cdm_reply op_move_nth(struct cdm_buf *buf, long nth, long node)
 	return reply;
 }
 
-/* To the node, and back; the pages are in one place or in the other. */
+/* Move to the node and back; each page is in one place or the other. */
 static void test_move(const char *group)
 {
 	struct cdm_reply reply, where;
@@ -373,7 +373,7 @@ static void test_move(const char *group)
 	check_walked("move_pages", nth, refused);
 }
 
-/* A directory of sysfs for a part of the plugged node's memory, in @path. */
+/* Find the state file in sysfs of a part of the plugged node's memory. */
 static bool find_block(char *path, size_t len)
 {
 	DIR *dir = opendir("/sys/devices/system/node/node3");
@@ -384,7 +384,8 @@ static bool find_block(char *path, size_t len)
 		found = !strncmp(entry->d_name, "memory", 6) &&
 			entry->d_name[6] >= '0' && entry->d_name[6] <= '9';
 		if (found)
-			snprintf(path, len, "/sys/devices/system/memory/%s/state",
+			snprintf(path, len,
+				 "/sys/devices/system/memory/%s/state",
 				 entry->d_name);
 	}
 	if (dir)
@@ -392,7 +393,7 @@ static bool find_block(char *path, size_t len)
 	return found;
 }
 
-/* Try with one failed allocation, or some percent of them; 0 or -errno. */
+/* Try to online with one failed allocation, or with some percent of them. */
 static long try_online(int fd, int nth, long percent, bool *fired)
 {
 	long ret;
@@ -408,14 +409,16 @@ static long try_online(int fd, int nth, long percent, bool *fired)
 		faults_on_me(false);
 		faults_random(0);
 	}
-	/* What KASAN's notifier says when its shadow got no memory. */
+	/*
+	 * KASAN's notifier returns this if there is no memory for its shadow.
+	 */
 	return ret == -EPERM ? -ENOMEM : ret;
 }
 
 /*
- * The memory of a node is there as a whole, or not at all. The controller's
- * tables come once, so nothing is onlined until all have been refused. Pages
- * one by one are left out: KASAN asks for thousands.
+ * The memory of a node comes online as a whole, or not at all. The controller
+ * allocates its tables once only, so each of these has to fail before the first
+ * success. Single pages do not fail: KASAN asks for thousands of them.
  */
 static void test_online(const char *group)
 {
@@ -462,8 +465,8 @@ static void test_online(const char *group)
 #define WORK_PAGES	256
 
 /*
- * Nothing here may fault by itself: the kernel repeats such a fault until it
- * succeeds, and complains.
+ * Nothing here may take an ordinary fault: the kernel would repeat it until it
+ * succeeds, and complain.
  */
 static struct cdm_reply op_work(struct cdm_buf *buf, long seed, long b)
 {
@@ -551,13 +554,13 @@ static void refuse(long times)
 struct refusal {
 	const char *policy;
 	long times;		/* refused charges, -1 for all of them */
-	long dev, ram, bus;	/* what becomes of PAGES pages */
+	long dev, ram, bus;	/* what happens to PAGES pages */
 	long fallback, fail, reclaim;
 };
 
 /*
- * Some pages are there before; the policy "reclaim" has them to demote, and
- * asks once more for each page.
+ * The group has some pages already, which the policy "reclaim" can demote
+ * before it charges again.
  */
 static const struct refusal refusals[] = {
 	{ "fallback", 3, PAGES - 3, 3, 0, 3, 0, 0 },
@@ -581,7 +584,7 @@ static void test_refused(const char *group, const void *arg)
 	task_start_on(&early, group, PAGES, cdm_node);
 	task_start(&late, group);
 	CHECK_EQ(task_call(&late, op_map, PAGES, cdm_node).ret, 0);
-	/* Whatever the CPUs have charged ahead. */
+	/* Stocks of CPUs are not usage. */
 	CHECK_EQ(cdm_wait_usage(group, cdm_node, PAGES), PAGES);
 	refuse(row->times);
 	reply = task_call(&late, op_touch, 0, PAGES);
@@ -602,7 +605,7 @@ static void test_refused(const char *group, const void *arg)
 	CHECK_EQ(cdm_event_local(group, "fallback"), row->fallback);
 	CHECK_EQ(cdm_event_local(group, "fail"), row->fail);
 	CHECK_EQ(cdm_event_local(group, "reclaim"), row->reclaim);
-	/* It was not the limit: there is room. */
+	/* There was room all the time. */
 	reply = task_call(&late, op_move, PAGES, cdm_node);
 	CHECK_EQ(reply.ok + reply.bus, row->dev + row->ram);
 	CHECK_EQ(reply.bus, 0);
@@ -644,7 +647,8 @@ int main(void)
 	cdm_case("onlining a node: any allocation may fail", test_online);
 	cdm_case("work while allocations fail", test_random);
 	for (i = 0; i < ARRAY_SIZE(refusals); i++) {
-		snprintf(name, sizeof(name), "%s: %ld charges refused with room",
+		snprintf(name, sizeof(name),
+			 "%s: %ld charges refused with room",
 			 refusals[i].policy, refusals[i].times);
 		cdm_case_arg(name, test_refused, &refusals[i]);
 	}

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Files on the device: shared memory and tmpfs, with a policy that all who map
- * it share, and the page cache of a disk under a task's policy. Who brings a
- * page in pays for it, and the charge ends when the page leaves the file.
+ * Files on the device: shared memory and tmpfs, whose policy is the file's and
+ * holds for all tasks that map it, and the page cache of a disk under a task's
+ * policy. The task that brings a page in pays for it, and the charge ends when
+ * the page leaves the file.
  */
 
 #include <fcntl.h>
@@ -19,7 +20,7 @@
 
 #include "cdm_util.h"
 
-/* The file of the case, open in the workers as well. */
+/* The case's file, which the workers inherit. */
 static int shared_fd = -1;
 
 static void open_shared(long pages)
@@ -34,7 +35,7 @@ static struct cdm_reply op_map_shared(struct cdm_buf *buf, long pages, long b)
 	return buf_map_fd(buf, 0, pages, shared_fd, MAP_SHARED);
 }
 
-/* Cut a hole, by the test, which pays nothing for it. */
+/* Punch a hole, from outside of the groups. */
 static void punch(long first, long nr)
 {
 	CHECK_EQ(fallocate(shared_fd, FALLOC_FL_PUNCH_HOLE |
@@ -43,8 +44,8 @@ static void punch(long first, long nr)
 }
 
 /*
- * The policy that one has set is the file's: the other, who has none, gets
- * device memory too, and pays for it, as far as its own quota goes.
+ * The policy that one task sets is the file's: the other task, which has none,
+ * gets device memory as well, and pays for it, up to its own limit.
  */
 static void test_shared_policy(const char *group)
 {
@@ -67,12 +68,12 @@ static void test_shared_policy(const char *group)
 	CHECK_EQ(reply.ram, 5);
 	CHECK_EQ(cdm_usage(a, cdm_node), 20);
 	CHECK_EQ(cdm_usage(b, cdm_node), 35);
-	/* Who maps it later finds it where it is, and pays nothing. */
+	/* A task that maps a page later pays nothing. */
 	CHECK_EQ(task_call(&first, op_touch, 0, 60).dev, 55);
 	CHECK_EQ(cdm_usage(a, cdm_node), 20);
 	CHECK_EQ(cdm_usage(b, cdm_node), 35);
 
-	/* Each hole ends the charge of who made what was in it. */
+	/* Each hole ends the charges of the pages that were in it. */
 	punch(10, 20);
 	CHECK_EQ(cdm_wait_usage(a, cdm_node, 10), 10);
 	CHECK_EQ(cdm_wait_usage(b, cdm_node, 25), 25);
@@ -80,7 +81,7 @@ static void test_shared_policy(const char *group)
 	CHECK_EQ(cdm_usage(a, cdm_node), 30);
 	CHECK_EQ(cdm_usage(b, cdm_node), 25);
 
-	/* The file outlives its mappings, and its charges do. */
+	/* The file outlives its mappings, and so do its charges. */
 	CHECK_EQ(task_call(&second, op_unmap, 0, 100).ret, 0);
 	task_end(&first);
 	CHECK_EQ(cdm_usage(a, cdm_node), 30);
@@ -95,8 +96,8 @@ static void test_shared_policy(const char *group)
 }
 
 /*
- * A private mapping of the file: its policy goes for copies as well, and those
- * are paid for by who writes.
+ * A private mapping of the file: the policy of the mapping also applies to
+ * copies, which the writer pays for.
  */
 static struct cdm_reply op_map_private(struct cdm_buf *buf, long pages, long b)
 {
@@ -133,7 +134,7 @@ static void test_private(const char *group)
 	close(shared_fd);
 }
 
-/* System V shared memory keeps policy and pages while nobody has it. */
+/* System V shared memory keeps policy and pages while it is not attached. */
 static int shm_id = -1;
 
 static struct cdm_reply op_attach(struct cdm_buf *buf, long pages, long node)
@@ -170,7 +171,7 @@ static void test_sysv(const char *group)
 	CHECK_EQ(cdm_wait_usage(group, cdm_node, 0), 0);
 }
 
-/* A file system in memory whose files are on the device. */
+/* A tmpfs whose files are on the device. */
 static bool mount_tmpfs(const char *options)
 {
 	char all[128];
@@ -219,7 +220,7 @@ static void test_tmpfs(const char *group)
 	task_start(&second, b);
 	CHECK_EQ(task_call(&first, op_write_file, 50, 0).ok, 50);
 	CHECK_EQ(cdm_usage(a, cdm_node), 50);
-	/* Over what is there, and beyond, to the last page of the quota. */
+	/* Overwrite what is there, and go on to the last page of the quota. */
 	reply = task_call(&second, op_write_file, 50, 30);
 	CHECK_EQ(reply.ok, 30);
 	CHECK_EQ(reply.ret, -ENOMEM);
@@ -235,7 +236,7 @@ static void test_tmpfs(const char *group)
 	unmount_tmpfs();
 }
 
-/* Huge pages of a file: cut in the middle they are split, and half is freed. */
+/* A huge page of a file that is truncated in the middle is split. */
 static void test_tmpfs_huge(const char *group)
 {
 	long pages = 2 * cdm_hpages, left = cdm_hpages + 100;
@@ -269,17 +270,17 @@ static void test_page_cache(const char *group)
 	CHECK_EQ(task_call(&task, op_unmap, 0, 100).ret, 0);
 	cdm_empty_cache();
 
-	/* Under the policy it is on the device; the reader pays. */
+	/* Under the policy the page cache is on the device; the reader pays. */
 	CHECK_EQ(task_call(&task, op_read_file, 100, true).ok, 100);
 	CHECK_EQ(task_call(&task, op_where_file, 100, 0).dev, 100);
 	dev = cdm_usage(group, cdm_node);
 	CHECK_GE(dev, 100);
 	CHECK_EQ(dev, cdm_usage(cdm_root, cdm_node));
-	/* Evicted to RAM by a limit, or dropped: the charge ends with either. */
+	/* The charge ends when pages are evicted to RAM, or dropped. */
 	CHECK_EQ(cdm_limit(group, cdm_node, 0), 0);
 	CHECK_EQ(cdm_wait_usage(group, cdm_node, 0), 0);
 	CHECK_EQ(task_call(&task, op_where_file, 100, 0).ram, 100);
-	/* Denied, a task reads as well as ever. */
+	/* A task that may use nothing of the device can read all the same. */
 	CHECK_EQ(task_call(&task, op_unmap, 0, 100).ret, 0);
 	task_end(&task);
 	cdm_empty_cache();
@@ -302,7 +303,7 @@ static void test_page_cache_fail(const char *group)
 
 	task_start(&task, group);
 	CHECK_EQ(task_call(&task, op_make_file, 100, 0).ok, 100);
-	/* What the file system needs to find the file's blocks is there. */
+	/* The file system has read what it needs to find the file's blocks. */
 	CHECK_EQ(task_call(&task, op_read_file, 100, false).ok, 100);
 	file_write("/proc/sys/vm/drop_caches", "1");
 	CHECK_EQ(cdm_write(group, "cdm.policy", "fail"), 0);
@@ -322,7 +323,7 @@ static void test_page_cache_fail(const char *group)
 int main(void)
 {
 	cdm_init(7);
-	cdm_case("a policy that is the file's: who writes first pays",
+	cdm_case("a policy that is the file's: the first writer pays",
 		 test_shared_policy);
 	cdm_case("private mappings of a file", test_private);
 	cdm_case("System V shared memory", test_sysv);

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Pages of 1 GiB. They cannot be migrated, so the kernel keeps them out of
- * ZONE_MOVABLE, which is all that a device has: its pool stays empty, whoever
- * asks and whatever is free, and nobody is charged. Those that the command line
- * asks for come from RAM, or not at all.
+ * Pages of 1 GiB. They cannot be migrated, so the kernel does not allocate them
+ * in ZONE_MOVABLE, and a device has no other zone: its pool stays empty
+ * whatever is free, and no group is charged. Those that the command line asks
+ * for come from RAM, or not at all.
  *
  * vm: --nodes big --append hugepages=48 --append hugepagesz=1G --append hugepages=3
  */
@@ -18,25 +18,29 @@
 
 #define GIB		(1024L * 1024 * 1024)
 #define POOL_KB		(GIB / 1024)
-#define ALL_POOLS	"/sys/kernel/mm/hugepages/hugepages-1048576kB/nr_hugepages"
+#define ALL_POOLS \
+	"/sys/kernel/mm/hugepages/hugepages-1048576kB/nr_hugepages"
 #define SMALL_KB	2048
 #define ALL_SMALL	"/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages"
 
-/* The command line has asked for more than RAM has, and the device has some. */
+/* The command line asks for more than RAM has, while the device is free. */
 static void test_boot(const char *group)
 {
 	(void)group;
-	CHECK_EQ(file_long(cdm_pool_path(cdm_node, POOL_KB, "nr_hugepages")), 0);
+	CHECK_EQ(file_long(cdm_pool_path(cdm_node, POOL_KB, "nr_hugepages")),
+		 0);
 	CHECK_GE(file_long(ALL_POOLS), 1);
 	CHECK_LT(file_long(ALL_POOLS), 3);
-	/* Smaller ones are spread over the nodes that have RAM. */
+	/* The smaller huge pages are spread over the nodes that have RAM. */
 	CHECK_EQ(file_long(ALL_SMALL), 48);
-	CHECK_EQ(file_long(cdm_pool_path(cdm_node, SMALL_KB, "nr_hugepages")), 0);
+	CHECK_EQ(file_long(cdm_pool_path(cdm_node, SMALL_KB, "nr_hugepages")),
+		 0);
 	CHECK_EQ(file_write(ALL_SMALL, "0"), 0);
 	cdm_check_root(0);
-	/* Nor are there more later, when the pool is to grow. */
+	/* The pools do not get them later either. */
 	CHECK_EQ(file_write(ALL_POOLS, "4"), 0);
-	CHECK_EQ(file_long(cdm_pool_path(cdm_node, POOL_KB, "nr_hugepages")), 0);
+	CHECK_EQ(file_long(cdm_pool_path(cdm_node, POOL_KB, "nr_hugepages")),
+		 0);
 	cdm_check_root(0);
 	CHECK_EQ(file_write(ALL_POOLS, "0"), 0);
 	CHECK_EQ(file_long(ALL_POOLS), 0);
@@ -52,7 +56,7 @@ static struct cdm_reply op_set_pool(struct cdm_buf *buf, long node, long pages)
 
 #define PAGES	20000
 
-/* Nor does the attempt move or charge any page that is there. */
+/* Asking for a page in the device's pool moves and charges nothing. */
 static void test_pool(const char *group)
 {
 	struct cdm_task task, maker;
@@ -88,7 +92,7 @@ static struct cdm_reply op_map_gib(struct cdm_buf *buf, long pages, long node)
 	return op_bind(buf, node, 0);
 }
 
-/* Who asks for one on the device asks for RAM, then, under each policy. */
+/* A task that asks for one on the device gets RAM, under each policy. */
 static void test_use(const char *group)
 {
 	struct cdm_task task;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A CDM node whose memory comes and goes: groups made before it, charges on
- * it, and its removal with all that is still there.
+ * A CDM node whose memory is added and removed: with groups that are older than
+ * the node, with charges, and with pages that are still in use.
  */
 
 #include <fcntl.h>
@@ -14,7 +14,7 @@ static const char * const keyed[] = {
 	"cdm.max", "cdm.current", "cdm.peak", "cdm.events", "cdm.events.local",
 };
 
-/* The node that is plugged in, known after the first time. */
+/* The plugged node; not known before the first time. */
 static int plugged = -1;
 
 static int plug(const char *how)
@@ -41,7 +41,7 @@ static void check_keys(const char *group, int node, bool there)
 	CHECK_EQ(cdm_bytes(cdm_root, "cdm.current", node) != CDM_NONE, there);
 }
 
-/* New memory shows in every file, and is nobody's yet. */
+/* New memory shows in every file, and has no owner yet. */
 static void test_appears(const char *group)
 {
 	long total = file_key("/proc/meminfo", "CdmTotal:");
@@ -81,7 +81,7 @@ static long touch_on(const char *group, int node, long pages)
 	return reply.other;
 }
 
-/* What default says applies to a node that appears later. */
+/* "default" applies to a node that appears later. */
 static void test_default_applies(const char *group)
 {
 	char *free_group, *denied, *some;
@@ -106,7 +106,7 @@ static void test_default_applies(const char *group)
 	CHECK_EQ(unplug(), 0);
 }
 
-/* Removal sends what is there to RAM and ends the charges. */
+/* Removal moves the pages to RAM, and ends their charges. */
 static void test_remove_charged(const char *group)
 {
 	struct cdm_reply reply;
@@ -134,11 +134,11 @@ static void test_remove_charged(const char *group)
 	reply = task_call(&huge, op_count, 0, 4 * cdm_hpages);
 	CHECK_EQ(reply.dev + reply.ram, 4 * cdm_hpages);
 	CHECK_EQ(reply.bad, 0);
-	/* Nothing of it was put on the other device, which nobody named. */
+	/* None went to the other device, which no policy names. */
 	CHECK_EQ(reply.dev, 0);
 	CHECK_EQ(cdm_usage(leaf, cdm_node), 0);
 
-	/* When it comes back its counters start at nothing. */
+	/* When the memory comes back, its counters start at 0. */
 	CHECK_EQ(plug("movable"), 0);
 	CHECK_EQ(cdm_bytes(leaf, "cdm.current", plugged), 0);
 	CHECK_EQ(cdm_bytes(group, "cdm.current", plugged), 0);
@@ -149,7 +149,7 @@ static void test_remove_charged(const char *group)
 	CHECK_EQ(unplug(), 0);
 }
 
-/* A group's own line for a node outlives the node. */
+/* A group's own setting for a node outlives the node. */
 static void test_line_kept(const char *group)
 {
 	CHECK_EQ(plug("movable"), 0);
@@ -162,7 +162,7 @@ static void test_line_kept(const char *group)
 	CHECK_EQ(unplug(), 0);
 }
 
-/* Memory of a CDM node is movable; anything else is refused, with a reason. */
+/* CDM memory must be movable; anything else is refused, with a message. */
 static void test_kernel_zone(const char *group)
 {
 	char line[1024];
@@ -182,14 +182,14 @@ static void test_kernel_zone(const char *group)
 	close(log);
 	CHECK_EQ(told, true);
 
-	/* The memory is plugged in still; it can be used as it should. */
+	/* The memory is still plugged, and can be onlined as movable. */
 	CHECK_EQ(unplug(), 0);
 	CHECK_EQ(plug("movable"), 0);
 	CHECK_EQ(touch_on(group, plugged, 50), 50);
 	CHECK_EQ(unplug(), 0);
 }
 
-/* Time and again, with a task that holds pages on the other CDM node. */
+/* Repeatedly, while a task has pages on the other CDM node. */
 static void test_repeat(const char *group)
 {
 	struct cdm_task task;
@@ -210,7 +210,7 @@ static void test_repeat(const char *group)
 int main(void)
 {
 	cdm_init(6);
-	/* First: the groups must be older than anything known of the node. */
+	/* The first case, as its groups must be older than the node. */
 	cdm_case("default applies to a node that appears later",
 		 test_default_applies);
 	cdm_case("a node appears in the files and goes again", test_appears);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Huge pages of every size on the device: made by faults, by khugepaged and by
- * request, split by request, by being unmapped in part and by pressure, moved,
- * copied and swapped. The charge is that of the base pages, always.
+ * Huge pages of every size on the device: made by faults, by khugepaged and on
+ * request; split on request, by partial unmapping and under pressure; moved,
+ * copied and swapped. The charge is always that of their base pages.
  */
 
 #include <sched.h>
@@ -35,7 +35,7 @@ static void split(struct cdm_task *task, long pages)
 			    addr + pages * cdm_psize), 0);
 }
 
-/* Split, nothing is charged twice or forgotten; then each page is its own. */
+/* After a split each page is charged once, and by itself. */
 static void test_split(const char *group)
 {
 	long pages = 2 * cdm_hpages, i;
@@ -51,7 +51,7 @@ static void test_split(const char *group)
 	i = pages - (cdm_hpages + 2) / 3;
 	CHECK_EQ(cdm_wait_usage(group, cdm_node, i), i);
 	task_check_at(&task, pages, i, 0);
-	/* The rest can be moved page by page. */
+	/* The others can be moved one by one. */
 	CHECK_EQ(task_call(&task, op_move, pages, cdm_ram_node).code, -ENOENT);
 	CHECK_EQ(cdm_wait_usage(group, cdm_node, 0), 0);
 	task_check_at(&task, pages, 0, i);
@@ -59,8 +59,8 @@ static void test_split(const char *group)
 }
 
 /*
- * Half of each is unmapped. They are whole, and charged as such, until somebody
- * needs room: an eviction splits them, and the halves that nobody maps go.
+ * Unmap half of each huge page. They stay whole, and are charged as a whole,
+ * until an eviction splits them and frees the halves that are not mapped.
  */
 static void test_partial(const char *group)
 {
@@ -86,7 +86,7 @@ static void test_partial(const char *group)
 	task_end(&task);
 }
 
-/* Huge pages that are unmapped in part, and a depleted node. */
+/* The same with pressure from a depleted node. */
 static void test_partial_pressure(const char *group)
 {
 	long free = node_meminfo(cdm_node, "MemFree:") * 1024 / cdm_psize;
@@ -106,7 +106,7 @@ static void test_partial_pressure(const char *group)
 		task_call(&holder, op_unmap, i * cdm_hpages, half);
 	CHECK_EQ(cdm_usage(b, cdm_node), huge * cdm_hpages);
 
-	/* More than is free, less than is mapped by nobody. */
+	/* More than is free, and less than is not mapped. */
 	task_start(&needs, b);
 	CHECK_EQ(task_call(&needs, op_map, 8 * cdm_hpages, cdm_node).ret, 0);
 	reply = task_call(&needs, op_touch, 0, 8 * cdm_hpages);
@@ -127,7 +127,7 @@ static void set_sizes(const char *small, const char *pmd)
 	CHECK_EQ(file_write(THP "hugepages-2048kB/enabled", "%s", pmd), 0);
 }
 
-/* Folios of 16 pages; a quota that is no multiple is used to the last page. */
+/* Folios of 16 pages use all of a quota that is not a multiple of them. */
 static void test_small_sizes(const char *group)
 {
 	long counter = file_long(THP "hugepages-64kB/stats/anon_fault_alloc");
@@ -147,7 +147,7 @@ static void test_small_sizes(const char *group)
 	CHECK_EQ(file_long(THP "hugepages-64kB/stats/anon_fault_alloc"),
 		 counter + 10);
 
-	/* Freed in part: the folio stays until it is split. */
+	/* Unmapped in part, the folio stays until it is split. */
 	CHECK_EQ(task_call(&task, op_discard, 0, 5).ret, 0);
 	CHECK_EQ(cdm_usage(group, cdm_node), quota);
 	split(&task, 16);
@@ -156,7 +156,7 @@ static void test_small_sizes(const char *group)
 	CHECK_EQ(cdm_usage(group, cdm_node), quota);
 	task_check_at(&task, pages, quota, 0);
 
-	/* To RAM, and down to a limit. */
+	/* Move them to RAM and back, and lower the limit. */
 	CHECK_EQ(task_call(&task, op_move, 64, cdm_ram_node).ok, 64);
 	CHECK_EQ(cdm_wait_usage(group, cdm_node, quota - 64), quota - 64);
 	CHECK_EQ(cdm_limit(group, cdm_node, 0), 0);
@@ -166,7 +166,7 @@ static void test_small_sizes(const char *group)
 	set_sizes("never", "inherit");
 }
 
-/* A range that may be collapsed and that khugepaged has not been told of. */
+/* Map a range that can be collapsed, but not by khugepaged yet. */
 static struct cdm_reply op_map_aligned(struct cdm_buf *buf, long pages,
 				       long node)
 {
@@ -187,7 +187,7 @@ static struct cdm_reply op_advise(struct cdm_buf *buf, long advice, long b)
 	return buf_errno(madvise(buf->addr, buf->pages * cdm_psize, advice));
 }
 
-/* Huge ranges of base pages, all of them on the device. */
+/* Start a worker with @huge ranges of base pages on the device. */
 static void start_base(struct cdm_task *task, const char *group, long huge)
 {
 	long pages = huge * cdm_hpages;
@@ -199,13 +199,13 @@ static void start_base(struct cdm_task *task, const char *group, long huge)
 	CHECK_EQ(cdm_usage(group, cdm_node), pages);
 }
 
-/* While it is copied to, the huge page is charged beside the base pages. */
+/* During the copy the huge page is charged in addition to the base pages. */
 static void test_collapse_quota(const char *group)
 {
 	struct cdm_task task;
 
 	start_base(&task, group, 1);
-	/* Room for all of it but one page, under each policy: all stays. */
+	/* With room for all but one page nothing changes, under each policy. */
 	CHECK_EQ(cdm_limit(group, cdm_node, 2 * cdm_hpages - 1), 0);
 	CHECK_LT(task_call(&task, op_collapse, 0, cdm_hpages).ret, 0);
 	task_check_at(&task, cdm_hpages, cdm_hpages, 0);
@@ -224,7 +224,7 @@ static void test_collapse_quota(const char *group)
 	task_end(&task);
 }
 
-/* Pages in RAM stay in RAM, whatever the policy of their mapping names. */
+/* Pages in RAM are collapsed in RAM, whatever the policy of the mapping. */
 static void test_collapse_ram(const char *group)
 {
 	struct cdm_task task;
@@ -239,7 +239,7 @@ static void test_collapse_ram(const char *group)
 	task_end(&task);
 }
 
-/* process_madvise() by another: the owner pays, though the caller could not. */
+/* process_madvise() by a task that may use nothing: the owner pays. */
 static void test_collapse_other(const char *group)
 {
 	struct cdm_task task;
@@ -268,7 +268,7 @@ static void test_collapse_other(const char *group)
 	task_end(&task);
 }
 
-/* What khugepaged collapses it collapses on the node, at the owner's cost. */
+/* khugepaged collapses on the node, and the owner pays. */
 static void test_khugepaged(const char *group)
 {
 	struct cdm_task fits, full;
@@ -292,7 +292,7 @@ static void test_khugepaged(const char *group)
 	CHECK_EQ(task_call(&fits, op_huge_mapped, 0, 0).ret, 2 * cdm_hpages);
 	CHECK_EQ(cdm_wait_usage(a, cdm_node, 2 * cdm_hpages), 2 * cdm_hpages);
 	task_check_at(&fits, 2 * cdm_hpages, 2 * cdm_hpages, 0);
-	/* No room for a copy: base pages they stay, where they are. */
+	/* Without room for the copy nothing is collapsed. */
 	CHECK_EQ(task_call(&full, op_huge_mapped, 0, 0).ret, 0);
 	CHECK_EQ(cdm_usage(b, cdm_node), 2 * cdm_hpages);
 	task_check_at(&full, 2 * cdm_hpages, 2 * cdm_hpages, 0);
@@ -303,7 +303,7 @@ static void test_khugepaged(const char *group)
 	CHECK_EQ(file_write(KHUGEPAGED "pages_to_scan", "4096"), 0);
 }
 
-/* Written to after fork() a huge page is copied by base pages. */
+/* A write after fork() copies single base pages of a huge page. */
 static void test_fork(const char *group)
 {
 	struct cdm_task parent, child;
@@ -323,7 +323,7 @@ static void test_fork(const char *group)
 	CHECK_EQ(cdm_wait_usage(b, cdm_node, 0), 0);
 }
 
-/* Half of a huge page at another address, and both halves back together. */
+/* Move half of a huge page to another address, and back. */
 static struct cdm_reply op_move_half(struct cdm_buf *buf, long a, long b)
 {
 	size_t half = cdm_hpages / 2 * cdm_psize;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Huge pages of a pool on the device: the root's while they are in the pool,
- * whoever made it; of who uses them while they are in use; and of the policy
- * when there is no room for that.
+ * Huge pages of a pool on the device. The root owns them while they are in the
+ * pool, and the group that uses them while they are in use. The policy of that
+ * group decides what happens when its limit has no room.
  *
  * vm: --allow memory.corruption
  */
@@ -19,7 +19,7 @@ static long free_pool(int node)
 	return file_long(cdm_pool_path(node, CDM_POOL_KB, "free_hugepages"));
 }
 
-/* Base pages of @huge huge ones. */
+/* The number of base pages in @huge huge ones. */
 static long base(long huge)
 {
 	return huge * cdm_hpages;
@@ -27,13 +27,15 @@ static long base(long huge)
 
 static struct cdm_reply op_set_pool(struct cdm_buf *buf, long node, long pages)
 {
-	struct cdm_reply reply = { .ret = cdm_set_pool(node, CDM_POOL_KB, pages) };
+	struct cdm_reply reply = {
+		.ret = cdm_set_pool(node, CDM_POOL_KB, pages),
+	};
 
 	(void)buf;
 	return reply;
 }
 
-/* Without a reservation. */
+/* Map huge pages without a reservation. */
 static struct cdm_reply op_map_loose(struct cdm_buf *buf, long huge, long node)
 {
 	return buf_map_pool(buf, huge, node, MAP_PRIVATE | MAP_NORESERVE);
@@ -44,7 +46,7 @@ static struct cdm_reply op_map_shared(struct cdm_buf *buf, long huge, long node)
 	return buf_map_pool(buf, huge, node, MAP_SHARED);
 }
 
-/* Write to a page of each of @nr huge pages from @first on, and say where. */
+/* Write to each of @nr huge pages from @first on, and count them. */
 static struct cdm_reply op_touch_huge(struct cdm_buf *buf, long first, long nr)
 {
 	struct cdm_reply sum = { 0 }, one;
@@ -63,7 +65,7 @@ static struct cdm_reply op_touch_huge(struct cdm_buf *buf, long first, long nr)
 	return sum;
 }
 
-/* The pool is the root's, though a group made it that may have nothing. */
+/* The root owns the pool, even if a group made it that may use nothing. */
 static void test_pool(const char *group)
 {
 	struct cdm_task task;
@@ -81,7 +83,7 @@ static void test_pool(const char *group)
 	cdm_check_root(0);
 }
 
-/* A page is charged while it is in use, and is the root's again after that. */
+/* A page is charged to its user while it is in use, then to the root again. */
 static void test_use(const char *group)
 {
 	struct cdm_task task;
@@ -92,7 +94,7 @@ static void test_use(const char *group)
 	CHECK_EQ(cdm_limit(a, cdm_node, base(4)), 0);
 	task_start(&task, a);
 	CHECK_EQ(task_call(&task, op_map_pool, 4, cdm_node).ret, 0);
-	/* Reserved is not used. */
+	/* A reservation is no use yet. */
 	CHECK_EQ(cdm_usage(a, cdm_node), 0);
 	CHECK_EQ(task_call(&task, op_touch_huge, 0, 3).dev, 3);
 	CHECK_EQ(cdm_usage(a, cdm_node), base(3));
@@ -108,7 +110,7 @@ static void test_use(const char *group)
 	CHECK_EQ(cdm_usage(a, cdm_node), base(4));
 	cdm_check_root(base(4));
 
-	/* A pool that shrinks lets go of what is in use when it is free. */
+	/* A pool that shrinks gives up a page in use once it is free. */
 	cdm_set_pool(cdm_node, CDM_POOL_KB, 1);
 	cdm_check_root(base(4));
 	task_end(&task);
@@ -118,7 +120,7 @@ static void test_use(const char *group)
 	cdm_check_root(0);
 }
 
-/* Under a task's policy, too, which must not be that of any other fault. */
+/* Write under a task's policy, which no other fault may come under. */
 static struct cdm_reply op_touch_bound(struct cdm_buf *buf, long huge,
 				       long node)
 {
@@ -147,7 +149,7 @@ static void test_policies(const char *group)
 	CHECK_EQ(task_call(&task, op_discard, 0, base(3)).ret, 0);
 	CHECK_EQ(cdm_wait_usage(group, cdm_node, 0), 0);
 
-	/* Nobody names the device: RAM's pages, and then none. */
+	/* Where no policy names the device: pages of RAM, and then none. */
 	reply = task_call(&task, op_touch_huge, 0, 3);
 	CHECK_EQ(reply.ram, 2);
 	CHECK_EQ(reply.bus, 1);
@@ -160,7 +162,7 @@ static void test_policies(const char *group)
 }
 
 /*
- * Four are wanted and the quota has room for one and a half.
+ * A task asks for four, and the quota has room for one and a half.
  *
  *   policy	RAM's pool	on the device	in RAM	SIGBUS
  *   fallback	2		1		2	1
@@ -200,7 +202,7 @@ static void test_refused(const char *group)
 	refuse(group, "fail", 2, 0);
 }
 
-/* What may be overcommitted comes from RAM, and not round the quota. */
+/* Overcommitted pages come from RAM, and do not evade the quota. */
 static void test_overcommit(const char *group)
 {
 	struct cdm_reply reply;
@@ -222,7 +224,7 @@ static void test_overcommit(const char *group)
 	cdm_check_root(0);
 }
 
-/* Other pages of the group make room under its limit. */
+/* Other pages of the group make room below its limit. */
 static void test_reclaim(const char *group, const void *policy)
 {
 	struct cdm_task cold, task;
@@ -251,7 +253,7 @@ static void test_reclaim(const char *group, const void *policy)
 	cdm_check_root(0);
 }
 
-/* A child's copy is the child's. */
+/* A child's copy is charged to the group of the child. */
 static void test_fork(const char *group)
 {
 	struct cdm_task parent, child;
@@ -270,7 +272,7 @@ static void test_fork(const char *group)
 	CHECK_EQ(cdm_usage(b, cdm_node), base(1));
 	cdm_check_root(base(4));
 	task_end(&parent);
-	/* The page that they shared is a's, and mapped by the child alone. */
+	/* The shared page is still charged to a; only the child maps it. */
 	CHECK_EQ(cdm_wait_usage(a, cdm_node, base(1)), base(1));
 	CHECK_EQ(rmdir(a), 0);
 	CHECK_EQ(cdm_usage(group, cdm_node), base(2));
@@ -281,7 +283,7 @@ static void test_fork(const char *group)
 	cdm_check_root(0);
 }
 
-/* Shared: who touches a page first has it. */
+/* A shared page is charged to the group that touches it first. */
 static void test_shared(const char *group)
 {
 	struct cdm_task parent, child;
@@ -306,7 +308,7 @@ static void test_shared(const char *group)
 	cdm_check_root(0);
 }
 
-/* Moved to the device and back: by its owner's quota, as is a small page with them. */
+/* Moves obey the owner's quota, and so do those of a base page beside them. */
 static struct cdm_reply op_move_huge(struct cdm_buf *buf, long huge, long node)
 {
 	static char *small;
@@ -359,7 +361,7 @@ static void test_move(const char *group)
 	cdm_check_root(0);
 }
 
-/* To two nodes and no other. */
+/* Bind the buffer to two nodes. */
 static struct cdm_reply op_bind_two(struct cdm_buf *buf, long a, long b)
 {
 	return buf_errno(sys_mbind_nodes(buf->addr, buf->pages * cdm_psize,
@@ -367,8 +369,8 @@ static struct cdm_reply op_bind_two(struct cdm_buf *buf, long a, long b)
 }
 
 /*
- * What does not fit and what is pinned for long is in RAM: in that which the
- * policy names, and no other.
+ * Pages that do not fit, or are pinned long-term, come from the RAM that the
+ * policy names, and from no other.
  */
 static void test_named(const char *group)
 {
@@ -402,7 +404,7 @@ static void test_named(const char *group)
 	cdm_check_root(0);
 }
 
-/* What another CPU holds of the quota in stock does not keep a page from moving. */
+/* The stock of another CPU does not keep a page from moving. */
 static void test_move_stock(const char *group)
 {
 	struct cdm_task task, other;
@@ -425,7 +427,7 @@ static void test_move_stock(const char *group)
 	cdm_check_root(0);
 }
 
-/* Somebody else moves it from one device to another: it stays its owner's. */
+/* A page that another task moves between devices keeps its owner. */
 static void test_moved(const char *group)
 {
 	int from, to, status = -1;
@@ -456,10 +458,12 @@ static void test_moved(const char *group)
 	CHECK_EQ(cdm_hotplug("remove", NULL), 0);
 }
 
-/* Taken out of service: replaced by another of the pool, the owner's as well. */
+/* Offlined, a page is replaced by one of the pool, with the same owner. */
 static struct cdm_reply op_soft_offline(struct cdm_buf *buf, long huge, long b)
 {
-	struct cdm_reply reply = { .ret = op_frame(buf, base(huge) + 3, 0).ret };
+	struct cdm_reply reply = {
+		.ret = op_frame(buf, base(huge) + 3, 0).ret,
+	};
 
 	(void)b;
 	if (madvise(buf->addr + (base(huge) + 3) * cdm_psize, cdm_psize,
@@ -492,7 +496,7 @@ static void test_soft_offline(const char *group)
 	cdm_check_root(0);
 }
 
-/* A page that fails in use: its user is told, and its charge ends. */
+/* A page fails in use: its user gets a signal, and its charge ends. */
 #ifndef MADV_HWPOISON
 #define MADV_HWPOISON	100
 #endif
@@ -517,12 +521,12 @@ static void test_poison(const char *group)
 	task_start(&task, group);
 	CHECK_EQ(task_call(&task, op_map_loose, 2, cdm_node).ret, 0);
 	CHECK_EQ(task_call(&task, op_touch_huge, 0, 2).dev, 2);
-	/* The signal for a fault cannot be ignored and ends the worker. */
+	/* The signal of a fault cannot be ignored, and kills the worker. */
 	task_send(&task, op_poison, 0, 0);
 	CHECK_EQ(task_end(&task), -SIGBUS);
 	CHECK_EQ(cdm_wait_usage(group, cdm_node, 0), 0);
 	CHECK_EQ(cdm_set_pool(cdm_node, CDM_POOL_KB, 0), 0);
-	/* All but the one bad page can be used again. */
+	/* All except the bad page can be used again. */
 	cdm_check_root(0);
 	CHECK_EQ(cdm_audit(cdm_node, "poisoned"), 1);
 }
@@ -542,7 +546,7 @@ int main(void)
 	cdm_case_arg("room is made by demotion (reclaim,fail)", test_reclaim,
 		     "reclaim,fail");
 	cdm_case("a child's copy is the child's", test_fork);
-	cdm_case("shared pages are of who touches them first", test_shared);
+	cdm_case("the first to touch a shared page pays", test_shared);
 	cdm_case("moved to the device and back", test_move);
 	cdm_case("another CPU's stock is no obstacle to a move",
 		 test_move_stock);

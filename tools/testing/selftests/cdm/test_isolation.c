@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Nothing lands on a CDM node that did not ask for it: RAM is filled with
- * every kind of page, beyond what it can hold, with the device empty beside
- * it. And cpusets have the last word on who may ask.
+ * No page goes to a CDM node that nobody asked for: RAM is filled with every
+ * kind of page, beyond what it can hold, while the device stays empty. And
+ * cpusets decide which tasks may ask.
  */
 
 #include <fcntl.h>
@@ -23,11 +23,12 @@
 #define THP_ENABLED	"/sys/kernel/mm/transparent_hugepage/enabled"
 #define DEMOTION	"/sys/kernel/mm/numa/demotion_enabled"
 #define BALANCING	"/proc/sys/kernel/numa_balancing"
+#define TIERS		"/sys/devices/virtual/memory_tiering/"
 
-/* How much of each kind of page the smaller workloads make. */
+/* The size of the smaller workloads. */
 #define SOME_MIB	48
 
-/* The device's books with nobody on it; MemFree is told to the page. */
+/* The books of the unused device, with an exact MemFree. */
 struct state {
 	long free;
 	long used;
@@ -40,9 +41,9 @@ static struct state device_state(void)
 	struct state state;
 
 	cdm_drain_lru();
-	/* The audit gives back what is on free lists of CPUs, */
+	/* The audit empties the free lists of CPUs, */
 	state.used = cdm_audit(cdm_node, "used");
-	/* and a reader of this has the CPUs' counters folded in. */
+	/* and this has the CPUs add their parts to the counters. */
 	file_long("/proc/sys/vm/stat_refresh");
 	state.free = node_meminfo(cdm_node, "MemFree:");
 	state.unowned = cdm_audit(cdm_node, "unowned");
@@ -80,7 +81,7 @@ static long mib_pages(long mib)
 	return (mib << 20) / cdm_psize;
 }
 
-/* More than RAM has left, as much as swap takes without running full. */
+/* More than RAM has left, and no more than swap has room for. */
 static long overflow_pages(void)
 {
 	long kib = mem_key("MemAvailable:");
@@ -90,7 +91,7 @@ static long overflow_pages(void)
 	       (cdm_psize / 1024);
 }
 
-/* Anonymous pages, base or huge, until RAM is over and swap is in use. */
+/* Fill RAM with anonymous pages, base or huge, until swap is in use. */
 static void fill_anon(const char *group, cdm_op map)
 {
 	long pages = overflow_pages();
@@ -105,7 +106,7 @@ static void fill_anon(const char *group, cdm_op map)
 	CHECK_EQ(reply.dev, 0);
 	CHECK_EQ(reply.other, 0);
 	check_untouched();
-	/* Swap the first ones in again. */
+	/* Swap the first of them in again. */
 	reply = task_call(&task, op_touch, 0, mib_pages(SOME_MIB));
 	CHECK_EQ(reply.ok, mib_pages(SOME_MIB));
 	CHECK_EQ(reply.dev, 0);
@@ -162,8 +163,8 @@ static struct cdm_reply op_write_shmem(struct cdm_buf *buf, long pages, long b)
 }
 
 /*
- * Anonymous pages take what memory there is and hold it, while the files are
- * written: their pages must find room in RAM, or make it.
+ * Run @op while another task holds nearly all RAM in anonymous pages, so that
+ * pages of files have to make room for themselves.
  */
 static void beside_pressure(const char *group, cdm_op op, long pages)
 {
@@ -200,7 +201,7 @@ static void test_shmem(const char *group)
 #define FILES	15000
 #define PIPES	200
 
-/* Names and inodes of a file system in memory, and pipes full of data. */
+/* Fill RAM with dentries and inodes of a tmpfs, and with pipe buffers. */
 static struct cdm_reply op_slab(struct cdm_buf *buf, long a, long b)
 {
 	char name[64], data[4096] = "";
@@ -237,7 +238,7 @@ static void test_slab(const char *group)
 	check_untouched();
 }
 
-/* A page of page table for each of many huge ranges, read but not written. */
+/* One page table for each of many huge ranges, which are only read. */
 static struct cdm_reply op_page_tables(struct cdm_buf *buf, long tables, long b)
 {
 	size_t step = cdm_hpages * cdm_psize, size = tables * step;
@@ -261,17 +262,15 @@ static void test_page_tables(const char *group)
 	check_untouched();
 }
 
-/* The pool that is for no node in particular grows in RAM alone. */
+/* The pool that is not of a node grows in RAM only. */
 static void test_hugetlb(const char *group)
 {
-	char path[128];
 	long want = mem_key("MemFree:") / 1024;
+	const char *path;
 
 	(void)group;
-	snprintf(path, sizeof(path),
-		 "/sys/devices/system/node/node%d/hugepages/hugepages-%ldkB/nr_hugepages",
-		 cdm_node, cdm_hpages * cdm_psize / 1024);
-	/* Twice of what is free: it ends when RAM does. */
+	path = cdm_pool_path(cdm_node, CDM_POOL_KB, "nr_hugepages");
+	/* Twice what is free, so that it ends when RAM is used up. */
 	CHECK_EQ(file_write("/proc/sys/vm/nr_hugepages", "%ld", want), 0);
 	CHECK_GT(file_long("/proc/sys/vm/nr_hugepages"), 0);
 	CHECK_EQ(file_long(path), 0);
@@ -281,7 +280,7 @@ static void test_hugetlb(const char *group)
 	check_untouched();
 }
 
-/* Overcommitted huge pages, allocated when they are faulted in. */
+/* Use overcommitted huge pages, which are allocated by the fault. */
 static struct cdm_reply op_surplus(struct cdm_buf *buf, long pages, long b)
 {
 	size_t size = pages * cdm_hpages * cdm_psize;
@@ -310,7 +309,7 @@ static void test_hugetlb_surplus(const char *group)
 	check_untouched();
 }
 
-/* Swap of RAM, through a compressed cache where there is one. */
+/* Swap RAM out and in, through zswap if the kernel has it. */
 static void test_swap(const char *group)
 {
 	long pages = mib_pages(SOME_MIB);
@@ -333,8 +332,9 @@ static void test_swap(const char *group)
 }
 
 /*
- * Readahead of swap brings in neighbours of other groups: not to the device,
- * where only the one who faults wants to be. Their slots alternate.
+ * Swap readahead brings in neighbours that belong to another group. They must
+ * not go to the device, which only the task that faults asked for. The slots
+ * of the two groups alternate.
  */
 static void test_swap_readahead(const char *group)
 {
@@ -381,7 +381,7 @@ static void test_swap_readahead(const char *group)
 	cdm_set_zswap(false);
 }
 
-/* Wait until a counter in a file has reached a value, or for too long. */
+/* Wait until a counter in a file has reached a value. */
 static bool reaches(const char *path, long value)
 {
 	return cdm_wait_until(20, file_long(path) >= value);
@@ -394,7 +394,7 @@ static struct cdm_reply op_same(struct cdm_buf *buf, long first, long nr)
 				 nr * cdm_psize, MADV_MERGEABLE));
 }
 
-/* A worker with pages in RAM that are merged, with what is like them beside it. */
+/* Start a worker with pages in RAM, and merge them with all that match. */
 static void ksm_merge_ram(struct cdm_task *ram, const char *group)
 {
 	CHECK_EQ(file_write(KSM "sleep_millisecs", "0"), 0);
@@ -406,7 +406,7 @@ static void ksm_merge_ram(struct cdm_task *ram, const char *group)
 	CHECK_EQ(reaches(KSM "pages_sharing", 390), true);
 }
 
-/* The one copy that stands for many is in RAM, wherever they were. */
+/* The one copy that replaces many pages is in RAM, wherever those were. */
 static void test_ksm(const char *group)
 {
 	struct cdm_task ram, dev;
@@ -433,7 +433,7 @@ static void test_ksm(const char *group)
 	check_untouched();
 }
 
-/* Nor is a huge page on the device split for those that are like others. */
+/* A huge page on the device is not split to merge parts of it. */
 static void test_ksm_huge(const char *group)
 {
 	struct cdm_task ram, dev;
@@ -443,7 +443,8 @@ static void test_ksm_huge(const char *group)
 	CHECK_EQ(task_call(&dev, op_same, 0, cdm_hpages).ret, 0);
 	CHECK_EQ(task_call(&dev, op_huge_mapped, 0, 0).ret, cdm_hpages);
 	ksm_merge_ram(&ram, group);
-	CHECK_EQ(reaches(KSM "full_scans", file_long(KSM "full_scans") + 3), true);
+	CHECK_EQ(reaches(KSM "full_scans", file_long(KSM "full_scans") + 3),
+		 true);
 
 	CHECK_EQ(task_call(&dev, op_huge_mapped, 0, 0).ret, cdm_hpages);
 	CHECK_EQ(task_call(&dev, op_count, 0, cdm_hpages).dev, cdm_hpages);
@@ -454,7 +455,7 @@ static void test_ksm_huge(const char *group)
 	CHECK_EQ(file_write(KSM "run", "0"), 0);
 }
 
-/* Pages that differ from each other, and not from those of another task. */
+/* Fill pages so that only pages of another task are the same. */
 static struct cdm_reply op_mergeable(struct cdm_buf *buf, long nr, long b)
 {
 	long i;
@@ -467,7 +468,7 @@ static struct cdm_reply op_mergeable(struct cdm_buf *buf, long nr, long b)
 
 #define KSM_BATCH	25
 
-/* The batch is done, or the round was, and nothing is left of it. */
+/* Wait until the batch is done, or the end of the round was reached. */
 static bool ksm_stepped(long scanned, long rounds)
 {
 	return cdm_wait_until(20, file_long(KSM "pages_scanned") >=
@@ -475,7 +476,7 @@ static bool ksm_stepped(long scanned, long rounds)
 			      file_long(KSM "full_scans") != rounds);
 }
 
-/* ksmd looks at a batch of pages each time its pause is changed. */
+/* ksmd scans a batch of pages each time its sleep time is changed. */
 static void ksm_step(void)
 {
 	long scanned = file_long(KSM "pages_scanned");
@@ -496,7 +497,7 @@ static void ksm_round(void)
 	CHECK_GE(steps, 0);
 }
 
-/* A page that went to the device after it was remembered is not merged either. */
+/* A page that moved to the device after ksmd had recorded it is not merged. */
 static void test_ksm_later(const char *group)
 {
 	const long nr = 4 * KSM_BATCH;
@@ -517,7 +518,7 @@ static void test_ksm_later(const char *group)
 	rounds = file_long(KSM "full_scans");
 	CHECK_EQ(file_write(KSM "run", "1"), 0);
 	CHECK_EQ(ksm_stepped(scanned, rounds), true);
-	/* Once to see that they do not change, then half of it to remember. */
+	/* A round to find the pages unchanged, then half of them to record. */
 	ksm_round();
 	for (i = 0; i < nr / KSM_BATCH; i++)
 		ksm_step();
@@ -525,7 +526,7 @@ static void test_ksm_later(const char *group)
 	CHECK_EQ(task_call(&dev, op_move, nr, cdm_node).ok, nr);
 	ksm_round();
 	CHECK_EQ(task_call(&dev, op_count, 0, nr).dev, nr);
-	/* And where it is remembered, it would have been merged. */
+	/* In RAM the same pages are merged. */
 	CHECK_EQ(task_call(&dev, op_move, nr, cdm_ram_node).ok, nr);
 	ksm_round();
 	ksm_round();
@@ -553,7 +554,9 @@ static struct cdm_reply op_nohugepage(struct cdm_buf *buf, long a, long b)
 				 MADV_NOHUGEPAGE));
 }
 
-/* A worker with a huge range of base pages of which @dev are on the device. */
+/*
+ * Start a worker with a huge range of base pages, @dev of them on the device.
+ */
 static void start_mixed(struct cdm_task *task, const char *group, long dev)
 {
 	task_start(task, group);
@@ -565,7 +568,7 @@ static void start_mixed(struct cdm_task *task, const char *group, long dev)
 	CHECK_EQ(cdm_usage(group, cdm_node), dev);
 }
 
-/* khugepaged may take pages off the device, and never puts any on it. */
+/* khugepaged may take pages off the device, but never puts any there. */
 static void test_khugepaged(const char *group)
 {
 	static const long parts[] = { 1, 256, 400, 511 };
@@ -594,7 +597,7 @@ static void test_khugepaged(const char *group)
 		CHECK_EQ(cdm_wait_usage(child[i], cdm_node, reply.dev),
 			 reply.dev);
 
-		/* What the process itself asks for is no different. */
+		/* The same goes for a collapse that the process asks for. */
 		task_call(&task[i], op_collapse, 0, cdm_hpages);
 		reply = task_call(&task[i], op_count, 0, cdm_hpages);
 		CHECK_LE(reply.dev, parts[i]);
@@ -609,7 +612,7 @@ static void test_khugepaged(const char *group)
 	CHECK_EQ(file_write(KHUGEPAGED "pages_to_scan", "4096"), 0);
 }
 
-/* Policies that name no node, or RAM, do not reach the device. */
+/* Policies that name no node, or only RAM, do not use the device. */
 static struct cdm_reply op_policy(struct cdm_buf *buf, long mode, long nodes)
 {
 	(void)buf;
@@ -681,7 +684,7 @@ static void test_policies(const char *group)
 	check_untouched();
 }
 
-/* To insist on the very nodes that are named is to ask for each. */
+/* A policy with static nodes does ask for each node that it names. */
 static void test_policy_static(const char *group)
 {
 	struct cdm_reply reply;
@@ -692,7 +695,7 @@ static void test_policy_static(const char *group)
 	CHECK_EQ(reply.ram, 200);
 }
 
-/* Two tasks on two CPUs share pages: hinting faults move them about. */
+/* Tasks on two CPUs share pages, which hinting faults move. */
 static void test_numa_balancing(const char *group)
 {
 	struct cdm_task task[2];
@@ -721,7 +724,7 @@ static void test_numa_balancing(const char *group)
 	check_untouched();
 }
 
-/* With demotion on, pressure on RAM ends in swap and not on the device. */
+/* With demotion enabled, RAM goes to swap and not to the device. */
 static void test_demotion(const char *group)
 {
 	CHECK_EQ(file_write(DEMOTION, "1"), 0);
@@ -736,8 +739,7 @@ static int tier_of(int node)
 	int nodes[CDM_MAX_NODES], nr, tier;
 
 	for (tier = 0; tier < 1024; tier++) {
-		snprintf(path, sizeof(path),
-			 "/sys/devices/virtual/memory_tiering/memory_tier%d/nodelist",
+		snprintf(path, sizeof(path), TIERS "memory_tier%d/nodelist",
 			 tier);
 		nr = node_list(path, nodes, CDM_MAX_NODES);
 		if (nr > 0 && nodes_have(nodes, nr, node))
@@ -746,7 +748,7 @@ static int tier_of(int node)
 	return -1;
 }
 
-/* Demotion goes down: the device stands above RAM, so RAM is its target. */
+/* Demotion goes to lower tiers: the device is above RAM. */
 static void test_tier(const char *group)
 {
 	(void)group;
@@ -755,7 +757,7 @@ static void test_tier(const char *group)
 	CHECK_LT(tier_of(cdm_node), tier_of(cdm_ram_node));
 }
 
-/* Managed pages of the device are in ZONE_MOVABLE, all of them. */
+/* All of the device's managed pages are in ZONE_MOVABLE. */
 static void test_zones(const char *group)
 {
 	static char text[1 << 16];
@@ -801,7 +803,7 @@ static void ram_list(char *list, size_t len)
 	file_read("/sys/devices/system/node/has_cpu", list, len);
 }
 
-/* Where a cpuset leaves the node out there is no way onto it. */
+/* A cpuset without the node keeps its tasks off it. */
 static void test_cpuset_excludes(const char *group)
 {
 	struct cdm_reply reply;
@@ -832,7 +834,7 @@ static struct cdm_reply op_bind_static(struct cdm_buf *buf, long pages,
 				   MPOL_BIND | MPOL_F_STATIC_NODES, node, 0));
 }
 
-/* A node with RAM beside the first. */
+/* Another node with RAM. */
 static int second_ram(void)
 {
 	char mems[64];
@@ -843,8 +845,8 @@ static int second_ram(void)
 }
 
 /*
- * Nodes of a policy follow those of the cpuset by position: the device does not
- * come to take the place of RAM.
+ * The nodes of a policy are remapped by position when the cpuset's change. The
+ * device must not take the place of a node with RAM.
  */
 static void test_cpuset_position(const char *group)
 {
@@ -856,13 +858,14 @@ static void test_cpuset_position(const char *group)
 	child = cpuset_group(group, mems);
 	task_start(&task, child);
 	CHECK_EQ(task_call(&task, op_map, 100, second).ret, 0);
-	CHECK_EQ(cdm_write(child, "cpuset.mems", "%d,%d", cdm_ram_node, cdm_node), 0);
+	CHECK_EQ(cdm_write(child, "cpuset.mems", "%d,%d", cdm_ram_node,
+			   cdm_node), 0);
 	CHECK_EQ(task_call(&task, op_touch, 0, 100).ram, 100);
 	task_end(&task);
 	check_untouched();
 }
 
-/* Left out later: what is there goes to RAM, and so does what comes. */
+/* When a cpuset loses the node, old and new pages go to RAM. */
 static void cpuset_leaves_out(const char *group, cdm_op map)
 {
 	struct cdm_reply reply;
@@ -885,7 +888,7 @@ static void cpuset_leaves_out(const char *group, cdm_op map)
 	check_untouched();
 }
 
-/* More than the RAM of the cpuset has: what the device has is no way out. */
+/* Reserve more than the RAM of the cpuset has: the device does not count. */
 static void test_cpuset_reserve(const char *group)
 {
 	int second = second_ram();
@@ -913,7 +916,7 @@ static void test_cpuset_later_static(const char *group)
 	cpuset_leaves_out(group, op_bind_static);
 }
 
-/* A task that may use the device alone: everything it does still works. */
+/* A task whose cpuset has only the device can do everything all the same. */
 static void test_cpuset_only(const char *group)
 {
 	long pages = mib_pages(SOME_MIB / 4);
@@ -929,7 +932,7 @@ static void test_cpuset_only(const char *group)
 	CHECK_EQ(task_call(&child_task, op_touch, 0, pages).ok, pages);
 	CHECK_EQ(task_call(&child_task, op_write_cache, pages, 0).ret, 0);
 	CHECK_EQ(task_call(&child_task, op_page_tables, 500, 0).ret, 0);
-	/* Nor is all of that on the device, which nobody has named. */
+	/* None of that is on the device, which no policy has named. */
 	check_untouched();
 	CHECK_EQ(task_call(&task, op_map, 100, cdm_node).ret, 0);
 	CHECK_EQ(task_call(&task, op_touch, 0, 100).dev, 100);
@@ -940,7 +943,7 @@ static void test_cpuset_only(const char *group)
 
 #define CPUSET_V1	"cpuset-v1"
 
-/* As soon as the last cpuset of cgroup v2 is gone. */
+/* Possible as soon as the last cpuset of cgroup v2 is gone. */
 static int mount_v1(void)
 {
 	struct cdm_wait wait = cdm_wait_begin(10);
@@ -961,7 +964,7 @@ static int v1_write(const char *file, const char *text)
 	return file_write(path, "%s", text);
 }
 
-/* Page cache that is spread over a cpuset, of cgroup v1, is over its RAM. */
+/* Page cache spread over a cpuset of cgroup v1 is spread over its RAM. */
 static void test_cpuset_spread(const char *group)
 {
 	struct cdm_task task;
@@ -972,7 +975,8 @@ static void test_cpuset_spread(const char *group)
 	if (!CHECK_EQ(mount_v1(), 0))
 		return;
 	CHECK_EQ(mkdir(CPUSET_V1 "/spread", 0700), 0);
-	CHECK_EQ(file_read("/sys/devices/system/node/has_memory", mems, sizeof(mems)), 0);
+	CHECK_EQ(file_read("/sys/devices/system/node/has_memory", mems,
+			   sizeof(mems)), 0);
 	CHECK_EQ(v1_write("cpuset.mems", mems), 0);
 	CHECK_EQ(v1_write("cpuset.cpus", "0"), 0);
 	CHECK_EQ(v1_write("cpuset.memory_spread_page", "1"), 0);
@@ -1033,13 +1037,14 @@ int main(void)
 	    NULL);
 	run("a cpuset that changes maps no RAM to the device",
 	    test_cpuset_position, NULL);
-	run("huge pages beyond a cpuset's RAM", test_cpuset_reserve, CDM_OVERCOMMIT);
+	run("huge pages beyond a cpuset's RAM", test_cpuset_reserve,
+	    CDM_OVERCOMMIT);
 	run("a cpuset that drops the node evicts", test_cpuset_later, NULL);
 	run("a cpuset that drops the node beats static nodes",
 	    test_cpuset_later_static, NULL);
 	run("a cpuset of the node alone does not wedge", test_cpuset_only,
 	    NULL);
-	/* The last of them: it takes cpusets away from cgroup v2. */
+	/* This is the last one, as it takes cpusets away from cgroup v2. */
 	run("page cache spread over a cpuset", test_cpuset_spread, NULL);
 	cdm_exit();
 }

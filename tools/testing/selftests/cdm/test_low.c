@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * cdm.low: what a group is promised of a node it gets, whoever came first, and
- * keeps, whoever asks for it and why; how much that is down the tree; and who
- * may break the promise when there is nothing else left. With both kinds of LRU
- * lists, on a node of 128 MiB of which most cases leave little to be had.
+ * cdm.low: a group gets the pages that are protected for it, even if others
+ * were there first, and keeps them, whichever group asks for them and why; how
+ * much is protected down the tree; and when protection is broken because there
+ * is nothing else left. All with both implementations of the LRU, on a node of
+ * 128 MiB of which most cases leave little free.
  */
 
 #include <linux/mempolicy.h>
@@ -15,23 +16,24 @@
 #include "cdm_util.h"
 
 /*
- * Pages that are taken off the lists at a time: so many may be too many. And a
- * request makes room for as many, so it is less than twice as many then. A group
- * may have less than so many above its promise.
+ * Reclaim takes this many pages off the LRU lists at a time, so it may demote
+ * as many too many. A request makes room for as many, which adds up to less
+ * than two batches. A group is not reclaimed from for less than a batch above
+ * its protection.
  */
 #define BATCH		64
 
-/* Pages in CPUs' lists are free, and the watermarks know nothing of them. */
+/* Free pages on the lists of CPUs, which the watermarks do not count. */
 #define UNSEEN		(6 * BATCH)
 
 /* A limit that is soon reached, and a part of it. */
 #define ROOM		1024
 #define SHARE		(5 * BATCH)
 
-/* What is left of the node for cases that deplete it. */
+/* Pages of the node that are left for cases that deplete it. */
 #define SMALL_NODE	2560
 
-/* At most a batch of what is not protected is left of @group. */
+/* Less than a batch beyond its protection is left of @group. */
 static void check_share(const char *group, long low)
 {
 	long pages = cdm_usage(group, cdm_node);
@@ -40,7 +42,7 @@ static void check_share(const char *group, long low)
 	CHECK_LT(pages, low + BATCH);
 }
 
-/* Nothing of what @task has in @group was taken, nor was it broken into. */
+/* @task has all its pages in @group, and no protection was broken. */
 static void check_kept(struct cdm_task *task, const char *group, long pages)
 {
 	CHECK_EQ(cdm_wait_usage(group, cdm_node, pages), pages);
@@ -50,8 +52,8 @@ static void check_kept(struct cdm_task *task, const char *group, long pages)
 }
 
 /*
- * Limit the case's group. The promise to it is nothing to those below it when it
- * is reclaimed itself, and keeps others, and kswapd, out of it.
+ * Limit the case's group. Its own protection does not matter for the groups
+ * below when it is reclaimed from itself, but keeps others and kswapd out.
  */
 static void start_limit(const char *group, long pages)
 {
@@ -59,11 +61,11 @@ static void start_limit(const char *group, long pages)
 	CHECK_EQ(cdm_protect(group, cdm_node, -1), 0);
 }
 
-/* Ask for more than there is, colder pages making way for it. */
+/* Ask for more pages than there are, so that colder ones make room. */
 static void press(struct cdm_task *task, const char *group, long pages)
 {
 	CHECK_EQ(cdm_write(group, "cdm.policy", "reclaim"), 0);
-	/* What is on its way to the lists is found by luck alone. */
+	/* Reclaim does not find pages in the batches of CPUs. */
 	cdm_drain_lru();
 	CHECK_EQ(task_call(task, op_map, pages, cdm_node).ret, 0);
 	CHECK_EQ(task_call(task, op_write, 0, pages).bus, 0);
@@ -72,8 +74,8 @@ static void press(struct cdm_task *task, const char *group, long pages)
 }
 
 /*
- * Two groups and all the room there is: below a limit that is their parent's, or
- * on the node. The greedy one has it, the tenant may have a promise.
+ * Two groups share the room below their parent's limit, or on the node. The
+ * greedy one has all of it; the tenant may be protected.
  */
 struct scene {
 	bool depleted;
@@ -87,7 +89,7 @@ struct scene {
 	struct cdm_task asks;
 };
 
-/* A promise counts on a depleted node as far as the parents' does. */
+/* On a depleted node protection is limited by that of the parents. */
 static void scene_groups(struct scene *scene, const char *group, bool depleted)
 {
 	scene->depleted = depleted;
@@ -106,7 +108,7 @@ static void scene_groups(struct scene *scene, const char *group, bool depleted)
 	task_start(&scene->asks, scene->tenant);
 }
 
-/* Have the greedy one take all, without asking anybody for it. */
+/* Have the greedy one take all that is free. */
 static void scene_fill_by(struct scene *scene, cdm_op map)
 {
 	long room = scene->depleted ? cdm_nr_free() :
@@ -129,7 +131,7 @@ static void scene_fill(struct scene *scene)
 	scene_fill_by(scene, op_map);
 }
 
-/* And take again what it has lost meanwhile. */
+/* Have it take again what it has lost meanwhile. */
 static void scene_refill(struct scene *scene)
 {
 	task_call(&scene->has, op_move, scene->room + 100, cdm_node);
@@ -147,8 +149,8 @@ static void scene_end(struct scene *scene)
 }
 
 /*
- * The ways to come by a page on the device: each takes that many pages and says
- * where they are.
+ * The ways to get a page on the device. Each gets @pages of them, and counts
+ * them by where they are.
  */
 
 static struct cdm_reply take_fault(struct cdm_buf *buf, long pages, long node)
@@ -177,7 +179,7 @@ static struct cdm_reply take_preferred(struct cdm_buf *buf, long pages,
 static struct cdm_reply take_task_policy(struct cdm_buf *buf, long pages,
 					 long node)
 {
-	/* What else the task writes to on the way is not to come under it. */
+	/* The policy must not apply to what else the task writes to. */
 	if (take_fault(buf, 1, -1).ret || buf_map(buf, pages, -1, false) ||
 	    sys_set_mempolicy(MPOL_BIND, 1UL << node))
 		return buf_errno(-1);
@@ -207,7 +209,7 @@ static struct cdm_reply take_shared(struct cdm_buf *buf, long pages, long node)
 	return op_touch(buf, 0, pages);
 }
 
-/* All of the last buffer, and the file that it may be of. */
+/* Unmap the whole buffer, and close its file. */
 static struct cdm_reply op_give_back(struct cdm_buf *buf, long a, long b)
 {
 	(void)a;
@@ -238,7 +240,9 @@ struct entitled {
 	bool depleted;
 };
 
-/* All that is promised comes, at the greedy one's expense, and not more of it. */
+/*
+ * The tenant gets what is protected for it, and the greedy one loses no more.
+ */
 static void take(struct scene *scene, const struct way *way, long by_kswapd)
 {
 	long pages = way->huge ? cdm_hpages : SHARE;
@@ -254,15 +258,16 @@ static void take(struct scene *scene, const struct way *way, long by_kswapd)
 		cdm_fail(__FILE__, __LINE__, "%s: %ld of %ld pages, %ld bad",
 			 way->name, reply.dev, pages, reply.bad);
 	if (lost > pages + pages / 20 + spare)
-		cdm_fail(__FILE__, __LINE__, "%s: %ld demoted for %ld pages, %ld free",
-			 way->name, lost, pages, cdm_nr_free());
+		cdm_fail(__FILE__, __LINE__,
+			 "%s: %ld demoted for %ld pages, %ld free", way->name,
+			 lost, pages, cdm_nr_free());
 	CHECK_EQ(cdm_usage(scene->tenant, cdm_node), reply.dev);
 	CHECK_EQ(cdm_stat(scene->tenant, "demoted"), 0);
 	if (!scene->depleted)
 		CHECK_GT(cdm_event_local(scene->tenant, "reclaim"), asked);
 }
 
-/* What goes beyond it is as the policy says. */
+/* The policy decides on pages beyond the protection. */
 static void check_beyond(struct scene *scene, const char *policy)
 {
 	const long more = 4 * BATCH;
@@ -318,14 +323,14 @@ static void test_entitled(const char *group, const void *arg)
 }
 
 /*
- * The tree of the kernel's own tests of memory.low, and some of its kind:
+ * The tree of the kernel's own tests of memory.low, and some more like it:
  *
  *	group	limit LIMIT
- *	  b	low, and all that the leaves have
+ *	  b	protected
  *	    leaves
- *	  g	asks until nothing unprotected is left but its own
+ *	  g	asks until only its own pages are not protected
  *
- * All in units of UNIT pages.
+ * Numbers are in units of UNIT pages.
  */
 #define UNIT		10
 #define LIMIT		160
@@ -335,23 +340,24 @@ struct leaf {
 	long low;
 	long pages;
 	bool pinned;
-	long min;		/* of what is left */
+	long min;		/* left at least */
 };
 
 struct tree {
 	const char *name;
 	bool recursive;
 	long low;		/* of b */
-	long min;		/* of all that is left */
+	long min;		/* left in all leaves, at least */
 	struct leaf leaves[LEAVES];
 };
 
 /*
- * Claims that are more than the parent has are scaled by usage. The fixed points
- * of that are all splits of the parent's part in which nobody has more than it
- * claims, so which one is met depends on who was reclaimed from when. Pages that
- * are pinned stay what they are, and leave one fixed point. The same goes for
- * what is left of the parent's part with memory_recursiveprot.
+ * When the children claim more than the parent has, their claims are scaled by
+ * usage. Any split of the parent's protection in which no child has more than
+ * it claims is a fixed point of that, so the result depends on the order in
+ * which the children are reclaimed from. Pinned pages cannot be reclaimed, and
+ * leave only one fixed point. The same goes for the rest of the parent's
+ * protection with memory_recursiveprot.
  */
 static const struct tree trees[] = {
 	{ "the tree of test_memcg_low", false, 50, 50, {
@@ -396,7 +402,7 @@ static const struct tree trees[] = {
 		{ 60, 80, false, 0 } } },
 };
 
-/* What is protected of each leaf, in pages, as they are now. */
+/* The protected pages of each leaf, by the usage of all leaves. */
 static void tree_shares(const struct tree *tree, const long *pages, long *share)
 {
 	long all = 0, claims = 0, parent = tree->low * UNIT, rest;
@@ -445,7 +451,7 @@ static void tree_plant(const struct tree *tree, const char *b, char **leaves,
 	}
 }
 
-/* Nobody has more than a batch that is not protected, nor less than it should. */
+/* Each leaf has what it should, and less than a batch more. */
 static void tree_check(const struct tree *tree, const char *b, char **leaves)
 {
 	long pages[LEAVES], share[LEAVES];
@@ -456,7 +462,7 @@ static void tree_check(const struct tree *tree, const char *b, char **leaves)
 	tree_shares(tree, pages, share);
 	for (i = 0; i < LEAVES; i++) {
 		const struct leaf *leaf = &tree->leaves[i];
-		/* Small rests are hardly looked at while others have more. */
+		/* Small rests are hardly scanned while others have more. */
 		long max = share[i] ? share[i] + BATCH - 1 : 2 * BATCH;
 
 		CHECK_EQ(cdm_event(leaves[i], "low"), 0);
@@ -493,8 +499,8 @@ static void test_tree(const char *group, const void *arg)
 }
 
 /*
- * The group itself asks: what it is promised by others counts for nothing, and
- * nothing is broken.
+ * cdm.reclaim of the group itself: its own protection does not count, and is
+ * not broken.
  */
 static void test_own_reclaim(const char *group)
 {
@@ -516,7 +522,7 @@ static void test_own_reclaim(const char *group)
 	scene_end(&scene);
 }
 
-/* As many as are promised, and up to a batch more, are not worth to look at. */
+/* Groups with less than a batch beyond their protection are not scanned. */
 static void test_excess(const char *group)
 {
 	static const long excess[] = { 0, 1, BATCH - 1, BATCH, BATCH + 1, 200 };
@@ -546,7 +552,7 @@ static void test_excess(const char *group)
 	task_end(&asks);
 }
 
-/* A huge page goes whole, and so one may be missing, but not two. */
+/* A huge page goes as a whole, so one may be missing, but not two. */
 static void test_huge(const char *group)
 {
 	const long pages = 3 * cdm_hpages, low = 3 * cdm_hpages / 2;
@@ -574,10 +580,10 @@ static void test_huge(const char *group)
 }
 
 /*
- * Who asks for the pages of others
+ * Requests for the pages of others
  */
 
-/* A tenant that has all it is promised, and a neighbour with the other room. */
+/* A tenant with all its protected pages; a neighbour has the other room. */
 static void scene_tenant(struct scene *scene, const char *group, bool depleted,
 			 long pages)
 {
@@ -605,7 +611,7 @@ static void test_neighbour(const char *group, const void *depleted)
 	scene_end(&scene);
 }
 
-/* Asked of the parent, nothing of it goes before all else is gone. */
+/* Reclaim of the parent takes protected pages only after all others. */
 static void test_ancestor(const char *group, const void *max)
 {
 	const long pages = ROOM / 2;
@@ -619,7 +625,7 @@ static void test_ancestor(const char *group, const void *max)
 	CHECK_EQ(cdm_usage(scene.greedy, cdm_node), 0);
 	check_kept(&scene.asks, scene.tenant, pages);
 
-	/* And then it does, and that is told. */
+	/* Then they go, which is an event. */
 	if (max)
 		CHECK_EQ(cdm_limit(scene.top, cdm_node, pages - 100), 0);
 	else
@@ -638,10 +644,18 @@ static void test_ancestor(const char *group, const void *max)
 	scene_end(&scene);
 }
 
+/* The pages that are mapped, on the device or in RAM. */
+static long count_present(struct cdm_task *task, long pages)
+{
+	struct cdm_reply reply = task_call(task, op_count, 0, pages);
+
+	return reply.dev + reply.ram;
+}
+
 /*
- * All the room is promised to who has it. Who is not promised anything gets what
- * its policy says, and breaks the promise with reclaim,fail alone; from then on
- * its own pages are what goes first.
+ * All the room is protected for the group that has it. Another group gets what
+ * its policy says, and breaks the protection only with reclaim,fail; from then
+ * on its own pages go first.
  */
 static void test_broken(const char *group, const void *arg)
 {
@@ -663,7 +677,10 @@ static void test_broken(const char *group, const void *arg)
 			CHECK_EQ(reply.dev, 0);
 		CHECK_EQ(reply.bus, strcmp(row->policy, "fail") ? 0 :
 			 more - reply.dev);
-		CHECK_EQ(reply.dev + reply.ram, more - reply.bus);
+		/* A page that kswapd is just moving is nowhere. */
+		cdm_wait_until(5, count_present(&scene.asks, more) ==
+			       more - reply.bus);
+		CHECK_EQ(count_present(&scene.asks, more), more - reply.bus);
 		CHECK_EQ(cdm_stat(scene.greedy, "demoted"), 0);
 		CHECK_EQ(cdm_event(group, "low"), 0);
 		scene_end(&scene);
@@ -679,7 +696,7 @@ static void test_broken(const char *group, const void *arg)
 	CHECK_EQ(cdm_event_local(scene.top, "low"), 0);
 	CHECK_EQ(cdm_event(scene.tenant, "low"), 0);
 
-	/* On a depleted node kswapd takes the new pages, which nobody protects. */
+	/* On a depleted node kswapd takes the new, unprotected pages. */
 	if (!row->depleted) {
 		CHECK_EQ(reply.dev, more);
 		CHECK_GE(cdm_stat(scene.greedy, "demoted"), more);
@@ -693,8 +710,9 @@ static void test_broken(const char *group, const void *arg)
 }
 
 /*
- * Promised is more than there is: who was there first keeps what it has, but for
- * reclaim,fail of the other, which rather breaks a promise than fails.
+ * More is protected than there is: the group that was first keeps what it has,
+ * unless the policy of the other is reclaim,fail, which breaks protection
+ * before it fails.
  */
 static void test_first(const char *group, const void *arg)
 {
@@ -725,7 +743,7 @@ static void test_first(const char *group, const void *arg)
 	CHECK_EQ(reply.bus, strcmp(row->policy, "fail") ? 0 : want - reply.dev);
 	check_kept(&scene.has, scene.greedy, low);
 
-	/* The other keeps its part as well, it is below what it was promised. */
+	/* The other keeps its part as well, which is below its protection. */
 	press(&scene.has, scene.greedy, 4 * BATCH);
 	CHECK_EQ(cdm_usage(scene.tenant, cdm_node), reply.dev);
 	CHECK_EQ(cdm_event(group, "low"), 0);
@@ -733,8 +751,8 @@ static void test_first(const char *group, const void *arg)
 }
 
 /*
- * The promise to a group that is removed ends: what it leaves is its parent's,
- * and the siblings share what it claimed.
+ * The protection of a removed group ends: its parent takes over its pages, and
+ * its siblings share what it had claimed.
  */
 static void test_removed(const char *group)
 {
@@ -768,7 +786,7 @@ static void test_removed(const char *group)
 	task_end(&asks);
 }
 
-/* A promise to the parent is for its children with memory_recursiveprot. */
+/* With memory_recursiveprot, protection of the parent is for its children. */
 static void test_level_up(const char *group, const void *recursive)
 {
 	const long pages = ROOM / 4;
@@ -788,7 +806,7 @@ static void test_level_up(const char *group, const void *recursive)
 		check_kept(&task, child, pages);
 	else
 		CHECK_LT(cdm_usage(child, cdm_node), 2 * BATCH);
-	/* The other way round: no more than the parent is promised. */
+	/* A child is protected up to the protection of its parent. */
 	CHECK_EQ(cdm_protect(child, cdm_node, -1), 0);
 	CHECK_EQ(cdm_protect(parent, cdm_node, pages / 2), 0);
 	task_call(&task, op_move, pages, cdm_node);
@@ -799,7 +817,7 @@ static void test_level_up(const char *group, const void *recursive)
 	task_end(&asks);
 }
 
-/* A new value counts for what is there, from the next request on. */
+/* A new value holds for present pages, from the next request on. */
 static void test_change(const char *group)
 {
 	const long pages = ROOM / 2;
@@ -813,7 +831,7 @@ static void test_change(const char *group)
 	press(&scene.has, scene.greedy, 2 * ROOM);
 	check_share(scene.tenant, pages / 4);
 
-	/* Raised again, it gets again what it had. */
+	/* Raised again, the tenant gets back what it had. */
 	CHECK_EQ(cdm_protect(scene.tenant, cdm_node, pages), 0);
 	scene_refill(&scene);
 	CHECK_EQ(task_call(&scene.asks, op_move, pages, cdm_node).ok, pages);
@@ -821,7 +839,7 @@ static void test_change(const char *group)
 	press(&scene.has, scene.greedy, ROOM);
 	CHECK_EQ(cdm_usage(scene.tenant, cdm_node), pages);
 
-	/* By the line for all nodes, and with none. */
+	/* With the default for all nodes, and without any. */
 	CHECK_EQ(cdm_write(scene.tenant, "cdm.low",
 			   "default %ld\nnode%d default",
 			   pages / 2 * cdm_psize, cdm_node), 0);
@@ -835,8 +853,8 @@ static void test_change(const char *group)
 }
 
 /*
- * All is promised, a request finds nothing; then somebody's promise is less, and
- * the very next one has to find that.
+ * All is protected, and a request finds nothing. Then a protection is lowered,
+ * and the very next request must find the pages.
  */
 static void test_change_at_once(const char *group, const void *policy)
 {
@@ -852,7 +870,7 @@ static void test_change_at_once(const char *group, const void *policy)
 		long before = cdm_usage(scene.tenant, cdm_node);
 
 		CHECK_EQ(cdm_protect(scene.greedy, cdm_node, -1), 0);
-		/* What the last batch left is used up before. */
+		/* First use up what is left of the last batch. */
 		CHECK_LT(task_ask(&scene.asks, 3 * BATCH).dev, 2 * BATCH);
 		CHECK_EQ(cdm_usage(scene.top, cdm_node), ROOM);
 		CHECK_EQ(cdm_protect(scene.greedy, cdm_node, 0), 0);
@@ -863,14 +881,14 @@ static void test_change_at_once(const char *group, const void *policy)
 }
 
 /*
- * The whole node, and somebody was there first, who was promised nothing. That
- * is huge pages, as they are quick to come by.
+ * The whole node, full with the pages of a group without protection. They are
+ * huge pages, which are quickly allocated.
  */
 
 struct late {
 	const char *greedy;
 	const char *tenant;
-	bool together;		/* goes on asking */
+	bool together;		/* that group goes on asking */
 };
 
 static const struct late latecomers[] = {
@@ -907,10 +925,10 @@ static void test_late(const char *group, const void *arg)
 	CHECK_EQ(reply.bad, 0);
 	CHECK_EQ(cdm_stat(scene.tenant, "demoted"), 0);
 	CHECK_EQ(cdm_event(group, "low"), 0);
-	/* To give the last page one of the huge ones goes, and one to kswapd. */
+	/* One huge page too many may go for the last page, one by kswapd. */
 	CHECK_GE(cdm_usage(cdm_root, cdm_node),
 		 given / 100 * 99 - 2 * cdm_hpages);
-	/* A page goes for each that comes, and for what kswapd keeps free. */
+	/* One page goes for each that comes, and those that kswapd frees. */
 	lost = cdm_stat(scene.greedy, "demoted");
 	if (cdm_nr_free() > free)
 		lost -= cdm_nr_free() - free;
@@ -918,7 +936,7 @@ static void test_late(const char *group, const void *arg)
 		lost -= more;
 	CHECK_LE(lost, pages + pages / 20);
 
-	/* And keeps. */
+	/* The tenant keeps its pages. */
 	press(&scene.has, scene.greedy, more);
 	CHECK_GE(task_call(&scene.asks, op_count, 0, pages).dev,
 		 pages - pages / 1000);
@@ -940,8 +958,9 @@ static const struct entitled entitled[] = {
 };
 
 /*
- * With each policy, at a limit and on a depleted node. To fail there is as to
- * fall back there, if it is not about what is promised.
+ * Run with each policy, at a limit and on a depleted node. Without @all leave
+ * out "fail" on a depleted node, which differs from "fallback" only in what
+ * happens to a request that misses.
  */
 static void run_rows(const char *what, bool all,
 		     void (*test)(const char *group, const void *row))

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Device memory is no RAM for the memory controller: it does not count in
- * memory.current, and memory.max neither limits nor kills for it. A page that
- * goes to RAM counts from then on, and does not go where that would be too
- * much. cdm.stat says what went where.
+ * The memory controller does not count device memory: it is not in
+ * memory.current, and memory.max neither limits it nor kills tasks because of
+ * it. A page that moves to RAM counts from then on, and does not move if that
+ * would exceed memory.max. cdm.stat counts the moves.
  */
 
 #include <fcntl.h>
@@ -13,10 +13,10 @@
 
 #include "cdm_util.h"
 
-/* Enough pages for what else a process needs, and what CPUs hold, to be small. */
+/* Many more than a process needs otherwise, or CPUs have in stock. */
 #define PAGES	4096
 
-/* A child that has the memory controller's files, as its parent does. */
+/* Make a child which, like its parent, has files of the memory controller. */
 static char *child_of(const char *group)
 {
 	CHECK_EQ(cdm_enable(group, "+memory +cdm"), 0);
@@ -25,7 +25,7 @@ static char *child_of(const char *group)
 
 #define ACCOUNTING	"memory_hugetlb_accounting"
 
-/* Pages of a pool, where they count at all; in RAM they do. */
+/* Pages of a pool count in RAM only, if memory.current has them at all. */
 static void test_pool(const char *group)
 {
 	const long pages = 2 * cdm_hpages;
@@ -57,7 +57,7 @@ static void test_pool(const char *group)
 	cdm_check_root(0);
 }
 
-/* A limit above asks for pages of a child whose RAM is protected. */
+/* An ancestor's limit evicts pages of a child whose RAM is protected. */
 static void test_protection(const char *group)
 {
 	static const char * const files[] = { "memory.min", "memory.low" };
@@ -77,7 +77,7 @@ static void test_protection(const char *group)
 	task_end(&task);
 }
 
-/* Each kind of page, well beyond memory.max, which nobody even notices. */
+/* Each kind of page, well beyond memory.max, which has no effect. */
 static void test_uncounted(const char *group, const void *map)
 {
 	struct cdm_reply reply;
@@ -97,7 +97,7 @@ static void test_uncounted(const char *group, const void *map)
 	CHECK_EQ(cdm_usage(child, cdm_node), PAGES);
 	cdm_check_ram(group, before[0], 0);
 	cdm_check_ram(child, before[1], 0);
-	/* It is on the group's lists, though, and in its statistics. */
+	/* The pages are in the group's statistics, though. */
 	CHECK_GE(cg_read_key_long(child, "memory.stat", map == op_map_memfd ?
 				  "shmem " : "anon "),
 		 (PAGES - CDM_RAM_SLACK) * cdm_psize);
@@ -105,7 +105,7 @@ static void test_uncounted(const char *group, const void *map)
 	cdm_check_no_oom(child);
 	task_end(&task);
 	CHECK_EQ(cdm_wait_usage(child, cdm_node, 0), 0);
-	/* Nor is anything taken off that was never added. */
+	/* Nothing is subtracted that was never added. */
 	CHECK_LE(cdm_ram_usage(child), CDM_RAM_SLACK);
 	CHECK_LE(cdm_ram_usage(group), CDM_RAM_SLACK);
 }
@@ -120,7 +120,7 @@ static void test_file_cache(const char *group)
 	CHECK_EQ(task_call(&task, op_map_memfd, PAGES, cdm_node).ret, 0);
 	CHECK_EQ(task_call(&task, op_touch, 0, PAGES).dev, PAGES);
 	cdm_check_ram(group, before, 0);
-	/* The file's pages outlive the task; evicted, they count as RAM. */
+	/* The file's pages outlive the task, and count when evicted to RAM. */
 	CHECK_EQ(cdm_limit(group, cdm_node, 0), 0);
 	CHECK_EQ(cdm_usage(group, cdm_node), 0);
 	cdm_check_ram(group, before, PAGES);
@@ -128,7 +128,7 @@ static void test_file_cache(const char *group)
 	CHECK_LE(cdm_ram_usage(group), CDM_RAM_SLACK);
 }
 
-/* A group full of RAM that has much on the device reclaims its RAM. */
+/* A group at memory.max with much device memory reclaims its RAM. */
 static void test_no_oom(const char *group)
 {
 	struct cdm_task device, ram;
@@ -150,7 +150,7 @@ static void test_no_oom(const char *group)
 	CHECK_EQ(task_end(&device), 0);
 }
 
-/* There and back again: out of memory.current, and into it. */
+/* Move pages out of memory.current, and back into it. */
 static void test_move(const char *group, const void *map)
 {
 	struct cdm_reply reply;
@@ -184,7 +184,7 @@ static void test_move(const char *group, const void *map)
 	CHECK_LE(cdm_ram_usage(child), CDM_RAM_SLACK);
 }
 
-/* What went to RAM all the same was in stocks of CPUs, charged already. */
+/* Only as many pages went to RAM as CPUs had charged in advance. */
 static void check_stayed(const char *group, struct cdm_task *task)
 {
 	long dev = cdm_usage(group, cdm_node);
@@ -201,7 +201,7 @@ static void check_stayed(const char *group, struct cdm_task *task)
 	CHECK_EQ(reply.bad, 0);
 }
 
-/* A limit below usage evicts as much as RAM has room for, and no more. */
+/* A limit below usage evicts no more than RAM has room for. */
 static void test_evict_full(const char *group)
 {
 	struct cdm_task task;
@@ -210,7 +210,7 @@ static void test_evict_full(const char *group)
 	cdm_fill_ram(group);
 	CHECK_EQ(cdm_limit(group, cdm_node, 0), 0);
 	check_stayed(group, &task);
-	/* Room again: the next write of a limit takes the rest away. */
+	/* With room again, the next write of the limit evicts the rest. */
 	CHECK_EQ(cdm_limit(group, cdm_node, 0), 0);
 	CHECK_EQ(cdm_usage(group, cdm_node), 0);
 	CHECK_EQ(cdm_item(group, "cdm.stat", cdm_node, "demoted"), PAGES);
@@ -218,7 +218,7 @@ static void test_evict_full(const char *group)
 	task_end(&task);
 }
 
-/* Asked for by a system call they stay as well, and the caller is told. */
+/* Pages that a system call is to move stay as well, and it says so. */
 static void test_move_full(const char *group)
 {
 	struct cdm_task task;
@@ -236,12 +236,12 @@ static void test_pin_full(const char *group)
 	struct cdm_task task;
 
 	task_start_on(&task, group, PAGES, cdm_node);
-	/* Its file is open before there is no room for one. */
+	/* Open the file while there is room to do so. */
 	CHECK_EQ(task_call(&task, op_longterm, 0, 0).ret, 0);
 	cdm_fill_ram(group);
 	CHECK_LT(task_call(&task, op_longterm, 0, PAGES / 2).ret, 0);
 	check_stayed(group, &task);
-	/* With room it goes, page by page, and is counted apart. */
+	/* With room the pages go one by one, and are counted separately. */
 	CHECK_EQ(task_call(&task, op_longterm, 0, PAGES / 2).ret, 0);
 	CHECK_EQ(cdm_wait_usage(group, cdm_node, PAGES / 2), PAGES / 2);
 	CHECK_EQ(cdm_item(group, "cdm.stat", cdm_node, "pinned_out"),
@@ -251,7 +251,7 @@ static void test_pin_full(const char *group)
 	task_end(&task);
 }
 
-/* With swap the group's RAM makes room for what comes. */
+/* With swap the group's RAM makes room for the pages. */
 static void test_move_swap(const char *group)
 {
 	struct cdm_task task;
@@ -269,7 +269,7 @@ static void test_move_swap(const char *group)
 	task_end(&task);
 }
 
-/* Memory that goes takes no excuse: the limit is exceeded. */
+/* Memory that goes offline exceeds memory.max if it has to. */
 static void test_offline_full(const char *group)
 {
 	struct cdm_reply reply;
@@ -296,7 +296,7 @@ static void test_offline_full(const char *group)
 	CHECK_EQ(task_end(&task), 0);
 }
 
-/* Swapped out a page counts as swap; swapped in it counts as nothing. */
+/* A page counts as swap while it is swapped out, and not after that. */
 static void test_swap(const char *group)
 {
 	struct cdm_task task;
@@ -316,13 +316,13 @@ static void test_swap(const char *group)
 	cdm_check_ram(group, before, 0);
 	CHECK_EQ(file_write("/proc/sys/vm/page-cluster", "3"), 0);
 	task_end(&task);
-	/* CPUs give slots back by the batch. */
+	/* CPUs free swap slots in batches. */
 	CHECK_LE(cg_read_long(group, "memory.swap.current"),
 		 CDM_RAM_SLACK * cdm_psize);
 	CHECK_LE(cdm_ram_usage(group), CDM_RAM_SLACK);
 }
 
-/* A child's copies are no RAM of its group, nor is what it shares. */
+/* A child's copies do not count as RAM, nor do the pages it shares. */
 static void test_fork(const char *group)
 {
 	struct cdm_task parent, child;
@@ -345,7 +345,7 @@ static void test_fork(const char *group)
 	CHECK_LE(cdm_ram_usage(b), CDM_RAM_SLACK);
 }
 
-/* Of another's pages that are moved, those of their owner are counted. */
+/* Pages that another task moves are counted for their owner. */
 static void test_stat_owner(const char *group)
 {
 	struct cdm_task owner;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * With cgroup.memory=cdm on the command line device memory counts as RAM does:
- * memory.max holds for the sum of both, and reclaim for it swaps out pages of
- * the device. To demote them would change nothing.
+ * With cgroup.memory=cdm on the command line device memory counts like RAM:
+ * memory.max limits the sum of both, and its reclaim swaps out device pages, as
+ * demotion would not lower memory.current.
  *
  * vm: --append cgroup.memory=cdm
  */
@@ -23,7 +23,7 @@ static void test_counted(const char *group, const void *map)
 	CHECK_EQ(task_call(&task, (cdm_op)map, PAGES, cdm_node).ret, 0);
 	CHECK_EQ(task_call(&task, op_touch, 0, PAGES).dev, PAGES);
 	cdm_check_ram(group, before, PAGES);
-	/* Where a page is makes no difference. */
+	/* It makes no difference where the pages are. */
 	CHECK_EQ(task_call(&task, op_bind, cdm_ram_node, MPOL_MF_MOVE).ret, 0);
 	CHECK_EQ(cdm_wait_usage(group, cdm_node, 0), 0);
 	cdm_check_ram(group, before, PAGES);
@@ -40,7 +40,7 @@ static long demoted(void)
 		vm_event("pgdemote_khugepaged");
 }
 
-/* Four times of memory.max on the device: the rest is in the swap area. */
+/* Four times memory.max on the device: the rest is swapped out. */
 static void test_max(const char *group)
 {
 	long max = PAGES / 4, before = demoted();
@@ -63,7 +63,7 @@ static void test_max(const char *group)
 	CHECK_EQ(task_end(&task), 0);
 }
 
-/* memory.max lowered, and memory.reclaim: both find pages of the device. */
+/* A lower memory.max and memory.reclaim both find device pages. */
 static void test_reclaim(const char *group)
 {
 	struct cdm_task task;
@@ -85,7 +85,7 @@ static void test_reclaim(const char *group)
 	CHECK_EQ(task_end(&task), 0);
 }
 
-/* cdm.max demotes as ever: that changes what counts in cdm, not in memory. */
+/* cdm.max demotes as always, which does not change memory.current. */
 static void test_cdm_max(const char *group)
 {
 	struct cdm_task task;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Migration onto a CDM node and off it: it is charged to the owner of what is
- * moved, whoever asks for it, and stops at the owner's limit.
+ * Migration to a CDM node and from it: the owner of the page is charged,
+ * whichever task asks for the move, and moves stop at the owner's limit.
  */
 
 #include <fcntl.h>
@@ -12,18 +12,18 @@
 
 #include "cdm_util.h"
 
-/* What move_pages() said, and where the pages are then. */
+/* What move_pages() returned, and where the pages are afterwards. */
 struct moved {
 	long ret;		/* pages not moved, or an error */
-	long there;		/* on the node asked for */
-	long elsewhere;		/* on another */
+	long there;		/* on the node that was asked for */
+	long elsewhere;		/* on another node */
 	long else_;		/* nowhere */
-	int status;		/* of the last of those */
+	int status;		/* of the last of these */
 };
 
 /*
- * Move @nr pages of @task, each @stride-th of its buffer, by the test itself: a
- * huge page is to be named once.
+ * Move @nr pages of @task, each @stride-th of its buffer, from the test itself.
+ * A huge page must be named only once.
  */
 static struct moved move_pages_of(struct cdm_task *task, long nr, long stride,
 				  int node, int flags)
@@ -43,7 +43,7 @@ static struct moved move_pages_of(struct cdm_task *task, long nr, long stride,
 	moved.ret = sys_move_pages(task->pid, nr, pages, nodes, status, flags);
 	if (moved.ret < 0)
 		moved.ret = -errno;
-	/* With a page that did not move, the call has stored no status. */
+	/* When a page did not move, the call has not stored any status. */
 	CHECK_EQ(sys_move_pages(task->pid, nr, pages, NULL, status, 0), 0);
 	for (i = 0; i < nr; i++) {
 		if (status[i] == node) {
@@ -71,7 +71,7 @@ static void check_moved(const struct moved *moved, long there, long elsewhere)
 	CHECK_EQ(moved->ret, elsewhere);
 }
 
-/* A process moves its own pages there and back. */
+/* A process moves its own pages to the device and back. */
 static void test_move_own(const char *group)
 {
 	struct cdm_reply reply;
@@ -85,7 +85,7 @@ static void test_move_own(const char *group)
 	task_check_at(&task, 300, 200, 100);
 	CHECK_EQ(cdm_usage(group, cdm_node), 200);
 
-	/* Once more changes nothing. */
+	/* A second time changes nothing. */
 	CHECK_EQ(task_call(&task, op_move, 200, cdm_node).ok, 200);
 	CHECK_EQ(cdm_usage(group, cdm_node), 200);
 
@@ -97,7 +97,7 @@ static void test_move_own(const char *group)
 	task_end(&task);
 }
 
-/* The limit holds, whatever the policy for faults is; the rest stays in RAM. */
+/* The limit holds whatever the policy for faults; the rest stays in RAM. */
 static void test_move_limit(const char *group, const void *policy)
 {
 	struct cdm_reply reply;
@@ -115,7 +115,7 @@ static void test_move_limit(const char *group, const void *policy)
 	CHECK_EQ(cdm_usage(group, cdm_node), 77);
 	CHECK_GE(cdm_item(group, "cdm.events.local", cdm_node, "max"), 123);
 
-	/* Denied altogether: not one page. */
+	/* With a limit of 0 no page moves. */
 	CHECK_EQ(cdm_limit(group, cdm_node, 0), 0);
 	task_check_at(&task, 200, 0, 200);
 	reply = task_call(&task, op_move, 200, cdm_node);
@@ -127,7 +127,9 @@ static void test_move_limit(const char *group, const void *policy)
 	task_end(&task);
 }
 
-/* The mover pays nothing, not even when it could and the owner cannot. */
+/*
+ * The mover pays nothing, even when its limit has room and the owner's has not.
+ */
 static void test_move_other(const char *group)
 {
 	struct cdm_task task;
@@ -153,9 +155,9 @@ static void test_move_other(const char *group)
 }
 
 /*
- * Pages of two owners in one call: a child in b shares the even pages of its
- * parent in a and has odd ones of its own. A refusal to one owner does not
- * end the call for the other.
+ * Pages of two owners in one call: a child in b shares the even pages with its
+ * parent in a, and has odd ones of its own. When the limit of one owner is
+ * full, the call goes on with the pages of the other.
  */
 static void move_two_owners(const char *a, const char *b, long limit_a,
 			    long limit_b)
@@ -194,7 +196,7 @@ static void test_move_two_owners(const char *group)
 	move_two_owners(a, b, 7, 31);
 }
 
-/* mbind() with MPOL_MF_MOVE takes along what is there already. */
+/* mbind() with MPOL_MF_MOVE moves the pages that are there already. */
 static void test_mbind_move(const char *group)
 {
 	struct cdm_task task;
@@ -219,7 +221,7 @@ static void test_mbind_move_limit(const char *group)
 	task_check_at(&task, 120, 33, 87);
 	CHECK_EQ(cdm_usage(group, cdm_node), 33);
 
-	/* With MPOL_MF_STRICT the caller is told. */
+	/* With MPOL_MF_STRICT the call fails. */
 	CHECK_LT(task_call(&task, op_bind, cdm_node,
 			   MPOL_MF_MOVE | MPOL_MF_STRICT).ret, 0);
 	task_check_at(&task, 120, 33, 87);
@@ -227,7 +229,7 @@ static void test_mbind_move_limit(const char *group)
 	task_end(&task);
 }
 
-/* A file in memory that two workers map: who wrote it first owns it. */
+/* A file in memory that two workers map; the first writer owns its pages. */
 static int shared_fd = -1;
 
 static struct cdm_reply op_map_shared(struct cdm_buf *buf, long pages, long b)
@@ -252,7 +254,7 @@ static void open_shared(long pages)
 	CHECK_GE(shared_fd, 0);
 }
 
-/* mbind(MPOL_MF_MOVE_ALL) by a neighbour that maps the owner's pages. */
+/* mbind(MPOL_MF_MOVE_ALL) by a task that also maps the owner's pages. */
 static void test_mbind_move_all(const char *group)
 {
 	struct cdm_task owner, mover;
@@ -280,7 +282,7 @@ static void test_mbind_move_all(const char *group)
 	close(shared_fd);
 }
 
-/* migrate_pages() of another process: what is its own is charged to it. */
+/* migrate_pages() of another process: its own pages are charged to it. */
 static void test_migrate_pages(const char *group)
 {
 	struct cdm_task task;
@@ -299,7 +301,7 @@ static void test_migrate_pages(const char *group)
 	CHECK_EQ(cdm_usage(group, cdm_node), 90);
 	CHECK_LE(task_call(&task, op_count, 0, 300).dev, 90);
 	CHECK_EQ(task_call(&task, op_count, 0, 300).bad, 0);
-	/* What the others share with it, such as its libraries, is theirs. */
+	/* Pages that it shares with others, such as libraries, are theirs. */
 	others = cdm_usage(cdm_root, cdm_node) - 90;
 	CHECK_GE(others, 0);
 
@@ -307,7 +309,7 @@ static void test_migrate_pages(const char *group)
 	CHECK_EQ(cdm_wait_usage(group, cdm_node, 0), 0);
 	task_check_at(&task, 300, 0, 300);
 
-	/* Without a limit all of it goes. */
+	/* Without a limit all pages go. */
 	CHECK_EQ(cdm_limit(group, cdm_node, -1), 0);
 	CHECK_GE(sys_migrate_pages(task.pid, ram, dev), 0);
 	task_check_at(&task, 300, 300, 0);
@@ -325,7 +327,7 @@ static void start_huge_in_ram(struct cdm_task *task, const char *group,
 	CHECK_EQ(task_call(task, op_touch, 0, pages).ram, pages);
 }
 
-/* A huge page moves as a whole, or in parts as far as the limit goes. */
+/* A huge page moves as a whole, or split and up to the limit. */
 static void test_move_huge(const char *group)
 {
 	long pages = 3 * cdm_hpages, dev;
@@ -384,7 +386,7 @@ static void test_between(const char *group)
 	task_end(&task);
 }
 
-/* A task whose policy names the device writes a file: that is charged too. */
+/* Write a file under a policy for the device: its pages are charged, too. */
 static struct cdm_reply op_write_file(struct cdm_buf *buf, long pages, long b)
 {
 	struct cdm_reply reply = { 0 };
@@ -434,7 +436,7 @@ static struct cdm_reply op_map_file(struct cdm_buf *buf, long pages, long b)
 	return op_map_shared(buf, pages, 0);
 }
 
-/* How many pages of the worker's file are on the device. */
+/* The pages of the worker's file that are on the device. */
 static long file_pages_on_node(struct cdm_task *task, long pages)
 {
 	CHECK_EQ(task_call(task, op_map_file, pages, 0).ret, 0);
@@ -469,7 +471,7 @@ static void test_disk_file(const char *group)
 	CHECK_EQ(cdm_usage(group, cdm_node), cdm_usage(cdm_root, cdm_node));
 	CHECK_EQ(task_call(&task, op_truncate, 0, 0).ret, 0);
 	task_end(&task);
-	/* What the file system read for it on the way is cache like any. */
+	/* This also drops what the file system itself has read. */
 	cdm_empty_cache();
 }
 

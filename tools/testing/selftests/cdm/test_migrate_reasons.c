@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Every reason that the kernel has to migrate a page, provoked for pages on
- * the device: what the trace says was moved, where the pages are then, and who
- * is charged. NUMA balancing, which must never move one, has
+ * the device: what the trace says was moved, where the pages are afterwards,
+ * and which group is charged. NUMA balancing, which must never move one, has
  * test_numa_balancing, and DAMON has test_damon; contiguous ranges of movable
- * memory are for drivers alone. The task that asks for the move is in no group
+ * memory are for drivers only. The task that asks for the move is in no group
  * and pays nothing.
  */
 
@@ -18,7 +18,7 @@
 
 #include "cdm_util.h"
 
-/* A new reason is a new way for pages to move, and wants a case here. */
+/* A new reason is a new way for pages to move, and needs a case here. */
 static void test_known(const char *group)
 {
 	static const char * const known[] = {
@@ -30,7 +30,8 @@ static void test_known(const char *group)
 	size_t i, nr = 0;
 
 	(void)group;
-	CHECK_EQ(file_read(CDM_TRACING "events/migrate/mm_migrate_pages/format", text,
+	CHECK_EQ(file_read(CDM_TRACING
+			   "events/migrate/mm_migrate_pages/format", text,
 			   sizeof(text)), 0);
 	reasons = strstr(text, "(REC->reason,");
 	if (!CHECK_EQ(!reasons, false))
@@ -47,7 +48,7 @@ static void test_known(const char *group)
 
 #define CHUNK	8
 
-/* Discard every second page of the worker's first @pages. */
+/* Discard every other page of the worker's first @pages. */
 static struct cdm_reply op_every_second(struct cdm_buf *buf, long pages, long b)
 {
 	long i;
@@ -59,9 +60,9 @@ static struct cdm_reply op_every_second(struct cdm_buf *buf, long pages, long b)
 }
 
 /*
- * Two groups take turns to fill the node, and free every second page. What
- * compaction moves stays its owner's: when one of them ends, its charges do,
- * all of them and no other.
+ * Two groups take turns to fill the node, and free every other page. The pages
+ * that compaction moves keep their owners: when one of the tasks ends, exactly
+ * its charges end.
  */
 static void test_compaction(const char *group)
 {
@@ -76,7 +77,7 @@ static void test_compaction(const char *group)
 	cdm_make_two_groups(group, &child[0], &child[1]);
 	for (i = 0; i < 2; i++) {
 		task_start(&task[i], child[i]);
-		/* The same CPU's lists serve both, one after the other. */
+		/* Both use the lists of the same CPU, one after the other. */
 		CHECK_EQ(task_call(&task[i], op_on_cpu, 0, 0).ret, 0);
 		CHECK_EQ(task_call(&task[i], op_map, pages, cdm_node).ret, 0);
 	}
@@ -115,7 +116,7 @@ static void check_at(struct cdm_task *task, const char *group, long dev)
 	CHECK_EQ(cdm_wait_usage(group, cdm_node, dev), dev);
 }
 
-/* A page that is to be taken out of service is replaced on its node. */
+/* A page that is offlined is replaced by another on its node. */
 static struct cdm_reply op_soft_offline(struct cdm_buf *buf, long page, long b)
 {
 	struct cdm_reply reply = { .ret = op_frame(buf, page, 0).ret };
@@ -143,7 +144,7 @@ static void test_memory_failure(const char *group)
 	task_end(&task);
 }
 
-/* Memory that goes sends its pages to RAM. */
+/* Memory that goes offline sends its pages to RAM. */
 static void test_memory_hotplug(const char *group)
 {
 	struct cdm_task task;
@@ -180,7 +181,7 @@ static void test_syscall(const char *group)
 	task_end(&task);
 }
 
-/* A cpuset that loses the node takes the task's pages along. */
+/* A cpuset that loses the node has its tasks' pages moved. */
 static void test_cpuset(const char *group)
 {
 	struct cdm_task task;
@@ -216,7 +217,7 @@ static void test_mbind(const char *group)
 	task_end(&task);
 }
 
-/* A device may not hold what is pinned for good: that goes to RAM. */
+/* Pages that are pinned long-term may not stay on a device: they go to RAM. */
 static void test_longterm_pin(const char *group)
 {
 	struct cdm_task task;

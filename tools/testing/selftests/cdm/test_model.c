@@ -1,16 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Random operations against a model (see model.h) that says who is charged for
- * each page and what it holds.
+ * Random operations against a model (see model.h) of which group is charged for
+ * each page, and of what the page contains.
  *
  *   test_model [-s seed] [-t seconds] [-n operations] [-x operation]...
  *
- * One operation after the other first, the books checked exactly every few;
- * then for a third of the time all processes at once, and the books checked
- * when they are done. A failure prints the last operations, and how to run up
- * to there again: -n ends before anything concurrent. Without arguments: two
- * fixed seeds, with and without groups that change in the concurrent part. With
- * -t, which can be hours, and no -s: another one each time. -x leaves an
+ * First one operation at a time, with exact checks of the books after every
+ * few; then, for a third of the time, all processes at once, and a check when
+ * they are done. A failure prints the last operations, and the options that
+ * repeat the run up to there: -n ends it before anything is concurrent.
+ *
+ * Without arguments there are two rounds with fixed seeds, one with and one
+ * without groups that change in the concurrent part. With -t, which may be
+ * hours, the seeds are new ones, unless -s gives the first. -x leaves an
  * operation out.
  */
 
@@ -41,11 +43,12 @@
 #define EVEN_SEED	20161122
 #define ODD_SEED	20170103
 #define SHORT_ROUND	6	/* seconds, without arguments */
-#define SHORT_LEAST	250	/* operations one by one, then, however long */
+#define SHORT_LEAST	250	/* operations in sequence, at least */
 #define LONG_ROUND	30
 #define WORKERS		5	/* in the concurrent part */
-#define SILENT_SECONDS	60	/* a process that hangs */
+#define SILENT_SECONDS	60	/* without progress a process hangs */
 #define HPAGE_SIZE	(2UL << 20)
+#define KHUGEPAGED	"/sys/kernel/mm/transparent_hugepage/khugepaged/"
 
 struct rng {
 	unsigned long state;
@@ -60,7 +63,7 @@ static unsigned long rnd(struct rng *rng, unsigned long below)
 	return (z ^ (z >> 31)) % below;
 }
 
-/* Pipes to and from each slot's process, open in all of them. */
+/* Pipes to and from the process of each slot, open in all processes. */
 static int down[SLOTS][2], up[SLOTS][2];
 
 /*
@@ -80,7 +83,7 @@ static unsigned long word_value(unsigned int stamp, long word)
 	return (stamp * 0x9e3779b97f4a7c15UL) ^ (word & 7);
 }
 
-/* False if it got SIGBUS: then nothing was written. */
+/* Returns false on SIGBUS, when nothing was written. */
 static bool page_fill(char *addr, unsigned int stamp)
 {
 	unsigned long *word = (unsigned long *)addr;
@@ -95,7 +98,7 @@ static bool page_fill(char *addr, unsigned int stamp)
 	return true;
 }
 
-/* The first word that is wrong, or -1. A page that cannot be had is not. */
+/* The first wrong word, or -1; also -1 if the access gets SIGBUS. */
 static long page_wrong(char *addr, unsigned int stamp)
 {
 	unsigned long *word = (unsigned long *)addr;
@@ -126,7 +129,7 @@ static void do_touch(struct region *region, const struct cmd *cmd)
 	}
 }
 
-/* Read what was written, in swap too if @all. */
+/* Check what was written; with @all, in swap too. */
 static void do_verify(struct region *region, bool all)
 {
 	long i, wrong;
@@ -160,7 +163,7 @@ static long bind_region(const struct region *region, enum policy policy,
 		       mode, &mask, 8 * sizeof(mask) + 1, flags);
 }
 
-/* Address space that huge pages fit in. */
+/* Reserve address space, aligned for huge pages. */
 static char *reserve(long pages)
 {
 	char *addr, *start;
@@ -220,8 +223,8 @@ static void do_unmap(struct region *region, const struct cmd *cmd)
 		return;
 	}
 	/*
-	 * Nothing else may come to be there, or what is done to the region
-	 * next would be done to that as well.
+	 * Keep the range reserved: what is done to the region next must not
+	 * be done to some other mapping.
 	 */
 	if (mmap(region->addr + cmd->first * cdm_psize, cmd->nr * cdm_psize,
 		 PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE |
@@ -249,7 +252,7 @@ static void do_punch(struct region *region, const struct cmd *cmd)
 	pages_gone(region, cmd, false);
 }
 
-/* Fails where a part was unmapped, and then nothing happens. */
+/* This fails if a part was unmapped, and then changes nothing. */
 static void do_remap(struct region *region)
 {
 	size_t size = region->pages * cdm_psize;
@@ -286,7 +289,7 @@ static void move_region(pid_t pid, const struct region *region,
 
 static void do_mbind(struct region *region, const struct cmd *cmd)
 {
-	/* Parts may be gone, or pages not move: what does is enough. */
+	/* Parts may be unmapped, and pages need not move. */
 	bind_region(region, cmd->policy, cmd->flag ? MPOL_MF_MOVE_ALL :
 		    MPOL_MF_MOVE);
 	region->policy = cmd->policy;
@@ -302,7 +305,7 @@ static void do_collapse(struct region *region, const struct cmd *cmd)
 	madvise(region->addr + at, HPAGE_SIZE, MADV_COLLAPSE);
 }
 
-/* A child that writes to pages it shares, and goes. */
+/* Fork a child that writes to pages it shares, and exits. */
 static void fork_briefly(struct region *region, const struct cmd *cmd)
 {
 	pid_t pid = fork();
@@ -315,7 +318,7 @@ static void fork_briefly(struct region *region, const struct cmd *cmd)
 				page_fill(region->addr + i * cdm_psize, 1);
 		_exit(0);
 	}
-	/* With SIGCHLD ignored this ends when all are gone. */
+	/* As SIGCHLD is ignored, this waits until all children are gone. */
 	if (pid > 0)
 		waitpid(pid, NULL, 0);
 }
@@ -419,7 +422,7 @@ static void serve(int index)
 }
 
 /*
- * What they are told
+ * What they are told to do
  */
 
 struct weight {
@@ -492,7 +495,7 @@ static void pick_map(struct rng *rng, struct cmd *cmd, int file)
 	}
 }
 
-/* An operation for a process; @file is the only one it may use, or -1. */
+/* Pick an operation for a process; @file is the only file for it, or -1. */
 static void pick_own(struct rng *rng, int index, int file, struct cmd *cmd)
 {
 	struct slot *slot = &model->slot[index];
@@ -515,10 +518,12 @@ static void pick_own(struct rng *rng, int index, int file, struct cmd *cmd)
 	cmd->node = (int)rnd(rng, other_there() ? 3 : 2) - 1;
 	if (cmd->op == OP_MBIND)
 		cmd->policy = pick_policy(rng);
-	/* What is gone of a file would be for other processes too. */
+	/*
+	 * The record of a file is shared: unmap it as a whole, or not at all.
+	 */
 	if (cmd->op == OP_UNMAP && region->file >= 0)
 		cmd->flag = true;
-	/* There is nothing to punch a hole into. */
+	/* Only files can have holes. */
 	if (cmd->op == OP_PUNCH && region->file < 0)
 		cmd->op = OP_TOUCH;
 }
@@ -536,7 +541,7 @@ static void churn(int index, const struct cmd *cmd)
 }
 
 /*
- * Who tells them
+ * Telling them
  */
 
 static void __printf(1, 2) note(const char *fmt, ...)
@@ -552,12 +557,12 @@ static void __printf(1, 2) note(const char *fmt, ...)
 static void send(int index, const struct cmd *cmd)
 {
 	if (write(down[index][1], cmd, sizeof(*cmd)) != sizeof(*cmd))
-		FAIL("process %d cannot be told", model->slot[index].pid);
+		FAIL("process %d takes no commands", model->slot[index].pid);
 }
 
 static double slowest;
 
-/* For who has to find out if it hangs or is slow. */
+/* For debugging: does the process hang, or is it slow? */
 static void show_silent(pid_t pid)
 {
 	static const char * const files[] = { "stat", "syscall", "stack" };
@@ -584,8 +589,8 @@ static bool is_dead(pid_t pid)
 }
 
 /*
- * Until a process has something to say; false if it has not, and no process
- * does anything, for as many polls of a second.
+ * Wait for an answer. Returns false if there is none, and no process has made
+ * any progress, for SILENT_SECONDS polls of a second each, or if it died.
  */
 static bool is_heard(int fd, pid_t pid)
 {
@@ -651,7 +656,7 @@ static void spawn(int index, int group)
 		FAIL("no process in %s", model->group[group].path);
 }
 
-/* Its memory is free when the process is gone. */
+/* End a process, and wait until its memory is freed. */
 static void leave(int index, bool killed)
 {
 	struct slot *slot = &model->slot[index];
@@ -750,8 +755,8 @@ static void make_group(struct rng *rng)
 }
 
 /*
- * A lower limit gets rid of all that is over it, at the latest when what other
- * CPUs hold for a moment is back: nothing is pinned here.
+ * A lower limit evicts all pages beyond it. Nothing is pinned here, so pages
+ * can stay only for as long as other CPUs hold references to them.
  */
 static void write_limit(int index, int node, long pages, bool def)
 {
@@ -840,7 +845,7 @@ static unsigned long ram_mask(void)
 	return mask;
 }
 
-/* All of a process goes there, its code and stack too, and comes back. */
+/* Migrate all of a process, code and stack included, and back. */
 static void migrate(int index, int node)
 {
 	unsigned long ram = ram_mask(), dev = 1UL << model->node[node].id;
@@ -938,7 +943,7 @@ static const struct weight ops[] = {
 	{ OP_SWAPOFF, 2 }, { OP_HOTPLUG, 1 },
 };
 
-/* Region: index, pages, policy, file; to: node, policy, file, slot. */
+/* The region is index:pages,policy,file; "to" is node policy file slot. */
 static void note_own(int index, const struct cmd *cmd, const char *who)
 {
 	struct slot *slot = &model->slot[index];
@@ -972,7 +977,7 @@ static void run_fork(int index, struct cmd *cmd)
 		FAIL("fork: %d", child->pid);
 }
 
-/* An operation of a process, and what it did to the pages. */
+/* Have a process do something, and learn what that did to its pages. */
 static void run_own(struct rng *rng, int index)
 {
 	struct slot *slot = &model->slot[index];
@@ -1156,7 +1161,7 @@ static void check(bool all)
 		if (!model->slot[i].pid)
 			continue;
 		tell(i, &cmd);
-		/* What it read from swap is its own now. */
+		/* It pays for what it has read from swap. */
 		if (all && !model->failed)
 			files_learn(OP_NONE, model->slot[i].group);
 	}
@@ -1193,37 +1198,36 @@ static void part_sequential(struct rng *rng, double end, long least, long nr)
 
 static atomic_bool sampling;
 
-/* Limits that do not change are never exceeded. */
+/* Limits that do not change must never be exceeded. */
+static void sample(int group, int node, long *samples)
+{
+	const char *path = model->group[group].path;
+	long max = group_max(group, node), now;
+	int id = model->node[node].id;
+
+	if (!model->group[group].used || max == LONG_MAX || id < 0)
+		return;
+	now = cdm_usage(path, id);
+	if (now > max)
+		FAIL("%s: %ld pages on node%d, limit %ld", path, now, id, max);
+	(*samples)++;
+}
+
 static void *sampler(void *samples)
 {
 	int i, n;
-	long now;
 
-	while (sampling && !model->failed) {
-		for (i = 1; i < GROUPS; i++) {
-			for (n = 0; n < NODES; n++) {
-				if (!model->group[i].used ||
-				    group_max(i, n) == LONG_MAX ||
-				    model->node[n].id < 0)
-					continue;
-				now = cdm_usage(model->group[i].path,
-						model->node[n].id);
-				if (now > group_max(i, n))
-					FAIL("%s: %ld pages on node%d, limit %ld",
-					     model->group[i].path, now,
-					     model->node[n].id,
-					     group_max(i, n));
-				(*(long *)samples)++;
-			}
-		}
-	}
+	while (sampling && !model->failed)
+		for (i = 1; i < GROUPS; i++)
+			for (n = 0; n < NODES; n++)
+				sample(i, n, samples);
 	return NULL;
 }
 
 /*
- * Pages of a region that its process may be changing. It may be gone when they
- * are moved, but then another region is all that can be there: not what the
- * process shares with this one, whose pages the model does not know.
+ * Move pages of a region that its process may be changing. When the region is
+ * gone, only another region can be at its address: regions are apart from what
+ * the process shares with this one, whose pages the model does not know.
  */
 static void move_changing(struct rng *rng, struct slot *slot)
 {
@@ -1305,7 +1309,7 @@ static void leave_all(void)
 			leave(i, false);
 }
 
-/* A process and a group each, some with a limit, two levels with one too. */
+/* Start processes in groups of their own; some groups have a limit. */
 static void start_workers(struct rng *rng)
 {
 	int i, parent = 1;
@@ -1334,8 +1338,8 @@ static void start_workers(struct rng *rng)
 }
 
 /*
- * A limit that was lowered while processes changed groups: what is another
- * group's memory by now stays.
+ * When a limit was lowered while processes changed groups, pages that are the
+ * memory of another group by now have stayed.
  */
 static void limits_learn(void)
 {
@@ -1401,7 +1405,7 @@ static long part_concurrent(struct rng *rng, double end, bool wild)
 struct round {
 	unsigned int seed;
 	double seconds;
-	long least, nr;		/* operations one by one, at least and at most */
+	long least, nr;		/* operations in sequence, at least, at most */
 };
 
 static void report(const struct round *round, double seconds, long sequential,
@@ -1414,7 +1418,7 @@ static void report(const struct round *round, double seconds, long sequential,
 		if (i < (int)ARRAY_SIZE(op_names) && len < (int)sizeof(line))
 			len += snprintf(line + len, sizeof(line) - len,
 					" %s %ld", op_names[i], model->done[i]);
-	ksft_print_msg("seed %u: %ld operations, %.1f a second, slowest answer %.1f s\n",
+	ksft_print_msg("seed %u: %ld operations, %.1f a second, slowest %.1f s\n",
 		       round->seed, sequential, sequential / seconds, slowest);
 	ksft_print_msg("compared: %ld pages, %ld ambiguous, %ld samples\n",
 		       model->counted, model->ambiguous, samples);
@@ -1453,7 +1457,7 @@ static void test_round(const char *group, const void *arg)
 					  round->seed % 2);
 	report(round, seconds, sequential, samples);
 	files_empty(0);
-	/* What is left in the swap cache goes when it is looked for. */
+	/* Taking the swap area out of use empties the swap cache. */
 	if (!model->failed)
 		swap_off_on();
 }
@@ -1475,15 +1479,14 @@ static void prepare(void)
 		if (pipe2(down[i], O_CLOEXEC) || pipe2(up[i], O_CLOEXEC))
 			ksft_exit_fail_msg("no pipes\n");
 	sigaction(SIGBUS, &sa, NULL);
-	/* What is swapped out is free at once, and khugepaged stays asleep. */
+	/* With zswap a page is free once swapped out; khugepaged must sleep. */
 	file_write("/sys/module/zswap/parameters/enabled", "Y");
 	/*
-	 * On a disk that does not rotate a page would be read ahead onto the
-	 * node by one process and mapped by another: nothing tells who pays.
+	 * On a disk that does not rotate, one process would read a page ahead
+	 * onto the node and another would map it: the payer would be unknown.
 	 */
 	file_write("/sys/kernel/mm/swap/vma_ra_enabled", "0");
-	file_write("/sys/kernel/mm/transparent_hugepage/khugepaged/scan_sleep_millisecs",
-		   "100000000");
+	file_write(KHUGEPAGED "scan_sleep_millisecs", "100000000");
 }
 
 int main(int argc, char **argv)
@@ -1510,7 +1513,8 @@ int main(int argc, char **argv)
 			leave_out(optarg);
 			break;
 		default:
-			fprintf(stderr, "usage: %s [-s seed] [-t seconds] [-n ops] [-x op]...\n",
+			fprintf(stderr,
+				"usage: %s [-s seed] [-t secs] [-n ops] [-x op]...\n",
 				argv[0]);
 			return KSFT_FAIL;
 		}

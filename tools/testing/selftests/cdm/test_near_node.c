@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * RAM with a device for its nearest neighbour: what has no room there, or has
- * to leave, goes to RAM that is farther away.
+ * A node with RAM whose nearest neighbour is a device: pages that find no room
+ * on it, or have to leave it, go to RAM that is farther away.
  *
  * vm: --nodes near --append cdm_nodes=2
  */
@@ -10,7 +10,7 @@
 
 #include "cdm_util.h"
 
-/* RAM that is plugged in. */
+/* The node whose RAM is plugged. */
 #define NODE	3
 
 static struct cdm_reply op_prefer(struct cdm_buf *buf, long node, long b)

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * NUMA balancing leaves device memory alone: its pages are neither made
- * inaccessible, to see who uses them, nor moved to the CPU that does, though
- * pages in RAM beside them in the same mapping are.
+ * NUMA balancing leaves device memory alone: its pages get no hinting faults,
+ * and are not moved to the CPU that uses them, while pages in RAM of the same
+ * mapping are.
  */
 
 #include <linux/mempolicy.h>
@@ -12,12 +12,12 @@
 
 #define BALANCING	"/proc/sys/kernel/numa_balancing"
 
-/* Enough for several scans of a task that does nothing but run. */
+/* Enough for several scans of a task that keeps running. */
 #define SCAN_SECONDS	20
 
 /*
- * A buffer of three parts: RAM of the far node, the device, the same RAM again.
- * A scan that has marked both ends has passed over the middle.
+ * The buffer has three parts: RAM of the far node, the device, and RAM of the
+ * far node again. A scan that has marked both ends has passed over the middle.
  */
 #define RAM_PART	512
 #define DEV_PART	6144
@@ -45,7 +45,7 @@ static long on_node(const struct cdm_buf *buf, long first, long nr, int node)
 	return found;
 }
 
-/* Use every page from the near CPU until the ends have come to it. */
+/* Use every page from the near CPU, until both ends have been moved to it. */
 static struct cdm_reply op_use(struct cdm_buf *buf, long a, long b)
 {
 	struct cdm_wait wait = cdm_wait_begin(SCAN_SECONDS);
@@ -86,7 +86,7 @@ static struct cdm_reply op_bind_middle(struct cdm_buf *buf, long mode, long b)
 
 /*
  * Two rounds, as the first scan of a mapping may be shorter than the others.
- * Each moves the ends from far to near, with a hinting fault a page.
+ * Each moves the ends from far to near, with one hinting fault for each page.
  */
 static void use_and_check(const char *group, struct cdm_task *task, long dev)
 {
@@ -102,7 +102,7 @@ static void use_and_check(const char *group, struct cdm_task *task, long dev)
 		CHECK_EQ(reply.ok, 2 * RAM_PART);
 		CHECK_EQ(reply.dev, dev);
 		faults = vm_event("numa_hint_faults") - faults;
-		/* Of the device's pages not even a part: libraries have some. */
+		/* Fewer faults than device pages; libraries have some. */
 		CHECK_GE(faults, 1);
 		CHECK_LT(faults, DEV_PART / 2);
 	}
@@ -126,7 +126,7 @@ static void stop(struct cdm_task *task)
 	CHECK_EQ(file_write(BALANCING, "0"), 0);
 }
 
-/* Pages that move_pages() put there: no policy says that they are to stay. */
+/* Pages that move_pages() put there: no policy keeps them there. */
 static void test_moved(const char *group)
 {
 	struct cdm_task task;
@@ -138,7 +138,7 @@ static void test_moved(const char *group)
 	stop(&task);
 }
 
-/* The same with huge pages: each part is a whole number of them. */
+/* The same with huge pages, of which each part is a whole number. */
 static void test_moved_huge(const char *group)
 {
 	struct cdm_task task;
@@ -152,7 +152,7 @@ static void test_moved_huge(const char *group)
 	stop(&task);
 }
 
-/* A policy that asks for balancing among its nodes has only this one. */
+/* Balancing among the nodes of a policy that has only this one. */
 static void test_bound(const char *group)
 {
 	struct cdm_task task;

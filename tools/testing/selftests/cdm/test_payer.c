@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The ordinary life of device pages: forked, copied, mapped elsewhere, written
- * to by others, read into by rings and traced; their tasks moved between
- * groups, the controller on at one level and memory at another. Each time the
- * one who owns the memory pays, to the page.
+ * Who pays for device pages in everyday use: after fork(), copies and mremap(),
+ * for writes by other tasks, by rings and by debuggers, when tasks change
+ * groups, and with the controllers enabled at different levels. Each time the
+ * group that owns the memory pays, exactly.
  */
 
 #include <fcntl.h>
@@ -41,8 +41,8 @@ struct uffdio_move {
 
 /*
  * fork() into another group. Of 100 pages the child copies 40 and the parent
- * another 30; what both share stays charged to who had it first, and so do the
- * originals that only the child still maps, when the parent is long gone.
+ * another 30. The pages that both share stay charged to the first group, and so
+ * do the originals that only the child maps after the parent has exited.
  *
  *			a	b
  *   parent's pages	100	0
@@ -76,7 +76,7 @@ static void test_fork_into(const char *group)
 	CHECK_EQ(rmdir(a), 0);
 	CHECK_EQ(cdm_usage(group, cdm_node), 100);
 	CHECK_EQ(cdm_usage(b, cdm_node), 40);
-	/* Nobody else has them any more: written in place, not copied. */
+	/* No other task maps them any more: written in place, not copied. */
 	CHECK_EQ(task_call(&child, op_touch, 0, 100).dev, 100);
 	CHECK_EQ(cdm_usage(b, cdm_node), 40);
 	CHECK_EQ(task_call(&child, op_count, 0, 100).bad, 0);
@@ -84,7 +84,7 @@ static void test_fork_into(const char *group)
 	CHECK_EQ(cdm_wait_usage(group, cdm_node, 0), 0);
 }
 
-/* The child's limit is for its copies, from its first write on. */
+/* The limit of the child's group applies to its copies. */
 static void test_fork_into_limit(const char *group)
 {
 	struct cdm_task parent, child;
@@ -106,7 +106,7 @@ static void test_fork_into_limit(const char *group)
 	task_end(&parent);
 }
 
-/* Between fork() and the write the child changes groups, twice. */
+/* The child changes groups twice between fork() and its writes. */
 static void test_fork_and_move(const char *group)
 {
 	struct cdm_task parent, child;
@@ -132,7 +132,7 @@ static void test_fork_and_move(const char *group)
 	task_end(&parent);
 }
 
-/* Give pages @first to @first + @nr another address and come back to them. */
+/* Move @nr pages to another address, and back. */
 static struct cdm_reply op_mremap_part(struct cdm_buf *buf, long first, long nr)
 {
 	size_t size = nr * cdm_psize;
@@ -150,7 +150,7 @@ static struct cdm_reply op_mremap_part(struct cdm_buf *buf, long first, long nr)
 #define MREMAP_DONTUNMAP	4
 #endif
 
-/* Take the pages away and leave the old range mapped, and empty. */
+/* Move pages away, and leave the old range mapped and empty. */
 static struct cdm_reply op_mremap_leave(struct cdm_buf *buf, long nr, long b)
 {
 	size_t size = nr * cdm_psize;
@@ -184,8 +184,8 @@ static void test_mremap(const char *group)
 }
 
 /*
- * Others write to memory of a that nobody has touched: ->ret is what the call
- * returned, or -errno. The caller is in b, which may have nothing at all.
+ * A task in b, which may use nothing of the device, writes to untouched memory
+ * of a task in a. Returns 0 or -errno.
  */
 typedef long (*write_fn)(struct cdm_task *owner, long addr);
 
@@ -249,7 +249,7 @@ static void test_poke(const char *group)
 	write_remotely(group, by_poke, -EIO);
 }
 
-/* One read of a file through a ring whose kernel thread does the work. */
+/* Read a file through an io_uring, in one of its kernel threads. */
 static long ring_read(int fd, void *addr, size_t len)
 {
 	struct io_uring_params params;
@@ -303,7 +303,9 @@ static struct cdm_reply op_ring_read(struct cdm_buf *buf, long first, long nr)
 	return reply;
 }
 
-/* The ring's thread is the process's: its group pays, as far as that goes. */
+/*
+ * The ring's thread belongs to the process, whose group pays up to its limit.
+ */
 static void test_ring_read(const char *group)
 {
 	struct cdm_task task;
@@ -314,7 +316,7 @@ static void test_ring_read(const char *group)
 	CHECK_EQ(task_call(&task, op_map, 100, cdm_node).ret, 0);
 	CHECK_EQ(task_call(&task, op_ring_read, 0, 30).ret, 30 * cdm_psize);
 	CHECK_EQ(cdm_usage(group, cdm_node), 30);
-	/* Short, or an error, but never more than the quota. */
+	/* The next read is short. */
 	CHECK_EQ(task_call(&task, op_ring_read, 30, 40).ret, 20 * cdm_psize);
 	CHECK_EQ(cdm_usage(group, cdm_node), 50);
 	CHECK_EQ(task_call(&task, op_count, 0, 100).dev, 50);
@@ -322,8 +324,8 @@ static void test_ring_read(const char *group)
 }
 
 /*
- * userfaultfd: the descriptor goes to a monitor in another group, by the
- * socket that they inherit, with the range in the owner's memory.
+ * userfaultfd: the owner of the memory passes the descriptor to a monitor in
+ * another group, through a socket that both have inherited.
  */
 static int uffd_pipe[2];
 static int uffd = -1;
@@ -385,7 +387,7 @@ static struct cdm_reply op_uffd_take(struct cdm_buf *buf, long a, long b)
 	return buf_errno(uffd < 0 ? -1 : 0);
 }
 
-/* Fill @nr pages from @addr on in the owner's memory, by copying. */
+/* Fill @nr pages of the owner's memory from @addr on, by copying. */
 static struct cdm_reply op_uffd_copy(struct cdm_buf *buf, long addr, long nr)
 {
 	struct cdm_reply reply = { 0 };
@@ -440,7 +442,7 @@ static void uffd_stop(struct cdm_task *owner, struct cdm_task *monitor)
 	close(uffd_pipe[1]);
 }
 
-/* The monitor works for another: whose memory it is pays, within its limit. */
+/* The owner of the memory pays for what the monitor fills in. */
 static void test_uffd_monitor(const char *group)
 {
 	struct cdm_task owner, monitor;
@@ -456,14 +458,14 @@ static void test_uffd_monitor(const char *group)
 	CHECK_EQ(cdm_usage(a, cdm_node), 40);
 	CHECK_EQ(cdm_usage(b, cdm_node), 0);
 
-	/* No page for zeroes: the one that all share is in RAM. */
+	/* Zeroes take no page: the shared zero page is in RAM. */
 	CHECK_EQ(task_call(&monitor, op_uffd_zero, addr + 90 * cdm_psize,
 			   10).ret, 0);
 	CHECK_EQ(cdm_usage(a, cdm_node), 40);
 	CHECK_EQ(task_call(&owner, op_touch, 90, 10).dev, 10);
 	CHECK_EQ(cdm_usage(a, cdm_node), 50);
 
-	/* Then the owner's policy: RAM, or nothing. */
+	/* Beyond the limit, the owner's policy decides: RAM, or nothing. */
 	reply = task_call(&monitor, op_uffd_copy, addr + 40 * cdm_psize, 20);
 	CHECK_EQ(reply.ok, 20);
 	CHECK_EQ(cdm_usage(a, cdm_node), 60);
@@ -478,7 +480,7 @@ static void test_uffd_monitor(const char *group)
 	uffd_stop(&owner, &monitor);
 }
 
-/* Move @nr pages from the start of the buffer to @to, in a page of it. */
+/* Move @nr pages from the start of the buffer to its page @to and on. */
 static struct cdm_reply op_uffd_move(struct cdm_buf *buf, long to, long nr)
 {
 	struct uffdio_move move = {
@@ -498,7 +500,7 @@ static struct cdm_reply op_uffd_upper(struct cdm_buf *buf, long first, long nr)
 	return op_uffd_open(&upper, UFFD_FEATURE_MOVE, nr);
 }
 
-/* Moved within a process a page is the same page, and charged once. */
+/* A page that moves within a process stays the same page, charged once. */
 static void test_uffd_move(const char *group)
 {
 	struct cdm_task task;
@@ -515,14 +517,14 @@ static void test_uffd_move(const char *group)
 	CHECK_EQ(cdm_usage(group, cdm_node), 50);
 	CHECK_EQ(task_call(&task, op_count, 0, 50).dev, 0);
 	CHECK_EQ(task_call(&task, op_count, 50, 50).dev, 50);
-	/* The quota is full still, wherever in it the pages are. */
+	/* The limit is still full. */
 	CHECK_EQ(task_call(&task, op_touch, 0, 5).bus, 5);
 	task_end(&task);
 	close(uffd_pipe[0]);
 	close(uffd_pipe[1]);
 }
 
-/* Memory goes deeper than cdm: the nearest group that has cdm pays. */
+/* With memory enabled deeper than cdm, the nearest group with cdm pays. */
 static void test_depth(const char *group)
 {
 	struct cdm_task task;
@@ -543,7 +545,7 @@ static void test_depth(const char *group)
 	CHECK_EQ(task_call(&task, op_touch, 0, 40).dev, 40);
 	CHECK_EQ(cdm_usage(top, cdm_node), 40);
 
-	/* So it is for what is in RAM, charged to the leaf, and is moved. */
+	/* The same for pages in RAM, charged to the leaf, when they move. */
 	CHECK_EQ(task_call(&task, op_map, 100, -1).ret, 0);
 	CHECK_EQ(task_call(&task, op_touch, 0, 100).ram, 100);
 	CHECK_EQ(task_call(&task, op_move, 100, cdm_node).ok, 10);
@@ -551,7 +553,7 @@ static void test_depth(const char *group)
 	task_end(&task);
 	CHECK_EQ(cdm_wait_usage(top, cdm_node, 0), 0);
 
-	/* cdm further down still: leaf has it now, and starts at nothing. */
+	/* Now cdm goes deeper: the leaf has it as well, and starts at 0. */
 	CHECK_EQ(cdm_enable(top, "+cdm"), 0);
 	CHECK_EQ(cdm_enable(mid, "+cdm"), 0);
 	task_start_on(&task, leaf, 30, cdm_node);
@@ -565,8 +567,8 @@ static void test_depth(const char *group)
 }
 
 /*
- * Memory that the kernel takes for itself, much of it by the bulk allocator,
- * while the task's policy names the device alone: maps, pipes, rings, stacks.
+ * Memory that the kernel allocates for itself, much of it in bulk, while the
+ * task's policy names only the device: BPF maps, pipes, rings, stacks.
  */
 static struct cdm_reply op_kernel_memory(struct cdm_buf *buf, long a, long b)
 {
@@ -623,8 +625,9 @@ static void test_kernel_memory(const char *group)
 	CHECK_EQ(reply.ok, 5);
 	CHECK_EQ(reply.dev, 256);
 	/*
-	 * What its children wrote to is user memory, and is there because the
-	 * policy says so: little beside the 16 MiB of the maps, all of it owned.
+	 * What its children wrote to is user memory, which the policy puts on
+	 * the device: little beside the 16 MiB of the maps, and all of it
+	 * owned.
 	 */
 	CHECK_EQ(cdm_audit(cdm_node, "unowned"), 0);
 	CHECK_EQ(cdm_audit(cdm_node, "used"), used +
@@ -634,7 +637,7 @@ static void test_kernel_memory(const char *group)
 	task_kill(&task);
 }
 
-/* A task that faults without end, until it is told to stop. */
+/* A task that keeps faulting until it is told to stop. */
 static int *stop;
 
 static struct cdm_reply op_churn(struct cdm_buf *buf, long pages, long b)
@@ -653,7 +656,7 @@ static struct cdm_reply op_churn(struct cdm_buf *buf, long pages, long b)
 
 #define CHURNERS	4
 
-/* The device's memory goes while tasks fault on it. */
+/* The device's memory is removed while tasks fault on it. */
 static void test_remove_in_use(const char *group)
 {
 	struct cdm_task task[CHURNERS];
@@ -689,7 +692,7 @@ static void test_remove_in_use(const char *group)
 		CHECK_EQ(cdm_usage(child[i], cdm_node), 0);
 	}
 	CHECK_EQ(cdm_usage(group, cdm_node), 0);
-	/* It comes back empty, and takes charges again. */
+	/* It comes back empty, and can be charged again. */
 	CHECK_EQ(cdm_hotplug("add", "movable"), 0);
 	CHECK_EQ(cdm_usage(group, other), 0);
 	CHECK_EQ(task_call(&task[0], op_move, 400, other).ok, 400);

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Pins for good, as RDMA, VFIO and io_uring's fixed buffers take them: device
- * memory is movable, so what is pinned goes to RAM first, its charge ends, and
- * what is pinned later comes from RAM at once. Pins for a moment change
- * nothing.
+ * Long-term pins, as RDMA, VFIO and the fixed buffers of io_uring take them.
+ * Device memory must stay movable, so such a pin first moves pages to RAM,
+ * which ends their charges, and gets RAM for pages that were not there before.
+ * Short pins change nothing.
  */
 
 #include <linux/io_uring.h>
@@ -26,7 +26,7 @@ static void test_pin(const char *group)
 	task_check_at(&task, 200, 140, 60);
 	CHECK_EQ(cdm_wait_usage(group, cdm_node, 140), 140);
 
-	/* No room is kept for them, and no way leads back. */
+	/* Their room is free for others, and they cannot be moved back. */
 	reply = task_call(&task, op_move_part, 40, 60);
 	CHECK_EQ(reply.ok, 0);
 	CHECK_EQ(reply.bus, 60);
@@ -40,7 +40,7 @@ static void test_pin(const char *group)
 	task_end(&task);
 }
 
-/* A page that the pin itself faults in is never on the device. */
+/* Pages that the pin itself faults in are never on the device. */
 static void test_pin_untouched(const char *group)
 {
 	struct cdm_task task;
@@ -56,7 +56,7 @@ static void test_pin_untouched(const char *group)
 	task_end(&task);
 }
 
-/* A huge page goes as a whole. */
+/* A huge page moves as a whole. */
 static void test_pin_huge(const char *group)
 {
 	long pages = 2 * cdm_hpages;
@@ -89,8 +89,8 @@ static void test_pin_file(const char *group)
 }
 
 /*
- * fork() may not share a pinned page and copies it at once: the copies follow
- * the policy, and are charged like the rest of what the parent allocates.
+ * fork() must not share a pinned page, and copies it at once. The copies obey
+ * the policy, and are charged like other allocations of the parent.
  */
 static void test_pin_fork(const char *group)
 {
@@ -107,7 +107,7 @@ static void test_pin_fork(const char *group)
 	task_check_at(&child, 100, 100, 0);
 	task_check_at(&parent, 100, 70, 30);
 
-	/* Copies on write are the child's to pay, and those of fork() not. */
+	/* The child pays for copies on write, but not for those of fork(). */
 	CHECK_EQ(task_call(&child, op_touch, 20, 30).dev, 30);
 	CHECK_EQ(cdm_usage(a, cdm_node), 100);
 	CHECK_EQ(cdm_usage(b, cdm_node), 20);
@@ -118,7 +118,7 @@ static void test_pin_fork(const char *group)
 	task_end(&parent);
 }
 
-/* References for a moment leave the pages where they are. */
+/* Short-term references leave the pages where they are. */
 static void test_short_pin(const char *group)
 {
 	struct cdm_task task;
@@ -127,7 +127,7 @@ static void test_short_pin(const char *group)
 	CHECK_EQ(task_call(&task, op_pin, 0, 100).ret, 100);
 	task_check_at(&task, 100, 100, 0);
 	CHECK_EQ(cdm_usage(group, cdm_node), 100);
-	/* The pipe keeps what is no longer mapped, and its charge. */
+	/* The pipe keeps pages that are no longer mapped, with their charge. */
 	CHECK_EQ(task_call(&task, op_discard, 0, 40).ret, 0);
 	cdm_drain_lru();
 	CHECK_EQ(cdm_usage(group, cdm_node), 100);
@@ -171,7 +171,7 @@ static void test_fixed_buffers(const char *group)
 	task_start(&task, group);
 	CHECK_EQ(task_call(&task, op_map, 100, cdm_node).ret, 0);
 	CHECK_EQ(task_call(&task, op_touch, 0, 80).dev, 80);
-	/* Half of them there already, half not yet. */
+	/* Half of these pages are there already. */
 	CHECK_EQ(task_call(&task, op_fixed_buffer, 60, 40).ret, 0);
 	CHECK_EQ(cdm_wait_usage(group, cdm_node, 60), 60);
 	CHECK_EQ(task_call(&task, op_touch, 80, 20).ram, 20);

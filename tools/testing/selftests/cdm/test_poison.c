@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Pages that fail: in use, as a part of a huge page, in a file or free; and
- * pages that are taken out of service before they do. The charge of one that is
- * lost ends, once; one that is replaced keeps its charge, even where the quota
- * has no room. Put in service again, a page is like any other.
+ * Pages that fail: in use, as part of a huge page, in a file, or free; and
+ * pages that are offlined before they fail. The charge of a lost page ends,
+ * once; a page that is replaced keeps its charge, even if the limit has no
+ * room. A page that is put back into service is like any other.
  *
  * vm: --allow memory.corruption
  */
@@ -21,7 +21,7 @@
 
 static atomic_int signalled;
 
-/* No jump: the signal comes when the system call has returned. */
+/* No jump is needed: the signal comes when the system call returns. */
 static void on_sigbus(int sig, siginfo_t *info, void *context)
 {
 	(void)sig;
@@ -29,7 +29,7 @@ static void on_sigbus(int sig, siginfo_t *info, void *context)
 	signalled = info->si_code;
 }
 
-/* ->ret is the frame of the page that was, ->code that of the signal. */
+/* ->ret is the frame of the bad page, ->code the si_code of the signal. */
 static struct cdm_reply take_away(struct cdm_buf *buf, long page, int advice)
 {
 	struct sigaction sa = {
@@ -58,7 +58,7 @@ static struct cdm_reply op_soft_offline(struct cdm_buf *buf, long page, long b)
 	return take_away(buf, page, MADV_SOFT_OFFLINE);
 }
 
-/* A poisoned page is neither used nor free, and nobody's. */
+/* A poisoned page is neither used nor free, and has no owner. */
 static void check_poisoned(long pages)
 {
 	CHECK_EQ(cdm_audit(cdm_node, "poisoned"), pages);
@@ -69,7 +69,7 @@ static void check_poisoned(long pages)
 		 pages);
 }
 
-/* In service again it is free: the node is as it was before. */
+/* Put a page back into service: the node is as before. */
 static void restore(long frame, long free)
 {
 	CHECK_EQ(cdm_unpoison(frame), 0);
@@ -77,7 +77,7 @@ static void restore(long frame, long free)
 	CHECK_EQ(cdm_audit(cdm_node, "free"), free);
 }
 
-/* The last user of what is not lost goes, and the lost page comes back. */
+/* End the task, and put the bad page back into service. */
 static void finish(struct cdm_task *task, const char *group, long frame,
 		   long free)
 {
@@ -105,7 +105,7 @@ static void test_base(const char *group)
 	check_poisoned(1);
 	task_check_at(&task, 50, 49, 0);
 
-	/* The page is gone for good; its room in the quota is not. */
+	/* The page is lost, but not its room below the limit. */
 	reply = task_call(&task, op_touch, 7, 1);
 	CHECK_EQ(reply.bus, 1);
 	CHECK_EQ(reply.code, BUS_MCEERR_AR);
@@ -115,7 +115,7 @@ static void test_base(const char *group)
 	finish(&task, group, frame, free);
 }
 
-/* Of a huge page one base page is lost, and the others are kept. */
+/* One base page of a huge page is lost, and the others are kept. */
 static void test_tail(const char *group)
 {
 	long free = cdm_audit(cdm_node, "free");
@@ -135,7 +135,7 @@ static void test_tail(const char *group)
 	finish(&task, group, frame, free);
 }
 
-/* Of two who share it each is told; the owner's charge ends, once. */
+/* Both tasks that share a page get the signal; its charge ends once. */
 static void test_shared(const char *group)
 {
 	long free = cdm_audit(cdm_node, "free");
@@ -159,7 +159,7 @@ static void test_shared(const char *group)
 	restore(frame, free);
 }
 
-/* Pages of a file: what the file keeps of a lost page goes with the file. */
+/* A file keeps its lost page until the file is gone. */
 static void test_file(const char *group)
 {
 	long free = cdm_audit(cdm_node, "free");
@@ -178,7 +178,7 @@ static void test_file(const char *group)
 	finish(&task, group, frame, free);
 }
 
-/* A page that is free, and one that its group has just freed. */
+/* A free page, and one that a group has just freed. */
 static void test_free(const char *group)
 {
 	long free = cdm_audit(cdm_node, "free");
@@ -197,7 +197,7 @@ static void test_free(const char *group)
 	finish(&task, group, frame, free);
 }
 
-/* Taken out of service a page is replaced, on its node, whatever the quota. */
+/* An offlined page is replaced on its node, even if the limit has no room. */
 static void test_soft_base(const char *group)
 {
 	long free = cdm_audit(cdm_node, "free");
@@ -258,7 +258,7 @@ static void test_soft_file(const char *group)
 	finish(&task, group, frame, free);
 }
 
-/* Poisoned in one group, put in service again, and had by another. */
+/* Poisoned in one group, put back into service, and used by another. */
 static void test_again(const char *group)
 {
 	long pages = node_meminfo(cdm_node, "MemFree:") * 1024 / cdm_psize;
@@ -274,7 +274,7 @@ static void test_again(const char *group)
 	check_poisoned(1);
 	CHECK_EQ(rmdir(a), 0);
 	CHECK_EQ(cdm_unpoison(frame), 0);
-	/* All of the node, that page among it, and then none of it. */
+	/* Use the whole node, that page included, and then free it. */
 	task_start(&task, b);
 	CHECK_EQ(task_call(&task, op_map, pages, cdm_node).ret, 0);
 	CHECK_GT(task_call(&task, op_touch, 0, pages).dev, pages - 2048);

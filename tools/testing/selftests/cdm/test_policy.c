@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What happens to a request that does not fit: each policy, at a group's own
+ * What happens to a request that misses: with each policy, at the group's own
  * limit, at an ancestor's and on a depleted node, for base and huge pages.
  */
 
@@ -28,12 +28,12 @@ static const char * const limit_names[] = {
 	[DEPLETED]		= "depleted node",
 };
 
-/* Whether a request ends on the node after all, in RAM or in SIGBUS. */
+/* Does the request get a page on the node after all, RAM, or SIGBUS? */
 enum outcome { RECLAIMS, FALLS_BACK, FAILS };
 
 struct row {
 	const char *policy;
-	bool pinned;		/* what the group has cannot be reclaimed */
+	bool pinned;		/* the pages of the group cannot be reclaimed */
 	enum outcome outcome;
 };
 
@@ -58,7 +58,7 @@ static long free_pages(void)
 	return node_meminfo(cdm_node, "MemFree:") * 1024 / cdm_psize;
 }
 
-/* Pages that the allocator does not give away: the zone's lowest watermark. */
+/* Pages that the allocator keeps: the lowest watermark of the zone. */
 static long last_pages(void)
 {
 	long pages = cdm_bytes(cdm_root, "cdm.capacity", cdm_node) / cdm_psize /
@@ -67,13 +67,16 @@ static long last_pages(void)
 	return pages < 32 ? 32 : pages > 128 ? 128 : pages;
 }
 
-/* Until then some pages are left to those who had others demoted. */
+/*
+ * Until then the kernel reserves some pages for tasks that demoted others. That
+ * is by its clock, and so this is the only thing here that waits for a time.
+ */
 static double reserved_until;
 
 /*
- * The node depleted: hog, a group of its own, takes all that is free on it and
- * pins it, so that no reclaim can give it to anybody. Base pages again and
- * again finish what huge pages began, until none of many can be had.
+ * Deplete the node: a hog in a group of its own takes all free pages and pins
+ * them, so that reclaim cannot take them. After huge pages it takes base pages,
+ * repeatedly, until it gets none at all.
  */
 static void deplete(struct cdm_task *hog, const char *group)
 {
@@ -98,7 +101,7 @@ static void deplete(struct cdm_task *hog, const char *group)
 	CHECK_EQ(reply.dev, 0);
 }
 
-/* How a base page that was refused is counted: exactly once, on whom. */
+/* A base page that missed is counted exactly once, in the right groups. */
 static void check_events(const char *top, const char *payer,
 			 const struct params *params, long refused)
 {
@@ -112,7 +115,8 @@ static void check_events(const char *top, const char *payer,
 	CHECK_EQ(cdm_event_local(payer, params->row->outcome == FAILS ?
 			     "fallback" : "fail"), 0);
 
-	CHECK_EQ(cdm_event_local(payer, "max"), limit == LIMIT_OWN ? refused : 0);
+	CHECK_EQ(cdm_event_local(payer, "max"),
+		 limit == LIMIT_OWN ? refused : 0);
 	CHECK_EQ(cdm_event(payer, "max"), limit == LIMIT_OWN ? refused : 0);
 	CHECK_EQ(cdm_event_local(top, "max"),
 		 limit == LIMIT_ANCESTOR ? refused : 0);
@@ -127,7 +131,7 @@ static void check_events(const char *top, const char *payer,
 	}
 }
 
-/* A refused huge page is asked for again as base pages, so there are more. */
+/* A huge page that missed is retried as base pages, so there are more. */
 static void check_events_huge(const char *top, const char *payer,
 			      const struct params *params)
 {
@@ -176,9 +180,9 @@ static void check_refusals(const char *top, const char *payer,
 }
 
 /*
- * Pin what the node still has to give: its pages could make way for each other.
- * The allocator's counters are inexact until they are refreshed. Returns how
- * many requests were refused.
+ * Pin what the node still has free: these pages could make room for each other.
+ * The counters of the allocator are inexact until they are refreshed. Returns
+ * how many requests missed.
  */
 static long pin_rest(struct cdm_task *task, long first, long nr)
 {
@@ -198,7 +202,7 @@ static long pin_rest(struct cdm_task *task, long first, long nr)
 	return refused;
 }
 
-/* The group's colder pages made way: all is there, the newest on the node. */
+/* Colder pages of the group made room: the newest are on the node. */
 static void check_reclaimed(const char *payer, const struct params *params,
 			    const struct cdm_reply *reply,
 			    const struct cdm_reply *all, long pages, long asked)
@@ -215,10 +219,10 @@ static void check_reclaimed(const char *payer, const struct params *params,
 	}
 }
 
-/* Pages at most that may be left on a depleted node. */
+/* No more pages than this may be left on a depleted node. */
 #define REST	64
 
-/* Where all its pages are, once a kswapd that was woken has come to rest. */
+/* Count the pages of a task, once kswapd has stopped moving them. */
 static struct cdm_reply count_at_rest(struct cdm_task *task,
 				      const char *payer, long pages,
 				      long present)
@@ -252,7 +256,7 @@ static void test_row(const char *group, const void *arg)
 	if (params->limit == DEPLETED) {
 		pages = params->huge ? 3 * cdm_hpages : 200;
 		asked = params->huge ? 2 * cdm_hpages : 600;
-		/* Each looks at all of the node in vain. */
+		/* Each request scans the whole node, and finds nothing. */
 		if (params->row->pinned)
 			asked = 20;
 	}
@@ -264,7 +268,7 @@ static void test_row(const char *group, const void *arg)
 	if (params->limit == LIMIT_ANCESTOR)
 		CHECK_EQ(cdm_limit(group, cdm_node, pages), 0);
 
-	/* The payer takes all that it may have. */
+	/* The payer takes all that it can get. */
 	task_start(&task, payer);
 	CHECK_EQ(task_call(&task, params->huge ? op_map_huge : op_map,
 			   pages + asked + REST, cdm_node).ret, 0);
@@ -279,7 +283,7 @@ static void test_row(const char *group, const void *arg)
 			refused = pin_rest(&task, pages + asked, REST);
 	}
 
-	/* And now more. */
+	/* Then it asks for more. */
 	reply = task_call(&task, op_touch, pages, asked);
 	all = task_call(&task, op_count, pages + asked, REST);
 	all = count_at_rest(&task, payer, pages + asked + REST,
@@ -360,7 +364,7 @@ static void test_inherit(const char *group)
 	task_end(&task);
 }
 
-/* The policy of the payer counts, not that of the limit's owner. */
+/* The payer's policy counts, not that of the group whose limit is full. */
 static void test_policy_of_payer(const char *group)
 {
 	char *a, *b;
@@ -418,7 +422,7 @@ static void waiter_close(struct waiter *waiter)
 	close(waiter->inotify_fd);
 }
 
-/* Who waits for events of a group is woken by them, and not by others. */
+/* Events of a group wake the tasks that wait for them, and no others. */
 static void test_wake(const char *group)
 {
 	enum { TOP, TOP_LOCAL, PAYER, PAYER_LOCAL, OTHER, WAITERS };
@@ -456,7 +460,7 @@ static void test_wake(const char *group)
 }
 
 /*
- * System calls that would have to fault refused pages in, under fail.
+ * System calls that have to fault pages in, which are refused under "fail".
  */
 
 static struct cdm_reply op_read(struct cdm_buf *buf, long first, long nr)
@@ -504,7 +508,7 @@ static struct cdm_reply op_populate(struct cdm_buf *buf, long first, long nr)
 				 nr * cdm_psize, MADV_POPULATE_WRITE));
 }
 
-/* MAP_POPULATE takes what it can get; the mapping itself is made. */
+/* MAP_POPULATE populates what it can; the mapping itself succeeds. */
 static struct cdm_reply op_map_populate(struct cdm_buf *buf, long pages,
 					long node)
 {
@@ -523,8 +527,8 @@ static struct cdm_reply op_map_populate(struct cdm_buf *buf, long pages,
 }
 
 /*
- * Each is refused with -ENOMEM, or with what the call has for memory that is
- * not there: a copy to user space knows -EFAULT alone, mlock() has -EAGAIN.
+ * Each fails with -ENOMEM, or with its error for memory that is not accessible:
+ * a copy to user space knows only -EFAULT, and mlock() has -EAGAIN.
  */
 static const struct {
 	const char *name;
@@ -538,7 +542,7 @@ static const struct {
 	{ "madvise(MADV_POPULATE_WRITE)", op_populate, -ENOMEM },
 };
 
-/* Refused, and the caller is told so: no signal, no endless loop. */
+/* The call fails: there is no signal, and no endless loop. */
 static void test_syscalls(const char *group)
 {
 	struct cdm_reply reply;
@@ -562,7 +566,7 @@ static void test_syscalls(const char *group)
 	CHECK_EQ(task_end(&task), 0);
 }
 
-/* A call that can be done in part is: as far as the quota goes. */
+/* A call that can do a part does it, up to the limit. */
 static void test_syscalls_partly(const char *group)
 {
 	struct cdm_task task;
@@ -599,7 +603,7 @@ static struct cdm_reply op_no_policy(struct cdm_buf *buf, long a, long b)
 	return buf_errno(sys_set_mempolicy(MPOL_DEFAULT, 0));
 }
 
-/* A mask that names RAM as well is never a reason to fail. */
+/* With RAM in the node mask a request never fails. */
 static void test_mixed_mask(const char *group)
 {
 	struct cdm_reply reply;
@@ -618,7 +622,7 @@ static void test_mixed_mask(const char *group)
 	CHECK_EQ(task_end(&task), 0);
 }
 
-/* The sibling's pages make way for the one who asks below a shared limit. */
+/* Below a shared limit the pages of a sibling make room. */
 static void test_reclaim_sibling(const char *group)
 {
 	struct cdm_reply mine, theirs;
@@ -653,7 +657,7 @@ int main(void)
 	cdm_init(3 * 2 * ARRAY_SIZE(rows) + 7);
 	run_rows();
 	cdm_case("inherit takes the nearest ancestor's policy", test_inherit);
-	cdm_case("the policy is that of who pays", test_policy_of_payer);
+	cdm_case("the payer's policy counts", test_policy_of_payer);
 	cdm_case("events wake poll and inotify", test_wake);
 	cdm_case("system calls are refused, not signalled", test_syscalls);
 	cdm_case("system calls go as far as the quota does",

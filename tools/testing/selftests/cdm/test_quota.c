@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The quota is exact: a limit of N pages gives N pages, not one less and never
- * one more, to whoever asks for them; and what is given comes back.
+ * Limits are exact: a limit of N pages gives a group N pages, not one less and
+ * never one more, however it asks for them; and pages that are freed are
+ * available again.
  */
 
 #include <fcntl.h>
@@ -17,7 +18,7 @@
 #include "cdm_util.h"
 
 #define TASKS	8
-/* Pages asked for beyond a quota. */
+/* Pages to ask for beyond a limit. */
 #define EXTRA	20
 
 static void check_usage(const char *group, long pages)
@@ -29,12 +30,12 @@ static void check_usage(const char *group, long pages)
 			 strrchr(group, '/'), got, pages);
 }
 
-/* Around the batches that charges are taken in, and any odd number. */
+/* Numbers around the batches in which CPUs charge, and odd ones. */
 static const long quotas[] = {
 	1, 2, 3, 7, 15, 31, 32, 33, 63, 64, 65, 127, 511, 512, 513, 1001,
 };
 
-/* One task asks for more than the quota: it gets the quota and no more. */
+/* One task asks for more than the limit, and gets exactly the limit. */
 static void exact_alone(const char *group, long quota, const char *policy)
 {
 	bool fail = !strcmp(policy, "fail");
@@ -63,7 +64,7 @@ static void test_alone(const char *group, const void *policy)
 		exact_alone(group, quotas[i], policy);
 }
 
-/* Huge pages use the quota down to its last page all the same. */
+/* Huge pages use all of the limit as well. */
 static void test_alone_huge(const char *group)
 {
 	static const long extra[] = { -1, 0, 1, 2, 37 };
@@ -100,7 +101,7 @@ static void test_alone_huge(const char *group)
 	}
 }
 
-/* A process that reads usage and peak of a group all the time. */
+/* A process that keeps reading the usage and the peak of a group. */
 struct watch {
 	pid_t pid;
 	atomic_int *stop;
@@ -141,7 +142,7 @@ static void watch_end(struct watch *watch)
 	munmap(watch->stop, cdm_psize);
 }
 
-/* The groups of the tasks take turns; a limit above them is for their sum. */
+/* The tasks are spread over the groups; the limit is for their sum. */
 static void exact_together(const char *limited, char *const groups[],
 			   int nr_groups, long quota, bool fail)
 {
@@ -193,7 +194,7 @@ static void test_together(const char *group, const void *policy)
 }
 
 /*
- * The limit is the top's, the tasks are in a, b and c:
+ * The top has the limit, and the tasks are in a, b and c:
  *
  *	top - a
  *	    - b - c
@@ -217,7 +218,7 @@ static void test_together_ancestor(const char *group, const void *policy)
 			       !strcmp(policy, "fail"));
 }
 
-/* Of several limits on the way up the tightest holds. */
+/* The lowest of the limits on the way to the root counts. */
 static void test_tightest_limit(const char *group)
 {
 	char *mid, *leaf;
@@ -243,8 +244,8 @@ static void test_tightest_limit(const char *group)
 }
 
 /*
- * Usage of every group is its own and its children's; "own" is what a task
- * was charged before it left for another group.
+ * The usage of a group is its own and that of its children; "own" is what a
+ * task was charged before it moved to another group.
  *
  *	group - a - a1 (100 pages)	b has 30 of its own
  *	          - a2 (23)
@@ -280,7 +281,7 @@ static void test_sums(const char *group)
 	check_usage(b, 71);
 	check_usage(group, 194);
 
-	/* They leave one by one. */
+	/* The tasks end one by one. */
 	task_end(&task[1]);
 	CHECK_EQ(cdm_wait_usage(leaf[1], cdm_node, 0), 0);
 	check_usage(a, 100);
@@ -296,7 +297,7 @@ static void test_sums(const char *group)
 	CHECK_EQ(cdm_wait_usage(group, cdm_node, 0), 0);
 }
 
-/* default 0 is deny; a node's own line lifts it for that node. */
+/* "default 0" denies all nodes; a node's own setting is an exception. */
 static void test_deny(const char *group)
 {
 	struct cdm_reply reply;
@@ -323,8 +324,8 @@ static void test_deny(const char *group)
 }
 
 /*
- * Freed pages can be had again, any number of times. On one CPU: another's list
- * of pages that are new to the LRU would keep some that the task has given up.
+ * Freed pages can be charged again, any number of times. All on one CPU, as
+ * others may have pages in their batches that the task has freed.
  */
 static void test_reuse(const char *group)
 {
@@ -342,7 +343,7 @@ static void test_reuse(const char *group)
 	task_end(&task);
 }
 
-/* Write to the first pages and give them back, again and again. */
+/* Write to the first pages and free them, @times times. */
 static struct cdm_reply op_again(struct cdm_buf *buf, long pages, long times)
 {
 	struct cdm_reply reply = { 0 };
@@ -355,8 +356,8 @@ static struct cdm_reply op_again(struct cdm_buf *buf, long pages, long times)
 }
 
 /*
- * cdm.stat counts each charge and each end of one, more of them than a CPU can keep
- * to itself; of pages that move as well, and not those that are refused.
+ * cdm.stat counts each charge and each uncharge, also more of them than a CPU
+ * keeps to itself, also of pages that move, and none for requests that miss.
  */
 static void test_charged(const char *group)
 {
@@ -401,7 +402,7 @@ static void test_charged(const char *group)
 	CHECK_EQ(cdm_stat(group, "uncharged"), all);
 }
 
-/* The child of another group pays for what it copies, and for that alone. */
+/* A child in another group pays for its copies, and for nothing else. */
 static void test_fork(const char *group)
 {
 	struct cdm_task parent, child;
@@ -413,7 +414,7 @@ static void test_fork(const char *group)
 	CHECK_EQ(task_fork(&parent, &child), 0);
 	CHECK_EQ(cg_enter(b, child.pid), 0);
 
-	/* To share costs nothing. */
+	/* Shared pages cost nothing. */
 	reply = task_call(&child, op_count, 0, 100);
 	CHECK_EQ(reply.dev, 100);
 	CHECK_EQ(reply.bad, 0);
@@ -425,18 +426,18 @@ static void test_fork(const char *group)
 	check_usage(a, 100);
 	check_usage(b, 40);
 
-	/* What the parent copies it pays for itself; the child keeps the old. */
+	/* The parent pays for its own copies; the child keeps the originals. */
 	CHECK_EQ(task_call(&parent, op_touch, 50, 10).dev, 10);
 	check_usage(a, 110);
 	check_usage(b, 40);
 
-	/* Pages of a that only the child maps now stay with a. */
+	/* Pages that only the child maps now are still charged to a. */
 	task_end(&parent);
 	CHECK_EQ(cdm_wait_usage(a, cdm_node, 60), 60);
 	check_usage(b, 40);
 	CHECK_EQ(task_call(&child, op_count, 0, 100).bad, 0);
 
-	/* The last one to map a page takes it over without a copy. */
+	/* The last task to map a page writes to it without a copy. */
 	CHECK_EQ(task_call(&child, op_touch, 60, 5).dev, 5);
 	check_usage(a, 60);
 	check_usage(b, 40);
@@ -445,7 +446,7 @@ static void test_fork(const char *group)
 	CHECK_EQ(cdm_wait_usage(b, cdm_node, 0), 0);
 }
 
-/* Copies follow the limit and the policy of the child's group. */
+/* Copies obey the limit and the policy of the child's group. */
 static void test_fork_limit(const char *group)
 {
 	struct cdm_task parent, child;
@@ -465,7 +466,7 @@ static void test_fork_limit(const char *group)
 	CHECK_EQ(cdm_write(b, "cdm.policy", "fail"), 0);
 	reply = task_call(&child, op_touch, 20, 10);
 	CHECK_EQ(reply.bus, 10);
-	/* The page that could not be copied is still there to read. */
+	/* A page that could not be copied can still be read. */
 	reply = task_call(&child, op_count, 20, 10);
 	CHECK_EQ(reply.dev, 10);
 	CHECK_EQ(reply.bad, 0);
@@ -477,7 +478,7 @@ static void test_fork_limit(const char *group)
 	task_end(&parent);
 }
 
-/* Killed in the middle of its faults, a task leaves nothing charged. */
+/* A task that is killed while it faults leaves nothing charged. */
 static void test_kill(const char *group)
 {
 	struct cdm_task task;
@@ -494,7 +495,7 @@ static void test_kill(const char *group)
 	}
 }
 
-/* A limit below usage sends pages to RAM, with what they hold. */
+/* A limit below usage evicts pages to RAM, with their contents. */
 static void lower_limit(const char *group, cdm_op map, long pages)
 {
 	struct cdm_reply reply;
@@ -533,7 +534,7 @@ static void test_lower_limit_huge(const char *group)
 	lower_limit(group, op_map_huge, 3 * cdm_hpages);
 }
 
-/* "default" sends pages away just as a node's own line does. */
+/* "default" evicts pages just as a node's own setting does. */
 static void test_lower_default(const char *group)
 {
 	struct cdm_reply reply;
@@ -548,7 +549,7 @@ static void test_lower_default(const char *group)
 	task_end(&task);
 }
 
-/* The limit of a group is for its descendants too. */
+/* The limit of a group also evicts pages of its descendants. */
 static void test_lower_limit_ancestor(const char *group)
 {
 	struct cdm_task task[2];
@@ -607,7 +608,7 @@ static void test_lower_limit_nonblock(const char *group)
 	task_end(&task);
 }
 
-/* Pinned pages stay; nothing new is had until usage is under the limit. */
+/* Pinned pages stay, and no new ones fit until usage is below the limit. */
 static void test_lower_limit_pinned(const char *group)
 {
 	struct cdm_reply reply;
@@ -627,7 +628,7 @@ static void test_lower_limit_pinned(const char *group)
 	check_usage(group, 48);
 	CHECK_EQ(task_call(&task, op_touch, 64, 4).bus, 4);
 
-	/* Their pins end: the next write finds them movable. */
+	/* Once they are unpinned, the next write can move them. */
 	task_call(&task, op_unpin, 0, 0);
 	CHECK_EQ(cdm_limit(group, cdm_node, 16), 0);
 	reply = task_call(&task, op_count, 0, 64);
@@ -643,7 +644,7 @@ static void test_lower_limit_pinned(const char *group)
 	task_end(&task);
 }
 
-/* Charges stay where they were made, new ones go to the task's new group. */
+/* Old charges stay, and new ones go to the task's new group. */
 static void test_task_move(const char *group)
 {
 	struct cdm_task task;
@@ -666,7 +667,7 @@ static void test_task_move(const char *group)
 	task_end(&task);
 }
 
-/* A writer to another's memory: the owner of the memory pays. */
+/* The owner of the memory pays for what another task writes to it. */
 static void test_remote_write(const char *group)
 {
 	struct cdm_task owner;
@@ -695,7 +696,7 @@ static void test_remote_write(const char *group)
 	task_end(&owner);
 }
 
-/* How often others have asked CPU 1 to do something. */
+/* How often other CPUs have interrupted CPU 1. */
 static long asked(void)
 {
 	static char buf[1 << 14];
@@ -711,8 +712,8 @@ static long asked(void)
 }
 
 /*
- * A group whose quota is used up goes on asking. That interrupts no CPU that holds
- * charge of another group; and what is in stock for itself is found.
+ * A group whose limit is full keeps asking. That does not interrupt CPUs whose
+ * stock is another group's, but it does find what they have in stock for it.
  */
 static void test_leave_alone(const char *group)
 {
@@ -738,7 +739,7 @@ static void test_leave_alone(const char *group)
 	CHECK_EQ(cdm_item(group, "cdm.events.local", cdm_node, "fallback"), 0);
 	task_end(&other);
 
-	/* A page given back on another CPU is one that can be had. */
+	/* A page that is freed on another CPU is available. */
 	task_start_cpu(&other, a, 1);
 	cdm_drain_lru();
 	CHECK_EQ(task_call(&full, op_unmap, 0, 10).ret, 0);

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Reclaim of device memory: how much is demoted and whose, which pages first,
- * of every kind and with RAM that has no room; what that costs who asks for it,
- * and how it is told. With both kinds of LRU lists.
+ * Reclaim of device memory: how many pages are demoted, which ones, and of
+ * which groups; pages of every kind, and RAM without room; what it costs the
+ * task that asks, and how it is reported. All with both implementations of the
+ * LRU.
  */
 
 #include <fcntl.h>
@@ -20,15 +21,16 @@
 #include "cdm_util.h"
 
 /*
- * Pages that are taken off the lists at a time: so many may be too many. And a
- * request makes room for as many, so it is less than twice as many then.
+ * Reclaim takes this many pages off the LRU lists at a time, so it may demote
+ * as many too many. A request makes room for as many, which adds up to less
+ * than two batches.
  */
 #define BATCH		64
 
-/* Pages in CPUs' lists are free, and the watermarks know nothing of them. */
+/* Free pages on the lists of CPUs, which the watermarks do not count. */
 #define UNSEEN		(6 * BATCH)
 
-/* A limit that is soon reached, and what is left of a node to deplete. */
+/* A limit that is soon reached, and what is left of a node to be depleted. */
 #define ROOM		2048
 #define SMALL_NODE	4096
 
@@ -39,7 +41,7 @@ static void set_policy(const char *group, const char *policy)
 	CHECK_EQ(cdm_write(group, "cdm.policy", "%s", policy), 0);
 }
 
-/* Have all that was touched found in the lists. */
+/* Start a worker whose pages are all on the LRU lists. */
 static void start_cold(struct cdm_task *task, const char *group, long pages)
 {
 	task_start_on(task, group, pages, cdm_node);
@@ -50,7 +52,7 @@ static void start_cold(struct cdm_task *task, const char *group, long pages)
  * cdm.reclaim
  */
 
-/* As much as was asked for, and less than a batch more. */
+/* It demotes what was asked for, and less than a batch more. */
 static void test_amounts(const char *group)
 {
 	static const long wanted[] = { 1, BATCH - 1, BATCH, BATCH + 1, 500 };
@@ -70,7 +72,7 @@ static void test_amounts(const char *group)
 		CHECK_EQ(cdm_stat(group, "demoted"), ROOM - left);
 		task_check_at(&task, ROOM, left, ROOM - left);
 	}
-	/* More than there is: it is all gone, and the writer is told. */
+	/* Asked for more than there is, it demotes all, and fails. */
 	CHECK_EQ(cdm_reclaim(group, cdm_node, left + 1), -EAGAIN);
 	CHECK_EQ(cdm_usage(group, cdm_node), 0);
 	CHECK_EQ(cdm_reclaim(group, cdm_node, 1), -EAGAIN);
@@ -80,7 +82,7 @@ static void test_amounts(const char *group)
 	task_end(&task);
 }
 
-/* Of the group and those below it, and of the root everybody's. */
+/* It takes pages of the group and those below; in the root, of all groups. */
 static void test_subtree(const char *group)
 {
 	struct cdm_task task[3];
@@ -136,7 +138,7 @@ static void test_node(const char *group)
 	task_end(&task[1]);
 }
 
-/* RAM is not device memory, for memory.reclaim either. */
+/* memory.reclaim takes RAM only. */
 static void test_memory_reclaim(const char *group)
 {
 	struct cdm_task task, ram;
@@ -208,7 +210,7 @@ static const struct kind kinds[] = {
 	{ "dirty page cache", "demoted_file", op_make_dirty, false, true },
 };
 
-/* The counters of kinds are all there is, and just @kind's is not 0. */
+/* The counters of kinds add up, and only that of @kind is not 0. */
 static void check_kinds(const char *group, const struct kind *kind)
 {
 	static const char * const stats[] = {
@@ -228,7 +230,7 @@ static void check_kinds(const char *group, const struct kind *kind)
 	CHECK_EQ(sum, cdm_stat(group, "demoted"));
 }
 
-/* Each kind leaves as it is: nothing is dropped, split or written for it. */
+/* Pages of each kind go as they are: not dropped, split or written. */
 static void test_kind(const char *group, const void *arg)
 {
 	const struct kind *kind = arg;
@@ -240,7 +242,7 @@ static void test_kind(const char *group, const void *arg)
 	if (!kind->file)
 		CHECK_EQ(task_call(&task, op_touch, 0, pages).dev, pages);
 	cdm_drain_lru();
-	/* What a file system reads to find its blocks is page cache, too. */
+	/* The file system may have read other pages to find the blocks. */
 	all = cdm_usage(group, cdm_node);
 	CHECK_GE(all, pages);
 	if (!kind->file)
@@ -271,8 +273,8 @@ static void test_kind(const char *group, const void *arg)
 }
 
 /*
- * A disk that takes nothing: a file system in a file of this one, which is frozen
- * while it is @stuck. Few pages at a time are on their way to it.
+ * A stuck disk: a file system in a file of this one, which can be frozen. The
+ * queue of its disk is short.
  */
 #define DISK		"disk"
 
@@ -282,7 +284,8 @@ static bool disk_begin(void)
 		       "mkfs.ext4 -q -F -b 4096 " DISK ".img; "
 		       "dev=$(losetup -f --show " DISK ".img); "
 		       "queue=/sys/block/${dev#/dev/}/queue; "
-		       "echo 4 >$queue/nr_requests; echo 4 >$queue/max_sectors_kb; "
+		       "echo 4 >$queue/nr_requests; "
+		       "echo 4 >$queue/max_sectors_kb; "
 		       "mount $dev " DISK "; losetup -d $dev");
 }
 
@@ -308,7 +311,7 @@ static struct cdm_reply op_chdir(struct cdm_buf *buf, long a, long b)
 	return buf_errno(chdir(DISK));
 }
 
-/* What is dirty leaves as it is, and does not wait until it was written. */
+/* Dirty pages are demoted as they are, without waiting for the disk. */
 static void test_stuck_disk(const char *group)
 {
 	struct cdm_task task;
@@ -343,7 +346,7 @@ struct hold {
 static const struct hold mlocked = { op_mlock, op_munlock };
 static const struct hold pinned = { op_pin, op_unpin };
 
-/* What is held stays, charged, whoever asks; when it is let go it can go. */
+/* Pages that are held stay, and stay charged, whatever asks for them. */
 static void test_held(const char *group, const void *arg)
 {
 	const struct hold *hold = arg;
@@ -360,7 +363,7 @@ static void test_held(const char *group, const void *arg)
 	CHECK_EQ(cdm_stat(group, "demoted"), 400);
 	task_check_at(&task, 700, 300, 400);
 	CHECK_EQ(task_call(&task, op_count, 0, 300).dev, 300);
-	/* Nor is there room for anything else, under any policy. */
+	/* So there is no room for others, under any policy. */
 	set_policy(group, "reclaim,fail");
 	CHECK_EQ(task_ask(&task, 3).bus, 3);
 	set_policy(group, "reclaim");
@@ -386,7 +389,7 @@ static void test_let_go(const char *group, const void *arg)
 	task_end(&task);
 }
 
-/* Huge pages of hugetlb are not demoted. */
+/* Pages of hugetlb are not demoted. */
 static void test_hugetlb(const char *group)
 {
 	CHECK_GT(cdm_usage(cdm_root, cdm_node), 0);
@@ -395,10 +398,10 @@ static void test_hugetlb(const char *group)
 }
 
 /*
- * Which pages, and whose
+ * Which pages, and of which groups
  */
 
-/* This program, and workers that are told to, run on one CPU. */
+/* Run this program or a worker on one CPU, or on all. */
 static void one_cpu(struct cdm_task *task, bool on)
 {
 	static cpu_set_t before;
@@ -416,10 +419,11 @@ static void one_cpu(struct cdm_task *task, bool on)
 }
 
 /*
- * Half of the pages is in use, and was there first. All have been written to, so
- * the first round can but learn; of the half of the others that goes after that
- * no more than a tenth as many may have been in use. Who uses them and who
- * reclaims take turns on one CPU, so that it looks at the page tables anew.
+ * Half of the pages are in use, and were there first. As all of them have been
+ * written to, the first round can only learn which ones are. After that, of the
+ * pages that go no more than a tenth may be in use. The task that uses them and
+ * the one that reclaims take turns on one CPU, as the accessed bits of page
+ * table entries that another CPU has cached are not set again.
  */
 static void test_coldest(const char *group)
 {
@@ -447,7 +451,7 @@ static void test_coldest(const char *group)
 	task_end(&task);
 }
 
-/* Who is next to a limit that is hit keeps every page, and so do other nodes. */
+/* Groups beside a full limit keep all their pages, and so do other nodes. */
 static void test_neighbours(const char *group)
 {
 	int other = cdm_other_node();
@@ -472,7 +476,7 @@ static void test_neighbours(const char *group)
 	task_check_at(&task[1], 400, 400, 0);
 	CHECK_EQ(cdm_usage(child[0], other), 200);
 	CHECK_EQ(cdm_item(group, "cdm.stat", other, "demoted"), 0);
-	/* It is counted for who asked. */
+	/* The event is counted for the group that asked. */
 	CHECK_GE(cdm_event_local(child[0], "reclaim"), 1600 / BATCH / 2);
 	CHECK_LE(cdm_event_local(child[0], "reclaim"), 1600 / BATCH + 1);
 	CHECK_EQ(cdm_event(a, "reclaim"), cdm_event_local(child[0], "reclaim"));
@@ -487,7 +491,7 @@ static void test_neighbours(const char *group)
 
 #define CHILDREN	4
 
-/* Batches are taken from one after the other, not all of them from the first. */
+/* Batches are taken from all groups in turn, not only from the first. */
 static void test_round_robin(const char *group)
 {
 	const long pages = 512, batches = 16;
@@ -514,9 +518,9 @@ static void test_round_robin(const char *group)
 }
 
 /*
- * A limit for N pages and a working set of a tenth more. What does not fit goes
- * once, and stays in RAM however often all is used; brought back, it makes as
- * many go in its place.
+ * A working set that is a tenth larger than the limit. The pages that do not
+ * fit are demoted once, and stay in RAM however often all are used. When they
+ * are moved back, as many others go.
  */
 static void test_working_set(const char *group)
 {
@@ -550,7 +554,7 @@ static void test_working_set(const char *group)
 	task_end(&task);
 }
 
-/* One request makes room for a batch of them. */
+/* One request makes room for a batch of requests. */
 static void test_hysteresis(const char *group)
 {
 	const long more = 10 * BATCH;
@@ -569,10 +573,10 @@ static void test_hysteresis(const char *group)
 }
 
 /*
- * What it does not depend on
+ * What reclaim does not depend on
  */
 
-/* Demotion in general is the administrator's choice; this is a quota. */
+/* Demotion to meet a limit does not depend on the switch for demotion. */
 static void test_demotion_switch(const char *group)
 {
 	char before[16];
@@ -613,14 +617,14 @@ static void test_no_swap(const char *group)
 }
 
 /*
- * RAM that has no room: there is nothing to be had by demotion, so the next
- * thing is done: another page from RAM, or nothing.
+ * RAM without room: demotion cannot free anything, so the policy goes on to its
+ * next step, which is RAM or nothing.
  */
 
-/* Have a system call fill pages one by one; says how many it could. */
+/* Let a system call fill pages one by one; ->ok is how many it could. */
 static struct cdm_reply op_fill(struct cdm_buf *buf, long first, long nr)
 {
-	/* Opened by a call for no pages: later there may be no RAM for that. */
+	/* A call for no pages opens it: later there may be no RAM for that. */
 	static int fd = -1;
 	struct cdm_reply reply = { 0 };
 	long i;
@@ -649,7 +653,7 @@ static void test_full_fail(const char *group)
 	task_start(&task, group);
 	CHECK_EQ(task_call(&task, op_map, ROOM + more, cdm_node).ret, 0);
 	CHECK_EQ(cdm_limit(group, cdm_node, ROOM), 0);
-	/* Page tables for what comes later are RAM, too. */
+	/* The page tables for later pages take RAM, too. */
 	CHECK_EQ(task_call(&task, op_touch, ROOM, more).dev, more);
 	CHECK_EQ(task_call(&task, op_discard, ROOM, more).ret, 0);
 	CHECK_EQ(cdm_wait_usage(group, cdm_node, 0), 0);
@@ -658,8 +662,8 @@ static void test_full_fail(const char *group)
 	cdm_drain_lru();
 	cdm_fill_ram(group);
 	/*
-	 * As many as CPUs had RAM charged for in advance, at most. To signal a
-	 * failed access would take RAM, so it is a system call that fails.
+	 * At most as many as CPUs had charged RAM for in advance. Delivering a
+	 * signal would take RAM, so let a system call fail instead.
 	 */
 	scanned = cg_read_key_long(group, "memory.stat", "pgscan ");
 	reply = task_call(&task, op_fill, ROOM, more);
@@ -671,11 +675,11 @@ static void test_full_fail(const char *group)
 	CHECK_EQ(cdm_event(group, "fallback"), 0);
 	CHECK_LE(cdm_usage(group, cdm_node), ROOM);
 	cdm_check_no_oom(group);
-	/* Not all that the group has is looked at each time. */
+	/* A request does not scan all pages of the group. */
 	CHECK_LE(scanned, more * 4 * BATCH);
 	cdm_set_memory(group, "memory.max", -1);
 	CHECK_EQ(task_call(&task, op_verify, 0, ROOM).bad, 0);
-	/* With room again it goes on as ever. */
+	/* With room again, it goes on as before. */
 	CHECK_EQ(task_call(&task, op_fill, ROOM, more).ok, more);
 	task_end(&task);
 }
@@ -691,7 +695,7 @@ static void test_full_ram(const char *group)
 	CHECK_EQ(task_call(&task, op_map, ROOM + more, cdm_node).ret, 0);
 	CHECK_EQ(cdm_limit(group, cdm_node, ROOM), 0);
 	CHECK_EQ(task_call(&task, op_touch, 0, ROOM).dev, ROOM);
-	/* Its RAM can be swapped out, so there is RAM for some at a time. */
+	/* The RAM of the group can be swapped out to make room. */
 	cdm_set_memory(group, "memory.max",
 		       cdm_ram_usage(group) + 2 * CDM_RAM_SLACK);
 	reply = task_call(&task, op_touch, ROOM, more);
@@ -735,7 +739,7 @@ static void test_lower(const char *group, const void *huge)
 	task_end(&task);
 }
 
-/* What a group had when cdm was switched on for it is charged to its parent. */
+/* Pages from before cdm was enabled in a group are charged to its parent. */
 static void test_lower_switched(const char *group)
 {
 	struct cdm_task task;
@@ -767,9 +771,9 @@ static struct cdm_reply op_lower(struct cdm_buf *buf, long pages, long b)
 }
 
 /*
- * A writer that is killed does not go on to the end. It may have come to the
- * end before it could be killed, if our own CPU had other work; a writer that
- * cannot be killed always does.
+ * A writer that is killed does not finish. If the CPU of this task was busy, it
+ * may have finished before it was killed; try again then. A writer that cannot
+ * be killed always finishes.
  */
 static void test_lower_killed(const char *group)
 {
@@ -788,7 +792,7 @@ static void test_lower_killed(const char *group)
 			continue;
 		CHECK_EQ(task_kill(&writer), -SIGKILL);
 		left = cdm_usage(group, cdm_node);
-		/* The limit holds, and the next writer ends what was begun. */
+		/* The limit holds, and the next writer finishes the job. */
 		CHECK_EQ(cdm_bytes(group, "cdm.max", cdm_node), 0);
 		CHECK_EQ(cdm_limit(group, cdm_node, 0), 0);
 		CHECK_EQ(cdm_usage(group, cdm_node), 0);
@@ -804,7 +808,7 @@ static void test_lower_killed(const char *group)
 
 #define TASKS	4
 
-/* So many tasks ask for @pages each at the same time, and all get them. */
+/* TASKS tasks ask for @pages each at the same time, and all get them. */
 static void ask_together(const char *group, long pages)
 {
 	struct cdm_task task[TASKS];
@@ -839,9 +843,9 @@ static const struct crowd crowds[] = {
 };
 
 /*
- * All the room there is has gone to pages that nobody uses, and several want it
- * at once, beside kswapd on a depleted node. What one of them holds in its hands
- * is in no list for the others: they wait for it.
+ * All the room is taken by pages that are not used, and several tasks want it
+ * at the same time, on a depleted node together with kswapd. The pages that one
+ * of them has isolated are not on the lists, so the others have to wait for it.
  */
 static void test_crowd(const char *group, const void *arg)
 {
@@ -870,7 +874,7 @@ static bool has_replied(struct cdm_task *task)
 	return poll(&fd, 1, 0) > 0;
 }
 
-/* Tasks that die while they look for pages have looked for themselves alone. */
+/* Tasks that are killed while they reclaim do not disturb others. */
 static void test_killed(const char *group)
 {
 	const long pages = 3 * ROOM;
@@ -902,8 +906,8 @@ static void test_killed(const char *group)
 }
 
 /*
- * It is woken by who asks for pages to be demoted, and by nobody else; has as
- * many free as to meet the high watermark, and lets it be then.
+ * Only requests whose policy demotes pages wake kswapd. It reclaims up to the
+ * high watermark, and stops there.
  */
 static void test_kswapd(const char *group)
 {
@@ -942,7 +946,7 @@ static long scanned_by_kswapd(const char *group)
 	return cg_read_key_long(group, "memory.stat", "pgscan_kswapd ");
 }
 
-/* What cannot be demoted stays: it looks at all of it, and swaps nothing out. */
+/* kswapd scans all pages that cannot be demoted, and swaps none out. */
 static void test_kswapd_vain(const char *group)
 {
 	struct cdm_wait wait = cdm_wait_begin(10);
@@ -957,7 +961,7 @@ static void test_kswapd_vain(const char *group)
 	all = cdm_nr_free() + 100;
 	CHECK_GE(task_ask(&cold, all).dev, ROOM);
 	CHECK_EQ(task_call(&cold, op_pin, 0, all).ret, all);
-	/* Those that it is just trying are not in the page table. */
+	/* Pages that kswapd is just trying to move are not mapped. */
 	do {
 		cdm_drain_lru();
 		pages = task_call(&cold, op_count, 0, all).dev;
@@ -966,7 +970,7 @@ static void test_kswapd_vain(const char *group)
 	swapped = vm_event("pswpout");
 	scanned = scanned_by_kswapd(a);
 
-	/* It is woken, and has nothing else to take. */
+	/* Wake kswapd, which has no other pages to take. */
 	task_start(&task, b);
 	wait = cdm_wait_begin(10);
 	while (scanned_by_kswapd(a) < scanned + pages && cdm_wait_more(&wait))
@@ -980,7 +984,7 @@ static void test_kswapd_vain(const char *group)
 
 #define MIN_TTL		"/sys/kernel/mm/lru_gen/min_ttl_ms"
 
-/* Nobody is killed for a working set that is too young, if it is a device's. */
+/* min_ttl_ms kills nothing for a young working set on a device. */
 static void test_min_ttl(const char *group)
 {
 	struct cdm_task cold, task;
@@ -1005,7 +1009,7 @@ static void test_min_ttl(const char *group)
 }
 
 /*
- * What is told
+ * What is reported
  */
 
 static long stalled(const char *group)
@@ -1018,7 +1022,7 @@ static long stalled(const char *group)
 	return pos ? strtol(pos + strlen("total="), NULL, 10) : CDM_NONE;
 }
 
-/* Who waits for pages to be demoted is stalled for memory, and nobody else. */
+/* Only a task that waits for demotion is stalled on memory. */
 static void test_pressure(const char *group)
 {
 	struct cdm_task task, other;
@@ -1046,7 +1050,7 @@ static void test_pressure(const char *group)
 #define RECLAIM_BEGIN	"cdm/cdm_reclaim_begin"
 #define RECLAIM_END	"cdm/cdm_reclaim_end"
 
-/* The pages of all traces for @reason, or for all; each that began has ended. */
+/* Sum up the pages in traces with @reason; each that began must have ended. */
 static long traced(const char *reason)
 {
 	struct cdm_wait wait = cdm_wait_begin(5);
@@ -1065,7 +1069,7 @@ static long traced(const char *reason)
 	return pages;
 }
 
-/* Reclaim for each reason, that of what is asked of @group first. */
+/* Provoke reclaim for each reason, first for those within @group. */
 static void provoke(const char *group, const char *a, const char *b,
 		    struct cdm_task *task)
 {
@@ -1084,7 +1088,7 @@ static void provoke(const char *group, const char *a, const char *b,
 	CHECK_EQ(traced("limit") + traced("excess") + traced("proactive"),
 		 cdm_stat(group, "demoted"));
 
-	/* Below a limit of both, what is promised. */
+	/* Below the limit of both, protection. */
 	set_policy(a, "fallback");
 	CHECK_EQ(cdm_limit(a, cdm_node, -1), 0);
 	CHECK_EQ(cdm_limit(group, cdm_node, ROOM), 0);
@@ -1097,7 +1101,7 @@ static void provoke(const char *group, const char *a, const char *b,
 	CHECK_EQ(cdm_protect(a, cdm_node, 0), 0);
 	CHECK_EQ(cdm_limit(group, cdm_node, -1), 0);
 
-	/* More than the node has, until kswapd does not keep up. */
+	/* Ask for more than the node has, until kswapd does not keep up. */
 	set_policy(a, "reclaim");
 	do {
 		ask_together(a, SMALL_NODE / 2);
@@ -1118,9 +1122,10 @@ static void test_trace(const char *group)
 	provoke(group, a, b, &task);
 	CHECK_GT(traced("depleted"), 0);
 	CHECK_GT(traced("kswapd"), 0);
-	/* With those that a task gave up while they were on their way. */
+	/* The trace also has pages that were freed while they were moved. */
 	CHECK_GE(traced(""), cdm_stat(cdm_root, "demoted") - before);
-	CHECK_LE(traced(""), cdm_stat(cdm_root, "demoted") - before + 2 * BATCH);
+	CHECK_LE(traced(""),
+		 cdm_stat(cdm_root, "demoted") - before + 2 * BATCH);
 	CHECK_EQ(traced(""), traced("limit") + traced("excess") +
 		 traced("proactive") + traced("low") + traced("depleted") +
 		 traced("kswapd"));
@@ -1181,7 +1186,7 @@ static void run(void)
 	cdm_case("kswapd ends at the high watermark", test_kswapd);
 	cdm_case("kswapd swaps nothing out", test_kswapd_vain);
 	cdm_case("kswapd kills nobody", test_min_ttl);
-	cdm_case("who waits is stalled", test_pressure);
+	cdm_case("a task that waits for demotion is stalled", test_pressure);
 	cdm_case("every page is traced, with its reason", test_trace);
 }
 

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A group that is removed is gone: its charges go to its parent in no more time
- * for many pages than for one, the kernel keeps nothing of it for as long as
- * the pages live, and its number is used again.
+ * A group that is removed is gone: its charges go to its parent, which takes no
+ * longer for many pages than for one, the kernel keeps nothing of it while the
+ * pages are in use, and its id is used again.
  *
- * With an argument the program makes and removes that many groups in the last
- * case, rather than CYCLES of them.
+ * An argument is the number of groups that the last case makes and removes, in
+ * place of CYCLES.
  */
 
 #include <fcntl.h>
@@ -24,9 +24,9 @@
 #define DEPTH	8
 
 /*
- * The quickest rmdir() of a chain of groups, each of which leaves the @pages to
- * the next; or @best, if that was quicker. The quickest is the one that nothing
- * else got in the way of.
+ * The shortest time of an rmdir() in a chain of groups, each of which leaves
+ * @pages to the next; or @best, if that is shorter. The shortest time is that
+ * of the call which nothing else has delayed.
  */
 static double rmdir_chain(const char *group, long pages, double best)
 {
@@ -56,9 +56,9 @@ static double rmdir_chain(const char *group, long pages, double best)
 }
 
 /*
- * 50000 pages take a walk of them as long as several hundred of these calls. A
- * busy machine can make a quick call look slow, but none that walks look quick:
- * call by turns until one of each has been left alone.
+ * To walk 50000 pages would take as long as several hundred of these calls. A
+ * busy machine can delay a quick call, but it cannot speed up one that walks:
+ * alternate, until one call of each kind was not delayed.
  */
 static void test_time(const char *group)
 {
@@ -76,7 +76,7 @@ static void test_time(const char *group)
 
 #define GROUPS	10
 
-/* The pages live, and the groups' structures do not. */
+/* The pages stay, and the structures of the groups are freed. */
 static void test_dying(const char *group)
 {
 	struct cdm_task task;
@@ -112,7 +112,7 @@ static long cycles = CYCLES;
 
 /*
  * Each group leaves a page, which is freed KEPT groups later. There are fewer
- * ids than 100000: a soak of that many uses each again.
+ * than 100000 ids, so a run with that many groups uses each of them again.
  */
 static void test_cycles(const char *group)
 {
@@ -130,7 +130,8 @@ static void test_cycles(const char *group)
 		    !CHECK_EQ(cg_enter(child, task.pid), 0) ||
 		    !CHECK_EQ(cdm_usage(child, cdm_node), 0))
 			break;
-		fallocate(cdm_keep_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+		fallocate(cdm_keep_fd,
+			  FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
 			  i % KEPT * cdm_psize, cdm_psize);
 		CHECK_EQ(task_call(&task, op_touch, i % KEPT, 1).dev, 1);
 		CHECK_EQ(cdm_usage(child, cdm_node), 1);
@@ -150,13 +151,15 @@ static void test_cycles(const char *group)
 #define LEFT	1000
 
 /*
- * No case, as those leave nothing: pages of a file system, a group with a limit
- * and one that is gone are there when the machine is shut down. It must end
- * without a complaint, and with the books in order, which scripts/vm sees to.
+ * Not a case, because a case leaves nothing behind: the machine is shut down
+ * with pages in a file system, a group with a limit, and a group that was
+ * removed. The shutdown must not produce a warning, and the books must be in
+ * order, both of which the runner of the guest checks.
  */
 static bool leave_behind(void)
 {
-	char *group = cg_name(cdm_root, "left"), *child = cg_name(group, "gone");
+	char *group = cg_name(cdm_root, "left");
+	char *child = cg_name(group, "gone");
 	char options[64], page[4096] = "";
 	long i, node_pages = 0;
 	int fd;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Everything at once: tasks that take, move, swap and give back pages, while
- * their groups' limits change, the groups come and go and the tasks change
- * between them. No count of it is known beforehand; the books must balance
- * when it is over. The seed is printed, and can be given as an argument.
+ * Everything at once: tasks allocate, move, swap and free pages, while limits
+ * change, groups are made and removed, and tasks move between them. No count is
+ * known in advance, but the books must balance at the end. The seed is printed,
+ * and can be given as an argument.
  */
 
 #include <stdio.h>
@@ -18,11 +18,11 @@
 #define TASKS		6
 #define GROUPS		4
 #define PAGES		2048
-#define SECONDS		8	/* no check depends on how far it gets */
+#define SECONDS		8	/* no check depends on how much gets done */
 
 static unsigned int seed;
 
-/* A child that writes to some of the pages it shares, and goes. */
+/* Fork a child that writes to some of the shared pages, and exits. */
 static void churn_fork(struct cdm_buf *buf, long first, long nr)
 {
 	pid_t pid = fork();
@@ -31,7 +31,7 @@ static void churn_fork(struct cdm_buf *buf, long first, long nr)
 		buf_touch(buf, first, nr);
 		_exit(0);
 	}
-	/* The worker's children are reaped by nobody. */
+	/* A worker ignores SIGCHLD: this waits until the child is gone. */
 	if (pid > 0)
 		waitpid(pid, NULL, 0);
 }
@@ -95,10 +95,10 @@ static struct cdm_reply op_churn(struct cdm_buf *buf, long start, long b)
 	while (cdm_now() < end)
 		churn_once(buf, &state);
 	/*
-	 * What was never written, or discarded, reads as zeroes: write all. What
-	 * gets SIGBUS is not looked at: it may be there nevertheless, as it was
-	 * before, when it is the copy for the write that was refused, or when
-	 * khugepaged maps what is missing between others.
+	 * Pages that were never written, or discarded, read as zeroes: write
+	 * to all. Leave out those that get SIGBUS. They may be present all the
+	 * same, with their old contents: when only the copy for the write was
+	 * refused, or when khugepaged has filled in what was missing.
 	 */
 	for (i = 0; i < PAGES; i++)
 		written[i] = buf_touch(buf, i, 1).ok;
@@ -115,7 +115,7 @@ static const char * const words[] = {
 static char *groups[GROUPS];
 static char *top;
 
-/* One change to the tree; what cannot be done just now is left. */
+/* Make one change to the tree; it may fail. */
 static void change(struct cdm_task *tasks, unsigned int *state)
 {
 	char *group = groups[rand_r(state) % GROUPS];
@@ -181,7 +181,7 @@ static void test_churn(const char *group)
 	}
 	/*
 	 * A page that was being written to swap when its process ended stays
-	 * in the swap cache until somebody wants the memory.
+	 * in the swap cache until reclaim finds it.
 	 */
 	CHECK_EQ(cdm_limit(top, cdm_node, 0), 0);
 	for (i = 0; i < GROUPS; i++)

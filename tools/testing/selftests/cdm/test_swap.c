@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Swap on a disk, without a compressed cache before it: what comes back is paid
- * for by who faults it in, neighbours that are read ahead stay in RAM, and when
- * the swap area goes everything returns to RAM.
+ * Swap on a disk, without zswap: the task that faults a page in pays for it,
+ * neighbours that are read ahead go to RAM, and so does everything when the
+ * swap area is taken out of use.
  */
 
 #include <sched.h>
@@ -18,7 +18,7 @@
 
 #define CLUSTER		"/proc/sys/vm/page-cluster"
 
-/* Groups that have the files of the memory controller, too. */
+/* Make two groups that have files of the memory controller, too. */
 static void two_groups(const char *group, char **a, char **b)
 {
 	CHECK_EQ(cdm_enable(group, "+memory"), 0);
@@ -26,9 +26,9 @@ static void two_groups(const char *group, char **a, char **b)
 }
 
 /*
- * Swap @pages of @task out, and have nothing of them left in memory. A page
- * that was written stays in the swap cache until somebody wants its memory:
- * send what is on the device to RAM, where the group's reclaim can drop it.
+ * Swap out @pages of @task until none of them is left in memory. A page that
+ * was written stays in the swap cache until reclaim finds it: evict those on
+ * the device to RAM, where memory.reclaim can drop them.
  */
 static void swap_out(struct cdm_task *task, const char *group, long pages)
 {
@@ -60,7 +60,7 @@ static void set_read_ahead(bool on)
 	CHECK_EQ(file_write(CLUSTER, "%ld", on ? read_ahead : 0), 0);
 }
 
-/* In again page by page: by policy, charged, and no further than the quota. */
+/* Pages come in again one by one: by policy, charged, up to the limit. */
 static void test_in(const char *group)
 {
 	struct cdm_task task;
@@ -78,7 +78,7 @@ static void test_in(const char *group)
 	set_read_ahead(true);
 }
 
-/* Refused, a page stays in the swap area: later it can be had. */
+/* A page that is refused stays in the swap area, and can come in later. */
 static void test_in_fail(const char *group)
 {
 	struct cdm_reply reply;
@@ -101,8 +101,8 @@ static void test_in_fail(const char *group)
 }
 
 /*
- * Moved to another group while its pages were out, the task pays for them
- * there, and not where they were charged before.
+ * When a task changes groups while its pages are swapped out, the new group is
+ * charged for them, and not the old one.
  */
 static void test_in_elsewhere(const char *group)
 {
@@ -122,7 +122,7 @@ static void test_in_elsewhere(const char *group)
 	set_read_ahead(true);
 }
 
-/* Of parent and child in two groups the one that faults a page in pays. */
+/* Of a parent and a child in two groups, the one that faults first pays. */
 static void test_in_shared(const char *group)
 {
 	struct cdm_task parent, child;
@@ -139,7 +139,7 @@ static void test_in_shared(const char *group)
 	CHECK_EQ(task_call(&parent, op_verify, 40, 60).bad, 0);
 	CHECK_EQ(cdm_usage(b, cdm_node), 40);
 	CHECK_EQ(cdm_usage(a, cdm_node), 60);
-	/* What the other has brought in is shared. */
+	/* Pages that the other has brought in are shared. */
 	CHECK_EQ(task_call(&parent, op_verify, 0, 100).bad, 0);
 	CHECK_EQ(task_call(&child, op_verify, 0, 100).bad, 0);
 	CHECK_EQ(cdm_usage(b, cdm_node), 40);
@@ -149,8 +149,8 @@ static void test_in_shared(const char *group)
 }
 
 /*
- * Neighbours in the swap area, of two groups, taking turns. Reading ahead may
- * bring the denied one's pages in: into RAM, at nobody's expense.
+ * Pages of two groups alternate in the swap area. Readahead may bring in pages
+ * of the group that may use nothing of the device: to RAM, without a charge.
  */
 static void test_read_ahead(const char *group)
 {
@@ -173,7 +173,7 @@ static void test_read_ahead(const char *group)
 		task_call(&denied, op_pageout, i, 4);
 	}
 	swap_out(&wants, a, pages);
-	/* The other's limit is to stay as it is. */
+	/* Here the limit must stay as it is, so swap_out() cannot do it. */
 	wait = cdm_wait_begin(15);
 	while (task_call(&denied, op_resident, 0, pages).ret &&
 	       cdm_wait_more(&wait) &&
@@ -195,7 +195,7 @@ static void test_read_ahead(const char *group)
 	task_end(&denied);
 }
 
-/* process_madvise(MADV_WILLNEED): the pages are read at their owner's cost. */
+/* process_madvise(MADV_WILLNEED) of another task: the owner pays. */
 static void test_will_need(const char *group)
 {
 	struct cdm_task task;
@@ -226,7 +226,7 @@ static void test_will_need(const char *group)
 	set_read_ahead(true);
 }
 
-/* The swap area goes: to RAM, whatever the policies say, and nobody fails. */
+/* swapoff brings all pages to RAM, whatever the policies, and does not fail. */
 static void test_swapoff(const char *group)
 {
 	struct cdm_task anon, file;
@@ -251,14 +251,14 @@ static void test_swapoff(const char *group)
 	check_at(&anon, a, 150, 0);
 	check_at(&file, b, 150, 0);
 	CHECK_EQ(cdm_set_swap(true), 0);
-	/* They can go back to the device like any. */
+	/* They can move to the device again. */
 	CHECK_EQ(task_call(&anon, op_move, 150, cdm_node).ok, 150);
 	check_at(&anon, a, 150, 150);
 	task_end(&anon);
 	task_end(&file);
 }
 
-/* Shared memory: whoever faults it in again, not who wrote it first. */
+/* Shared memory: the task that faults a page in pays, not the first writer. */
 static void test_shared_memory(const char *group)
 {
 	struct cdm_task first, second;
@@ -278,7 +278,7 @@ static void test_shared_memory(const char *group)
 	CHECK_EQ(task_call(&first, op_verify, 0, 100).bad, 0);
 	CHECK_EQ(cdm_usage(a, cdm_node), 70);
 	CHECK_EQ(cdm_usage(b, cdm_node), 30);
-	/* Truncated, both are free of it; in the swap area nothing stays. */
+	/* Truncation ends all charges, and frees the swap area. */
 	task_end(&second);
 	CHECK_EQ(cdm_usage(b, cdm_node), 30);
 	task_end(&first);
@@ -302,7 +302,7 @@ int main(void)
 	cdm_case("process_madvise by another: the owner pays",
 		 test_will_need);
 	cdm_case("swapoff brings everything to RAM", test_swapoff);
-	cdm_case("shared memory is paid for by who faults it in",
+	cdm_case("the task that faults shared memory in pays",
 		 test_shared_memory);
 	cdm_exit();
 }

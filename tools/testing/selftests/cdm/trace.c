@@ -33,9 +33,14 @@ void cdm_trace_end(const char *event)
 	trace_enable(event, false);
 }
 
-/*
- * Of the lines of @event with @text in them: the sum of the numbers that follow
- * @key, and how many lines there are.
+/**
+ * cdm_trace_sum - add up numbers in the trace
+ * @event: the event's name, as in the trace
+ * @text: what else its lines have to contain
+ * @key: the text before the number
+ * @lines: gets how many lines there are, unless it is NULL
+ *
+ * Return: the sum, or CDM_NONE.
  */
 long cdm_trace_sum(const char *event, const char *text, const char *key,
 		   long *lines)

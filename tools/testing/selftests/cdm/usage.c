@@ -14,7 +14,7 @@
 #include "usage.h"
 #include "wait.h"
 
-/* What follows "node<N> " in the text of a keyed file. */
+/* Copy to @line what follows "node<N> " in the text of a keyed file. */
 int text_line(const char *text, int node, char *line, size_t len)
 {
 	char key[32];
@@ -44,7 +44,14 @@ static int node_line(const char *group, const char *file, int node,
 	return text_line(buf, node, line, len);
 }
 
-/* In bytes, LONG_MAX for max, CDM_NONE if there is no such node or file. */
+/**
+ * cdm_bytes - read a node's value from a file of a group
+ * @group: the group
+ * @file: the file, cdm.max for example
+ * @node: the node
+ *
+ * Return: bytes; LONG_MAX for "max"; CDM_NONE without such a file or line.
+ */
 long cdm_bytes(const char *group, const char *file, int node)
 {
 	char line[256];
@@ -56,6 +63,7 @@ long cdm_bytes(const char *group, const char *file, int node)
 	return strtol(line, NULL, 10);
 }
 
+/* Read the pages that @group uses on @node. */
 long cdm_usage(const char *group, int node)
 {
 	long value = cdm_bytes(group, "cdm.current", node);
@@ -63,9 +71,15 @@ long cdm_usage(const char *group, int node)
 	return value == CDM_NONE ? CDM_NONE : value / cdm_psize;
 }
 
-/*
- * The usage of @group, once it is @pages or the time for that is over: a page
- * that was unmapped lives on while another CPU has it in a batch.
+/**
+ * cdm_wait_usage - wait until a group has some usage
+ * @group: the group
+ * @node: the node
+ * @pages: the usage to wait for
+ *
+ * A page that was unmapped is not freed while a CPU has it in a batch.
+ *
+ * Return: @pages, or the last usage when the wait was given up.
  */
 long cdm_wait_usage(const char *group, int node, long pages)
 {
@@ -80,19 +94,20 @@ long cdm_wait_usage(const char *group, int node, long pages)
 	}
 }
 
-/* Groups of the controller below @group that are removed and not gone yet. */
+/* Read how many groups below @group are removed, but not freed yet. */
 long cdm_nr_dying(const char *group)
 {
 	return cg_read_key_long(group, "cgroup.stat", "nr_dying_subsys_cdm ");
 }
 
-/* Wait until as many of them are left. */
+/* Wait until it is @want; returns what it is then. */
 long cdm_wait_dying(const char *group, long want)
 {
 	cdm_wait_until(10, cdm_nr_dying(group) == want);
 	return cdm_nr_dying(group);
 }
 
+/* Read "item=" in a node's line of a file of a group, or CDM_NONE. */
 long cdm_item(const char *group, const char *file, int node,
 	      const char *event)
 {
@@ -121,6 +136,7 @@ long cdm_stat(const char *group, const char *item)
 	return cdm_item(group, "cdm.stat", cdm_node, item);
 }
 
+/* Read one number of the audit of @node in debugfs, or CDM_NONE. */
 long cdm_audit(int node, const char *key)
 {
 	char line[512], *pos;
@@ -139,14 +155,18 @@ long cdm_audit(int node, const char *key)
 }
 
 /*
- * Pages of the node that tests use that nobody has. Those in CPUs' lists are not
- * in its MemFree.
+ * Return the pages of cdm_node that nobody has. MemFree of the node lacks those
+ * on the lists of CPUs.
  */
 long cdm_nr_free(void)
 {
 	return cdm_zone_mark("managed") - cdm_usage(cdm_root, cdm_node);
 }
 
+/*
+ * Check that all groups together use @pages of cdm_node, and that its owner
+ * table is in order.
+ */
 void cdm_check_root(long pages)
 {
 	CHECK_EQ(cdm_wait_usage(cdm_root, cdm_node, pages), pages);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* What the files of a group say, and the audit of a node. */
+/* Reading the files of a group, and the audit of a node. */
 #ifndef _SELFTESTS_CDM_USAGE_H
 #define _SELFTESTS_CDM_USAGE_H
 
@@ -16,12 +16,11 @@ long cdm_item(const char *group, const char *file, int node,
 long cdm_audit(int node, const char *key);
 long cdm_nr_free(void);
 
-/* Of cdm_node: an event of a group with what is below it, and of it alone. */
+/* For cdm_node: events of a group with all below it, or of it alone. */
 long cdm_event(const char *group, const char *event);
 long cdm_event_local(const char *group, const char *event);
 long cdm_stat(const char *group, const char *item);
 
-/* The root's group has @pages of the device, and all is in order. */
 void cdm_check_root(long pages);
 
 #endif /* _SELFTESTS_CDM_USAGE_H */

@@ -32,10 +32,10 @@ struct request {
 	long b;
 };
 
-/* Every worker that has not been ended, to be killed after the case. */
+/* The workers that have not ended yet, to be killed after the case. */
 static pid_t running[64];
 
-/* fork() with the child in @group from its first moment on. */
+/* fork() with the child in @group from the start. */
 static pid_t fork_into(const char *group)
 {
 	int fd = dirfd_open_opath(group);
@@ -55,7 +55,7 @@ struct channel {
 
 static void serve(struct channel own, struct channel spare);
 
-/* Fork a worker that is reached by the spare channel; returns its pid. */
+/* Fork a worker that uses the spare channel; returns its pid. */
 static long serve_fork(struct channel *own, struct channel *spare,
 		       const char *group)
 {
@@ -74,7 +74,7 @@ static long serve_fork(struct channel *own, struct channel *spare,
 	return 0;
 }
 
-/* The buffer of this worker; a forked worker starts with its parent's. */
+/* The buffer of this worker; a forked worker inherits it. */
 static struct cdm_buf worker_buf = { .fd = -1 };
 
 static void serve(struct channel own, struct channel spare)
@@ -120,7 +120,11 @@ static void running_del(pid_t pid)
 			running[i] = 0;
 }
 
-/* Start a worker in @group, or where the caller is if that is NULL. */
+/**
+ * task_start - start a worker
+ * @task: gets the worker
+ * @group: its group; NULL for that of the caller
+ */
 void task_start(struct cdm_task *task, const char *group)
 {
 	int up[2], down[2], spare_up[2], spare_down[2];
@@ -160,7 +164,7 @@ void task_start(struct cdm_task *task, const char *group)
 			 ready.ret);
 }
 
-/* Start a worker that has @pages on @node, or in RAM if that is negative. */
+/* Start a worker with @pages on @node; in RAM if @node is negative. */
 void task_start_on(struct cdm_task *task, const char *group, long pages,
 		   int node)
 {
@@ -175,7 +179,7 @@ void task_start_on(struct cdm_task *task, const char *group, long pages,
 		CHECK_EQ(node < 0 ? reply.ram : reply.other, pages);
 }
 
-/* Start a worker in @group that stays on a CPU. */
+/* Start a worker that runs on one CPU only. */
 void task_start_cpu(struct cdm_task *task, const char *group, int cpu)
 {
 	task_start(task, group);
@@ -192,9 +196,14 @@ static void request(struct cdm_task *task, enum request_kind kind, cdm_op op,
 		cdm_fail(__FILE__, __LINE__, "worker %d is gone", task->pid);
 }
 
-/*
- * Have a worker fork: the child has its memory and its buffer, and is in @group,
- * which must be older than the worker, or in the worker's if that is NULL.
+/**
+ * task_fork_into - fork a worker
+ * @task: the worker
+ * @child: gets the child, which has the memory and the buffer of @task
+ * @group: the child's group, which must have been made before @task was
+ *	started; NULL for the group of @task
+ *
+ * A worker can be forked once. Return: 0 or -errno.
  */
 int task_fork_into(struct cdm_task *task, struct cdm_task *child,
 		   const char *group)
@@ -245,7 +254,7 @@ struct cdm_reply task_call(struct cdm_task *task, cdm_op op, long a, long b)
 
 /*
  * Wait until the worker's memory is gone: its pipe is closed after that.
- * Returns its exit code or the negative number of the signal that ended it.
+ * Returns its exit status, or minus the signal that killed it.
  */
 static int task_gone(struct cdm_task *task)
 {
@@ -293,7 +302,7 @@ int task_kill(struct cdm_task *task)
 	return task_gone(task);
 }
 
-/* Kill those that the case did not end; the caller reaps them. */
+/* Kill the workers that the case did not end; the caller reaps them. */
 void workers_kill(void)
 {
 	size_t i;

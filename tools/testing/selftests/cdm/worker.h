@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Workers: processes in a group that do what they are told, a call at a time,
- * and answer. A case that drives them stays a straight line, and nothing ever
- * waits for a time to pass.
+ * Workers: processes in a group that make one call at a time, as they are told,
+ * and send back what came of it. A case that drives several of them is still
+ * straight-line code, and never has to sleep.
  */
 #ifndef _SELFTESTS_CDM_WORKER_H
 #define _SELFTESTS_CDM_WORKER_H
@@ -18,7 +18,7 @@ struct cdm_task {
 	int down;		/* requests */
 	int spare_up;		/* the same for a child of the worker */
 	int spare_down;
-	bool direct;		/* our own child: to be waited for */
+	bool direct;		/* our own child, to be waited for */
 };
 
 void task_start(struct cdm_task *task, const char *group);
@@ -33,10 +33,10 @@ struct cdm_reply task_reply(struct cdm_task *task);
 struct cdm_reply task_call(struct cdm_task *task, cdm_op op, long a, long b);
 int task_end(struct cdm_task *task);
 
-/* Have the worker ask for @pages of cdm_node, in a new buffer. */
+/* Have the worker map a new buffer on cdm_node and write to it. */
 struct cdm_reply task_ask(struct cdm_task *task, long pages);
 
-/* Of the first @pages of the worker's buffer so many are where, none is bad. */
+/* Check where the first @pages of the buffer are, and what they hold. */
 void task_check_at(struct cdm_task *task, long pages, long dev, long ram);
 int task_kill(struct cdm_task *task);
 
