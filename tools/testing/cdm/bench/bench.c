@@ -86,9 +86,9 @@ static int by_value(const void *a, const void *b)
 	return *x < *y ? -1 : *x > *y;
 }
 
-/* Report @n samples, each @per times the cost of an operation, of @ops in all. */
-static void report_ops(const char *name, const char *where, uint64_t *sample, long n,
-		       double per, long ops)
+/* Report @n samples of @ops operations; each is @per times the cost of one. */
+static void report_ops(const char *name, const char *where, uint64_t *sample,
+		       long n, double per, long ops)
 {
 	double sum = 0;
 	long i;
@@ -96,13 +96,15 @@ static void report_ops(const char *name, const char *where, uint64_t *sample, lo
 	for (i = 0; i < n; i++)
 		sum += sample[i];
 	qsort(sample, n, sizeof(*sample), by_value);
-	printf("= %s%s n=%ld p50=%.2f mean=%.2f min=%.2f max=%.2f window=%u\n", name, where,
-	       ops, sample[n / 2] / per, sum / n / per, sample[0] / per,
+	printf("= %s%s n=%ld p50=%.2f mean=%.2f min=%.2f max=%.2f window=%u\n",
+	       name, where, ops, sample[n / 2] / per, sum / n / per,
+	       sample[0] / per,
 	       sample[n - 1] / per, shared->windows);
 }
 
 /* Report @n samples, each of @per operations. */
-static void report(const char *name, const char *where, uint64_t *sample, long n, long per)
+static void report(const char *name, const char *where, uint64_t *sample,
+		   long n, long per)
 {
 	report_ops(name, where, sample, n, per, n * per);
 }
@@ -131,7 +133,8 @@ static inline uint64_t ticks(void)
 {
 	uint32_t low, high;
 
-	asm volatile("lfence; rdtsc; lfence" : "=a" (low), "=d" (high) : : "memory");
+	asm volatile("lfence; rdtsc; lfence"
+		     : "=a" (low), "=d" (high) : : "memory");
 	return (uint64_t)high << 32 | low;
 }
 
@@ -192,7 +195,8 @@ static const char *leaf(int depth)
 
 	for (i = 0; i < depth; i++) {
 		enable(dir);
-		len += snprintf(dir + len, sizeof(dir) - len, i ? "/d" : "/d%d", depth);
+		len += snprintf(dir + len, sizeof(dir) - len, i ? "/d" : "/d%d",
+				depth);
 		make(dir);
 	}
 	return dir;
@@ -247,7 +251,8 @@ static void place_at(void *p, size_t len, const struct place *where, int flags)
 {
 	unsigned long mask = where->node < 0 ? 0 : 1UL << where->node;
 
-	if (syscall(SYS_mbind, p, len, where->mode, mask ? &mask : NULL, mask ? 64 : 0, flags))
+	if (syscall(SYS_mbind, p, len, where->mode, mask ? &mask : NULL,
+		    mask ? 64 : 0, flags))
 		fail("mbind");
 }
 
@@ -266,7 +271,8 @@ static char *map(enum kind kind, size_t len)
 			fail("memfd");
 	}
 	/* A hint at a multiple of 1 GiB, where nothing else is. */
-	p = mmap((void *)(64UL << 30), len, PROT_READ | PROT_WRITE, flags, fd, 0);
+	p = mmap((void *)(64UL << 30), len, PROT_READ | PROT_WRITE, flags, fd,
+		 0);
 	aligned = (char *)(((uintptr_t)p + HUGE - 1) & -HUGE);
 	if (p == MAP_FAILED || p != aligned)
 		fail("mmap");
@@ -319,7 +325,8 @@ static void expect_on(const char *what, char *p, long n, size_t step, int node)
 	long found = count_on(p, n, step, node);
 
 	if (found != n)
-		printf("! %s: %ld of %ld pages on node %d\n", what, found, n, node);
+		printf("! %s: %ld of %ld pages on node %d\n", what, found, n,
+		       node);
 }
 
 /*
@@ -340,10 +347,15 @@ static void sample_faults(char *p, long n, size_t step)
 	}
 }
 
-static void faults(enum kind kind, const struct place *where, int depth, const char *more)
+static void faults(enum kind kind, const struct place *where, int depth,
+		   const char *more)
 {
-	static const char * const name[] = { "fault", "thp", "shmem", "hugetlb" };
-	static const char * const freed[] = { "free", "thp-free", "shmem-free", "hugetlb-free" };
+	static const char * const name[] = {
+		"fault", "thp", "shmem", "hugetlb",
+	};
+	static const char * const freed[] = {
+		"free", "thp-free", "shmem-free", "hugetlb-free",
+	};
 	bool huge = kind == THP || kind == HUGETLB;
 	size_t step = huge ? HUGE : PAGE, len;
 	long n = huge ? 16 : quick ? 2048 : 4096, chunks, i;
@@ -393,7 +405,8 @@ static void set_pool(int node, int pages)
 	char path[MAX_PATH];
 
 	snprintf(path, sizeof(path),
-		 "/sys/devices/system/node/node%d/hugepages/hugepages-2048kB/nr_hugepages", node);
+		 "/sys/devices/system/node/node%d/hugepages/hugepages-2048kB/nr_hugepages",
+		 node);
 	if (!write_to(path, "%d", pages))
 		fail("%s", path);
 }
@@ -413,10 +426,12 @@ static int bench_open(long room)
 }
 
 /* Returns how many pages it could handle. */
-static long bench_do(int fd, enum bench_op op, int node, int order, long nr, int flags)
+static long bench_do(int fd, enum bench_op op, int node, int order, long nr,
+		     int flags)
 {
 	struct bench_cmd cmd = {
-		.op = op, .flags = flags, .node = node, .order = order, .nr = nr,
+		.op = op, .flags = flags,
+		.node = node, .order = order, .nr = nr,
 	};
 
 	if (flags & BENCH_WINDOW)
@@ -436,8 +451,8 @@ static void expect_pages(const char *name, const char *where, long n)
 	struct bench_result *r = &shared->answer.result;
 
 	if ((long)r->done != n || r->elsewhere)
-		printf("! %s%s: %lld of %ld pages, %lld elsewhere\n", name, where, r->done, n,
-		       r->elsewhere);
+		printf("! %s%s: %lld of %ld pages, %lld elsewhere\n", name,
+		       where, r->done, n, r->elsewhere);
 }
 
 static void pages(const char *name, int node, int order, int depth, int flags)
@@ -446,7 +461,8 @@ static void pages(const char *name, int node, int order, int depth, int flags)
 	char tag[64], freed[64];
 	int fd = bench_open(n);
 
-	snprintf(tag, sizeof(tag), "/%s/d%d", node == RAM ? "ram" : "device", depth);
+	snprintf(tag, sizeof(tag), "/%s/d%d", node == RAM ? "ram" : "device",
+		 depth);
 	snprintf(freed, sizeof(freed), "%s-free", name);
 	/* The first round fills the per-CPU lists and the stock. */
 	bench_do(fd, BENCH_ALLOC, node, order, n, flags);
@@ -465,12 +481,14 @@ static void bulk(int node, int depth)
 	int fd = bench_open(n);
 	char tag[64];
 
-	snprintf(tag, sizeof(tag), "/%s/d%d", node == RAM ? "ram" : "device", depth);
+	snprintf(tag, sizeof(tag), "/%s/d%d", node == RAM ? "ram" : "device",
+		 depth);
 	bench_do(fd, BENCH_BULK, node, 0, n, 0);
 	bench_do(fd, BENCH_FREE, node, 0, n, 0);
 	bench_do(fd, BENCH_BULK, node, 0, n, SAMPLED);
 	expect_pages("bulk", tag, n);
-	report("bulk", tag, shared->answer.sample, n / BENCH_BATCH, BENCH_BATCH);
+	report("bulk", tag, shared->answer.sample, n / BENCH_BATCH,
+	       BENCH_BATCH);
 	close(fd);
 }
 
@@ -493,8 +511,10 @@ static void near_quota(const char *dir)
 		fail("cdm.max");
 	bench_do(fd, BENCH_ALLOC, DEVICE, 0, n, 0);
 	bench_do(fd, BENCH_FREE, DEVICE, 0, last, 0);
-	if (bench_do(fd, BENCH_ALLOC, DEVICE, 0, last, SAMPLED | BENCH_THISNODE) != last)
-		printf("! page-near: %lld of %ld\n", shared->answer.result.done, last);
+	if (bench_do(fd, BENCH_ALLOC, DEVICE, 0, last,
+		     SAMPLED | BENCH_THISNODE) != last)
+		printf("! page-near: %lld of %ld\n", shared->answer.result.done,
+		       last);
 	report("page-near", "/device/d1", shared->answer.sample, last, 1);
 	bench_do(fd, BENCH_FREE, DEVICE, 0, last, SAMPLED);
 	report("page-near-free", "/device/d1", shared->answer.sample, last, 1);
@@ -529,13 +549,15 @@ static void move(bool huge, bool out)
 	size_t step = huge ? HUGE : PAGE, len = n * step;
 	int target = out ? RAM : DEVICE;
 	void **addr = calloc(n, sizeof(*addr));
-	int *nodes = calloc(n, sizeof(*nodes)), *status = calloc(n, sizeof(*status));
+	int *status = calloc(n, sizeof(*status));
+	int *nodes = calloc(n, sizeof(*nodes));
 	char name[32];
 	uint64_t before;
 	int round;
 	char *p;
 
-	snprintf(name, sizeof(name), "%s-%s", huge ? "move2m" : "move", out ? "out" : "in");
+	snprintf(name, sizeof(name), "%s-%s", huge ? "move2m" : "move",
+		 out ? "out" : "in");
 	for (round = 0; round < 2; round++) {
 		p = map(huge ? THP : ANON, len);
 		if (out)
@@ -549,8 +571,8 @@ static void move(bool huge, bool out)
 			if (round)
 				begin_or_resume(!i);
 			before = ticks();
-			syscall(SYS_move_pages, 0, batch, addr + i, nodes + i, status + i,
-				MPOL_MF_MOVE);
+			syscall(SYS_move_pages, 0, batch, addr + i, nodes + i,
+				status + i, MPOL_MF_MOVE);
 			shared->sample[i / batch] = ticks() - before;
 			if (round)
 				end();
@@ -584,14 +606,16 @@ static void bind_and_move(bool out)
 			if (round)
 				begin_or_resume(!i);
 			before = ticks();
-			place_at(p + i * HUGE, HUGE, out ? &to_ram : &device, MPOL_MF_MOVE);
+			place_at(p + i * HUGE, HUGE, out ? &to_ram : &device,
+				 MPOL_MF_MOVE);
 			shared->sample[i] = ticks() - before;
 			if (round)
 				end();
 		}
 		expect_on(name, p, n, PAGE, out ? RAM : DEVICE);
 		if (round)
-			report(name, "/d1", shared->sample, len / HUGE, HUGE_PAGES);
+			report(name, "/d1", shared->sample, len / HUGE,
+			       HUGE_PAGES);
 		unmap(p, len);
 	}
 }
@@ -606,9 +630,11 @@ static bool make_way(const char *dir, enum how how, long keep, long go)
 {
 	switch (how) {
 	case BY_MAX:
-		return write_to(in(dir, "cdm.max"), "node%d %ld", DEVICE, keep * PAGE);
+		return write_to(in(dir, "cdm.max"), "node%d %ld", DEVICE,
+				keep * PAGE);
 	case BY_CDM_RECLAIM:
-		return write_to(in(dir, "cdm.reclaim"), "node%d %ld", DEVICE, go * PAGE);
+		return write_to(in(dir, "cdm.reclaim"), "node%d %ld", DEVICE,
+				go * PAGE);
 	default:
 		return write_to(in(dir, "memory.reclaim"), "%ld", go * PAGE);
 	}
@@ -620,7 +646,8 @@ static void demote_by(const char *dir, bool huge, enum how how, int depth)
 	static const char * const name[] = {
 		"demote-max", "demote-cdm.reclaim", "demote-memory.reclaim",
 	};
-	long n = huge ? 16 : quick ? 2048 : 4096, per = huge ? HUGE_PAGES : 1, left, was, i;
+	long n = huge ? 16 : quick ? 2048 : 4096;
+	long per = huge ? HUGE_PAGES : 1, left, was, i;
 	size_t step = huge ? HUGE : PAGE, len = n * step;
 	long split = value("/proc/vmstat", "thp_split_page");
 	const struct place any = { "any", -1, MPOL_DEFAULT };
@@ -643,19 +670,23 @@ static void demote_by(const char *dir, bool huge, enum how how, int depth)
 			if (round)
 				begin_or_resume(!i);
 			before = ticks();
-			make_way(dir, how, (n - (i + 1) * n / 8) * per, n / 8 * per);
+			make_way(dir, how, (n - (i + 1) * n / 8) * per,
+				 n / 8 * per);
 			before = ticks() - before;
 			if (round)
 				end();
 			left = count_on(p, n, step, DEVICE);
 			if (left == was) {
-				printf("! %s%s: stays at %ld\n", name[how], tag, left);
+				printf("! %s%s: stays at %ld\n", name[how], tag,
+				       left);
 				break;
 			}
-			shared->sample[i] = before * 1000 / ((was - left) * per);
+			shared->sample[i] = before * 1000 /
+				((was - left) * per);
 		}
 		if (round && i)
-			report_ops(name[how], tag, shared->sample, i, 1000, (n - left) * per);
+			report_ops(name[how], tag, shared->sample, i, 1000,
+				   (n - left) * per);
 		write_to(in(dir, "cdm.max"), "node%d max", DEVICE);
 		unmap(p, len);
 	}
@@ -705,7 +736,8 @@ static void reclaim_cache(const char *dir)
 		end();
 		now = value(in(dir, "memory.stat"), "file");
 		if (now >= was)
-			fail("memory.reclaim: %ld bytes of cache, then %ld", was, now);
+			fail("memory.reclaim: %ld bytes of cache, then %ld",
+			     was, now);
 		shared->sample[i] = before * 1000 / ((was - now) / PAGE);
 		pages += (was - now) / PAGE;
 	}
@@ -781,7 +813,8 @@ static void make_and_remove(void)
  */
 static void remove_charged(long nr)
 {
-	int order = nr >= 100000 ? 9 : 0, rounds = 3, i, fd, to_child[2], from_child[2];
+	int order = nr >= 100000 ? 9 : 0, rounds = 3, i, fd;
+	int to_child[2], from_child[2];
 	char name[32], c = 0;
 	uint64_t before;
 	pid_t pid;
@@ -795,14 +828,17 @@ static void remove_charged(long nr)
 		if (!pid) {
 			enter(CG "/held");
 			fd = bench_open(nr >> order);
-			if (bench_do(fd, BENCH_ALLOC, DEVICE, order, nr >> order,
+			if (bench_do(fd, BENCH_ALLOC, DEVICE, order,
+				     nr >> order,
 				     BENCH_THISNODE) != nr >> order) {
-				printf("# rmdir-held%s: node has no room\n", name);
+				printf("# rmdir-held%s: node has no room\n",
+				       name);
 				c = 1;
 			}
 			/* The pages stay charged to the group. */
 			enter(CG);
-			if (write(from_child[1], &c, 1) != 1 || read(to_child[0], &c, 1) != 1)
+			if (write(from_child[1], &c, 1) != 1 ||
+			    read(to_child[0], &c, 1) != 1)
 				fail("pipe");
 			_exit(0);
 		}
@@ -833,7 +869,8 @@ static void remove_charged(long nr)
 /* Kernel memory. */
 static long used_kb(void)
 {
-	return value("/proc/meminfo", "Slab:") + value("/proc/meminfo", "Percpu:");
+	return value("/proc/meminfo", "Slab:") +
+	       value("/proc/meminfo", "Percpu:");
 }
 
 static void read_stat(int groups)
@@ -856,7 +893,8 @@ static void read_stat(int groups)
 		if (i >= 0)
 			begin_or_resume(!i);
 		before = ticks();
-		fd = open(in(many, has_cdm ? "cdm.stat" : "memory.stat"), O_RDONLY);
+		fd = open(in(many, has_cdm ? "cdm.stat" : "memory.stat"),
+			  O_RDONLY);
 		/* Without a CDM node the file is empty. */
 		if (read(fd, buf, sizeof(buf)) < 0)
 			fail("read of stat");
@@ -891,8 +929,8 @@ static void turn_child(int from, int to)
 
 	while (read(from, &c, 1) == 1 && c != 'q') {
 		flags = c == 'A' || c == 'F' ? BENCH_MORE : 0;
-		bench_do(fd, c == 'a' || c == 'A' ? BENCH_ALLOC : BENCH_FREE, DEVICE, 0,
-			 TURN_PAGES, flags);
+		bench_do(fd, c == 'a' || c == 'A' ? BENCH_ALLOC : BENCH_FREE,
+			 DEVICE, 0, TURN_PAGES, flags);
 		if (write(to, &c, 1) != 1)
 			break;
 	}
@@ -929,7 +967,8 @@ static void turns(int groups, int stride, const char *name)
 		}
 		for (turn = 0; turn < TURNS; turn++)
 			for (i = 0; i < groups; i++)
-				if (write(to[i][1], o, 1) != 1 || read(from[i][0], &c, 1) != 1)
+				if (write(to[i][1], o, 1) != 1 ||
+				    read(from[i][0], &c, 1) != 1)
 					fail("turns");
 	}
 	for (i = 0; i < groups; i++) {
@@ -942,7 +981,8 @@ static void turns(int groups, int stride, const char *name)
 		close(from[i][1]);
 	}
 	shared->sample[0] = 0;
-	printf("= %s n=%d window=%u\n", name, groups * TURNS * TURN_PAGES, shared->windows);
+	printf("= %s n=%d window=%u\n", name, groups * TURNS * TURN_PAGES,
+	       shared->windows);
 	for (i = 0; i < groups * stride; i++) {
 		snprintf(dir, sizeof(dir), CG "/turn%d", i);
 		rmdir(dir);
@@ -1189,8 +1229,8 @@ static void two_cpus(const char *name, int round, int node, int flags)
 	__atomic_store_n(&shared->go, 0, __ATOMIC_SEQ_CST);
 	for (cpu = 0; cpu < 2; cpu++)
 		wait_for(pid[cpu], name);
-	printf("= %s/%d n=%d window=%u\n", name, round, 2 * LINES_PAGES * LINES_ROUNDS,
-	       shared->windows);
+	printf("= %s/%d n=%d window=%u\n", name, round,
+	       2 * LINES_PAGES * LINES_ROUNDS, shared->windows);
 }
 
 static bool has_word(const char *path, const char *word)
@@ -1215,7 +1255,8 @@ static void setup(void)
 	mkdir("/proc", 0755);
 	mkdir("/sys", 0755);
 	mkdir("/dev", 0755);
-	if (mount("proc", "/proc", "proc", 0, NULL) || mount("sys", "/sys", "sysfs", 0, NULL) ||
+	if (mount("proc", "/proc", "proc", 0, NULL) ||
+	    mount("sys", "/sys", "sysfs", 0, NULL) ||
 	    mount("cgroup2", CG, "cgroup2", 0, NULL))
 		fail("mount");
 	mount("dev", "/dev", "devtmpfs", 0, NULL);
@@ -1228,7 +1269,8 @@ static void setup(void)
 	if (shared == MAP_FAILED)
 		fail("mmap");
 	has_cdm = has_word(CG "/cgroup.controllers", "cdm");
-	has_node = has_word("/sys/devices/system/node/has_coherent_memory", "1");
+	has_node = has_word("/sys/devices/system/node/has_coherent_memory",
+			    "1");
 	write_to("/sys/kernel/mm/numa/demotion_enabled", "1");
 }
 

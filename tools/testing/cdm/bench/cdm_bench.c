@@ -61,14 +61,16 @@ static unsigned long bench_bulk(struct page **page, gfp_t gfp, int node)
 	unsigned long got, last = 0;
 
 	for (;;) {
-		got = alloc_pages_bulk_noprof(gfp, node, NULL, BENCH_BATCH, NULL, page);
+		got = alloc_pages_bulk_noprof(gfp, node, NULL, BENCH_BATCH,
+					      NULL, page);
 		if (got == BENCH_BATCH || got == last)
 			return got;
 		last = got;
 	}
 }
 
-static void bench_one(struct bench_file *b, const struct bench_cmd *cmd, gfp_t gfp)
+static void bench_one(struct bench_file *b, const struct bench_cmd *cmd,
+		      gfp_t gfp)
 {
 	switch (cmd->op) {
 	case BENCH_ALLOC:
@@ -87,7 +89,8 @@ static void bench_one(struct bench_file *b, const struct bench_cmd *cmd, gfp_t g
 	}
 }
 
-static void bench_loop(struct bench_file *b, const struct bench_cmd *cmd, unsigned long ops)
+static void bench_loop(struct bench_file *b, const struct bench_cmd *cmd,
+		       unsigned long ops)
 {
 	gfp_t gfp = bench_gfp(cmd);
 	u64 before, after;
@@ -139,8 +142,9 @@ static int bench_do(struct bench_file *b, const struct bench_cmd *cmd)
 		ops /= BENCH_BATCH;
 		fallthrough;
 	case BENCH_ALLOC:
-		if (cmd->node < 0 || cmd->node >= MAX_NUMNODES || !node_online(cmd->node) ||
-		    cmd->nr > b->room - b->nr || cmd->order > MAX_PAGE_ORDER)
+		if (cmd->node < 0 || cmd->node >= MAX_NUMNODES ||
+		    !node_online(cmd->node) || cmd->nr > b->room - b->nr ||
+		    cmd->order > MAX_PAGE_ORDER)
 			return -EINVAL;
 		if (b->nr && cmd->order != b->order)
 			return -EBUSY;
@@ -167,7 +171,8 @@ static int bench_do(struct bench_file *b, const struct bench_cmd *cmd)
 	return 0;
 }
 
-static ssize_t bench_write(struct file *file, const char __user *buf, size_t len, loff_t *pos)
+static ssize_t bench_write(struct file *file, const char __user *buf,
+			   size_t len, loff_t *pos)
 {
 	struct bench_file *b = file->private_data;
 	struct bench_cmd cmd;
@@ -181,7 +186,8 @@ static ssize_t bench_write(struct file *file, const char __user *buf, size_t len
 	return ret ?: len;
 }
 
-static ssize_t bench_read(struct file *file, char __user *buf, size_t len, loff_t *pos)
+static ssize_t bench_read(struct file *file, char __user *buf, size_t len,
+			  loff_t *pos)
 {
 	struct bench_file *b = file->private_data;
 	size_t bytes;
@@ -189,7 +195,8 @@ static ssize_t bench_read(struct file *file, char __user *buf, size_t len, loff_
 
 	mutex_lock(&b->lock);
 	bytes = b->nr_samples * sizeof(*b->sample);
-	if (len < sizeof(b->result) + bytes || copy_to_user(buf, &b->result, sizeof(b->result)) ||
+	if (len < sizeof(b->result) + bytes ||
+	    copy_to_user(buf, &b->result, sizeof(b->result)) ||
 	    copy_to_user(buf + sizeof(b->result), b->sample, bytes))
 		ret = -EINVAL;
 	mutex_unlock(&b->lock);

@@ -4,7 +4,8 @@
  * the guest marks.
  *
  *	cc -O2 -fPIC -shared -o insncount.so insncount.c
- *	qemu-system-x86_64 -plugin ./insncount.so,map=System.map,out=FILE[,lines=on]
+ *	qemu-system-x86_64 \
+ *		-plugin ./insncount.so,map=System.map,out=FILE[,lines=on]
  *
  * A window is what is executed between two marks (see mark.h). Of each function
  * it counts calls, instructions, and locked read-modify-write instructions. The
@@ -73,7 +74,8 @@ __attribute__((constructor)) static void find_interface(void)
 		insn_data_4 = (plugin_insn_data_4)data;
 		inline_4 = (plugin_inline_4)dlsym(RTLD_DEFAULT,
 			"qemu_plugin_register_vcpu_insn_exec_inline_per_vcpu");
-		score_find = (plugin_score_find)dlsym(RTLD_DEFAULT, "qemu_plugin_scoreboard_find");
+		score_find = (plugin_score_find)dlsym(RTLD_DEFAULT,
+						      "qemu_plugin_scoreboard_find");
 	} else {
 		qemu_plugin_version = 1;
 		insn_data_1 = (plugin_insn_data_1)data;
@@ -111,11 +113,14 @@ static bool starts(const char *name, const char *with)
 
 static void classify(struct sym *s)
 {
-	const char *kind = starts(s->name, "_raw_") ? s->name + strlen("_raw_") : "";
+	const char *kind = starts(s->name,
+				  "_raw_") ? s->name + strlen("_raw_") : "";
 
-	s->lock = (starts(kind, "spin_") || starts(kind, "read_") || starts(kind, "write_")) &&
+	s->lock = (starts(kind, "spin_") || starts(kind, "read_") ||
+		   starts(kind, "write_")) &&
 		  strstr(kind, "lock") && !strstr(kind, "unlock");
-	s->irq = starts(s->name, "asm_sysvec_") || !strcmp(s->name, "asm_common_interrupt") ||
+	s->irq = starts(s->name, "asm_sysvec_") ||
+		!strcmp(s->name, "asm_common_interrupt") ||
 		 !strcmp(s->name, "asm_exc_nmi");
 }
 
@@ -132,7 +137,8 @@ static bool load_map(const char *path)
 	syms[SYM_USER].name = "[user]";
 	syms[SYM_MODULE].name = "[module]";
 	nr_syms = SYM_FIRST;
-	while (fscanf(f, "%" SCNx64 " %c %255s%*[^\n]", &addr, &type, name) == 3) {
+	while (fscanf(f, "%" SCNx64 " %c %255s%*[^\n]", &addr, &type,
+		      name) == 3) {
 		if (!strchr("tTwW", type) || !(addr >> 63))
 			continue;
 		if (nr_syms == room) {
@@ -163,9 +169,11 @@ static size_t find_sym(uint64_t addr)
 
 	if (!(addr >> 63))
 		return SYM_USER;
-	if (addr < syms[SYM_FIRST].addr || addr >= syms[nr_syms - 1].addr + MODULE_GAP)
+	if (addr < syms[SYM_FIRST].addr ||
+	    addr >= syms[nr_syms - 1].addr + MODULE_GAP)
 		return SYM_MODULE;
-	if (addr >= syms[last].addr && last + 1 < nr_syms && addr < syms[last + 1].addr)
+	if (addr >= syms[last].addr && last + 1 < nr_syms &&
+	    addr < syms[last + 1].addr)
 		return last;
 	while (high - low > 1) {
 		mid = (low + high) / 2;
@@ -230,8 +238,9 @@ static void write_window(void)
 		uint64_t *w = window + i * NR_COUNTS;
 
 		if (w[INSNS] || w[LOCKED])
-			fprintf(out, "%s\t%" PRIu64 "\t%" PRIu64 "\t%" PRIu64 "\n", syms[i].name,
-				w[CALLS], w[INSNS], w[LOCKED]);
+			fprintf(out,
+				"%s\t%" PRIu64 "\t%" PRIu64 "\t%" PRIu64 "\n",
+				syms[i].name, w[CALLS], w[INSNS], w[LOCKED]);
 	}
 	memset(window, 0, nr_syms * NR_COUNTS * sizeof(*window));
 }
@@ -258,13 +267,15 @@ static void count_mark(unsigned int kind)
 	copy_counters(at_begin);
 }
 
-static void count_inline(struct qemu_plugin_insn *insn, size_t sym, unsigned int what)
+static void count_inline(struct qemu_plugin_insn *insn, size_t sym,
+			 unsigned int what)
 {
 	size_t i = sym * NR_COUNTS + what;
 
 	if (inline_4)
 		inline_4(insn, QEMU_PLUGIN_INLINE_ADD_U64,
-			 (struct qemu_plugin_u64){ score, i * sizeof(uint64_t) }, 1);
+			 (struct qemu_plugin_u64){ score,
+						  i * sizeof(uint64_t) }, 1);
 	else
 		inline_1(insn, QEMU_PLUGIN_INLINE_ADD_U64, &counters[i], 1);
 }
@@ -290,9 +301,11 @@ static struct table {
 
 static bool watching;
 
-static struct cell *find_cell(struct cell *cells, size_t size, uint64_t line, uint32_t sym)
+static struct cell *find_cell(struct cell *cells, size_t size, uint64_t line,
+			      uint32_t sym)
 {
-	size_t h = (line * 0x9e3779b97f4a7c15ULL ^ sym * 0x85ebca6bULL) >> 20 & (size - 1);
+	size_t h = (line * 0x9e3779b97f4a7c15ULL ^ sym * 0x85ebca6bULL) >> 20 &
+		(size - 1);
 
 	while (cells[h].used && (cells[h].line != line || cells[h].sym != sym))
 		h = (h + 1) & (size - 1);
@@ -325,7 +338,8 @@ static struct cell *use_cell(struct table *t, uint64_t line, uint32_t sym)
 	return c;
 }
 
-static void access_mem(unsigned int cpu, qemu_plugin_meminfo_t info, uint64_t vaddr, void *data)
+static void access_mem(unsigned int cpu, qemu_plugin_meminfo_t info,
+		       uint64_t vaddr, void *data)
 {
 	uint32_t sym = (uintptr_t)data;
 	struct table *t = &tables[cpu];
@@ -393,7 +407,8 @@ static void write_lines(void)
 			a = use_cell(&all, c->line, 0);
 			s[0] += c->loads;
 			s[1] += c->stores;
-			s[2] += bounded(c->loads, o->loads, a->stores - o->stores);
+			s[2] += bounded(c->loads, o->loads,
+					a->stores - o->stores);
 			s[3] += bounded(c->stores, o->stores,
 					a->loads - o->loads + a->stores - o->stores);
 		}
@@ -403,8 +418,9 @@ static void write_lines(void)
 	fprintf(out, "window %u\n", nr_windows);
 	for (i = 0; i < nr_syms; i++)
 		if (sum[i][0] + sum[i][1])
-			fprintf(out, "%s\t%.0f\t%.0f\t%.3f\t%.3f\n", syms[i].name, sum[i][0],
-				sum[i][1], sum[i][2], sum[i][3]);
+			fprintf(out, "%s\t%.0f\t%.0f\t%.3f\t%.3f\n",
+				syms[i].name, sum[i][0], sum[i][1], sum[i][2],
+				sum[i][3]);
 	free(sum);
 }
 
@@ -447,7 +463,8 @@ static void on_mark(unsigned int cpu, void *data)
 
 static void watch_mark(struct qemu_plugin_insn *insn, unsigned int kind)
 {
-	qemu_plugin_register_vcpu_insn_exec_cb(insn, on_mark, QEMU_PLUGIN_CB_NO_REGS,
+	qemu_plugin_register_vcpu_insn_exec_cb(insn, on_mark,
+					       QEMU_PLUGIN_CB_NO_REGS,
 					       (void *)(uintptr_t)kind);
 }
 
@@ -472,10 +489,12 @@ static bool is_locked(const uint8_t *b, size_t len)
 		if (b[i] == 0xf0)
 			return true;
 		/* Sizes, segments, repetition, REX. */
-		if (!memchr("\x66\x67\xf2\xf3\x2e\x3e\x64\x65", b[i], 8) && (b[i] & 0xf0) != 0x40)
+		if (!memchr("\x66\x67\xf2\xf3\x2e\x3e\x64\x65", b[i], 8) &&
+		    (b[i] & 0xf0) != 0x40)
 			break;
 	}
-	return i + 1 < len && (b[i] == 0x86 || b[i] == 0x87) && (b[i + 1] & 0xc0) != 0xc0;
+	return i + 1 < len && (b[i] == 0x86 || b[i] == 0x87) &&
+		(b[i + 1] & 0xc0) != 0xc0;
 }
 
 /* A call of, or a jump to, a function that takes a spinlock. */
@@ -493,35 +512,40 @@ static bool takes_lock(const uint8_t *b, size_t len, uint64_t addr, size_t from)
 	return sym != from && syms[sym].lock && syms[sym].addr == target;
 }
 
-static void watch_insn(struct qemu_plugin_insn *insn, const uint8_t *b, size_t len,
-		       uint64_t addr, size_t sym)
+static void watch_insn(struct qemu_plugin_insn *insn, const uint8_t *b,
+		       size_t len, uint64_t addr, size_t sym)
 {
 	void *data = (void *)(uintptr_t)sym;
 
 	if (sym == SYM_USER)
 		return;
-	qemu_plugin_register_vcpu_mem_cb(insn, access_mem, QEMU_PLUGIN_CB_NO_REGS,
+	qemu_plugin_register_vcpu_mem_cb(insn, access_mem,
+					 QEMU_PLUGIN_CB_NO_REGS,
 					 QEMU_PLUGIN_MEM_RW, data);
 	if (takes_lock(b, len, addr, sym))
-		qemu_plugin_register_vcpu_insn_exec_cb(insn, take_lock, QEMU_PLUGIN_CB_NO_REGS,
+		qemu_plugin_register_vcpu_insn_exec_cb(insn, take_lock,
+						       QEMU_PLUGIN_CB_NO_REGS,
 						       data);
 }
 
-static void count_insn(struct qemu_plugin_insn *insn, const uint8_t *b, size_t len,
-		       uint64_t addr, size_t sym)
+static void count_insn(struct qemu_plugin_insn *insn, const uint8_t *b,
+		       size_t len, uint64_t addr, size_t sym)
 {
 	bool first = sym >= SYM_FIRST && addr == syms[sym].addr;
 
 	count_inline(insn, sym, INSNS);
 	if (first)
 		count_inline(insn, sym, CALLS);
-	if (takes_lock(b, len, addr, sym) || (is_locked(b, len) && !syms[sym].lock))
+	if (takes_lock(b, len, addr, sym) ||
+	    (is_locked(b, len) && !syms[sym].lock))
 		count_inline(insn, sym, LOCKED);
 	if (first && syms[sym].irq)
-		qemu_plugin_register_vcpu_insn_exec_cb(insn, irq_begins, QEMU_PLUGIN_CB_NO_REGS,
+		qemu_plugin_register_vcpu_insn_exec_cb(insn, irq_begins,
+						       QEMU_PLUGIN_CB_NO_REGS,
 						       NULL);
 	if (len == 2 && b[0] == 0x48 && b[1] == 0xcf)	/* iretq */
-		qemu_plugin_register_vcpu_insn_exec_cb(insn, irq_ends, QEMU_PLUGIN_CB_NO_REGS,
+		qemu_plugin_register_vcpu_insn_exec_cb(insn, irq_ends,
+						       QEMU_PLUGIN_CB_NO_REGS,
 						       NULL);
 }
 
@@ -562,7 +586,8 @@ static void alloc_counters(void)
 	at_irq = xalloc(1, bytes);
 	window = xalloc(1, bytes);
 	if (inline_4) {
-		new = (plugin_score_new)dlsym(RTLD_DEFAULT, "qemu_plugin_scoreboard_new");
+		new = (plugin_score_new)dlsym(RTLD_DEFAULT,
+					      "qemu_plugin_scoreboard_new");
 		score = new(bytes);
 	} else {
 		counters = xalloc(1, bytes);
@@ -570,7 +595,8 @@ static void alloc_counters(void)
 }
 
 __attribute__((visibility("default")))
-int qemu_plugin_install(qemu_plugin_id_t id, const struct qemu_info *info, int argc, char **argv)
+int qemu_plugin_install(qemu_plugin_id_t id, const struct qemu_info *info,
+			int argc, char **argv)
 {
 	const char *map = NULL;
 	int i;
@@ -583,9 +609,10 @@ int qemu_plugin_install(qemu_plugin_id_t id, const struct qemu_info *info, int a
 		else if (!strcmp(argv[i], "lines=on"))
 			lines = true;
 	}
-	if (!info->system_emulation || strcmp(info->target_name, "x86_64") || !out || !map ||
-	    !load_map(map)) {
-		fprintf(stderr, "insncount: needs map=System.map and out=FILE, on x86_64\n");
+	if (!info->system_emulation || strcmp(info->target_name, "x86_64") ||
+	    !out || !map || !load_map(map)) {
+		fprintf(stderr,
+			"insncount: needs map=System.map and out=FILE, on x86_64\n");
 		return -1;
 	}
 	for (i = 0; i < MAX_CPUS; i++)

@@ -48,31 +48,39 @@ struct qemu_plugin_u64 {
 typedef void (*plugin_tb_cb)(qemu_plugin_id_t id, struct qemu_plugin_tb *tb);
 typedef void (*plugin_exit_cb)(qemu_plugin_id_t id, void *data);
 typedef void (*plugin_insn_cb)(unsigned int cpu, void *data);
-typedef void (*plugin_mem_cb)(unsigned int cpu, qemu_plugin_meminfo_t info, uint64_t vaddr,
-			      void *data);
+typedef void (*plugin_mem_cb)(unsigned int cpu, qemu_plugin_meminfo_t info,
+			      uint64_t vaddr, void *data);
 
-void qemu_plugin_register_vcpu_tb_trans_cb(qemu_plugin_id_t id, plugin_tb_cb cb);
-void qemu_plugin_register_atexit_cb(qemu_plugin_id_t id, plugin_exit_cb cb, void *data);
-void qemu_plugin_register_vcpu_insn_exec_cb(struct qemu_plugin_insn *insn, plugin_insn_cb cb,
-					    int flags, void *data);
-void qemu_plugin_register_vcpu_mem_cb(struct qemu_plugin_insn *insn, plugin_mem_cb cb, int flags,
-				      int rw, void *data);
+void qemu_plugin_register_vcpu_tb_trans_cb(qemu_plugin_id_t id,
+					   plugin_tb_cb cb);
+void qemu_plugin_register_atexit_cb(qemu_plugin_id_t id, plugin_exit_cb cb,
+				    void *data);
+void qemu_plugin_register_vcpu_insn_exec_cb(struct qemu_plugin_insn *insn,
+					    plugin_insn_cb cb, int flags,
+					    void *data);
+void qemu_plugin_register_vcpu_mem_cb(struct qemu_plugin_insn *insn,
+				      plugin_mem_cb cb, int flags, int rw,
+				      void *data);
 bool qemu_plugin_mem_is_store(qemu_plugin_meminfo_t info);
 size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb *tb);
-struct qemu_plugin_insn *qemu_plugin_tb_get_insn(const struct qemu_plugin_tb *tb, size_t i);
+struct qemu_plugin_insn *
+qemu_plugin_tb_get_insn(const struct qemu_plugin_tb *tb, size_t i);
 uint64_t qemu_plugin_insn_vaddr(const struct qemu_plugin_insn *insn);
 size_t qemu_plugin_insn_size(const struct qemu_plugin_insn *insn);
 
 /* qemu_plugin_insn_data() */
 typedef const void *(*plugin_insn_data_1)(const struct qemu_plugin_insn *insn);
-typedef size_t (*plugin_insn_data_4)(const struct qemu_plugin_insn *insn, void *dest, size_t len);
+typedef size_t (*plugin_insn_data_4)(const struct qemu_plugin_insn *insn,
+				     void *dest, size_t len);
 /* qemu_plugin_register_vcpu_insn_exec_inline() */
-typedef void (*plugin_inline_1)(struct qemu_plugin_insn *insn, int op, void *ptr, uint64_t imm);
+typedef void (*plugin_inline_1)(struct qemu_plugin_insn *insn, int op,
+				void *ptr, uint64_t imm);
 /* qemu_plugin_register_vcpu_insn_exec_inline_per_vcpu() */
 typedef void (*plugin_inline_4)(struct qemu_plugin_insn *insn, int op,
 				struct qemu_plugin_u64 entry, uint64_t imm);
 /* qemu_plugin_scoreboard_new(), qemu_plugin_scoreboard_find() */
 typedef struct qemu_plugin_scoreboard *(*plugin_score_new)(size_t size);
-typedef void *(*plugin_score_find)(struct qemu_plugin_scoreboard *score, unsigned int cpu);
+typedef void *(*plugin_score_find)(struct qemu_plugin_scoreboard *score,
+				   unsigned int cpu);
 
 #endif /* QEMU_PLUGIN_API_H */

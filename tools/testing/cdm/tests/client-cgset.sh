@@ -18,7 +18,7 @@ multi_line_value()
 	local before both after
 
 	before=$(cat $CG/$group/cdm.max)
-	both=$(printf 'default %s\n' $((8 * MIB)); printf 'node2 %s\n' $((16 * MIB)))
+	both=$(printf 'default %s\nnode2 %s\n' $((8 * MIB)) $((16 * MIB)))
 	cgset -r cdm.max="$(printf 'default 8M\nnode2 16M')" $group || return
 	after=$(cat $CG/$group/cdm.max)
 

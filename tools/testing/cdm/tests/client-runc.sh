@@ -55,7 +55,8 @@ bundle()
 
 create()
 {
-	runc create --bundle $bundle $id < /dev/null > $bundle/out 2> $bundle/err || {
+	runc create --bundle $bundle $id < /dev/null > $bundle/out \
+		2> $bundle/err || {
 		cat $bundle/err
 		return 1
 	}

@@ -73,7 +73,8 @@ run_tour()
 
 		next=$(printf '%s/%03d.cmd' $dir $((TAP_NR + 2)))
 		# shellcheck disable=SC2016
-		if [ $status -ne 0 ] && ! grep -qx 'echo $?' "$next" 2> /dev/null; then
+		if [ $status -ne 0 ] &&
+		   ! grep -qx 'echo $?' "$next" 2> /dev/null; then
 			result 1 "$line"
 			diag "exit status $status"
 			diag "$(cat $dir/got)"
