@@ -1007,8 +1007,8 @@ static void run_latecomers(void)
 
 static void run(void)
 {
-	run_rows("what is promised can be had", true, test_entitled);
-	run_rows("what is promised is for who has it", false, test_broken);
+	run_rows("a group gets the pages it is promised", true, test_entitled);
+	run_rows("promised pages stay with their group", false, test_broken);
 	run_rows("more is promised than there is", false, test_first);
 	run_trees();
 	run_latecomers();

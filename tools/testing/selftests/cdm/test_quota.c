@@ -772,7 +772,7 @@ int main(void)
 	cdm_case("the tightest of the limits holds", test_tightest_limit);
 	cdm_case("usage is a group's own and its children's", test_sums);
 	cdm_case("default 0 is deny", test_deny);
-	cdm_case("freed pages can be had again", test_reuse);
+	cdm_case("freed pages can be used again", test_reuse);
 	cdm_case("cdm.stat counts each charge", test_charged);
 	cdm_case("fork shares, a copy is the copier's", test_fork);
 	cdm_case("copies obey the limit of the copier", test_fork_limit);

@@ -13,14 +13,14 @@
 #include "kselftest.h"
 #include "wait.h"
 
-/* About as many as an idle machine has in a second. */
+/* About as many as an idle machine takes in a second. */
 #define TURNS		50
 /* Most waits are short: the first polls only let others run. */
 #define QUICK_POLLS	100
 
 int cdm_slow;
 
-/* What all processes of the program have got done so far. */
+/* Steps that all processes of the program have done so far. */
 static atomic_long *progress;
 
 void wait_init(void)
@@ -43,10 +43,7 @@ double cdm_now(void)
 	return ts.tv_sec + ts.tv_nsec / 1e9;
 }
 
-/*
- * To be called after each step of something that may take long: whoever does
- * that does not hang.
- */
+/* To be called after each step of what may take long: it does not hang. */
 void cdm_progress(void)
 {
 	atomic_fetch_add_explicit(progress, 1, memory_order_relaxed);
@@ -57,7 +54,10 @@ long wait_progress(void)
 	return atomic_load_explicit(progress, memory_order_relaxed);
 }
 
-/* Begin a wait that takes @seconds at most on a machine that is idle. */
+/**
+ * cdm_wait_begin - begin a wait
+ * @seconds: its limit on an idle machine
+ */
 struct cdm_wait cdm_wait_begin(int seconds)
 {
 	struct cdm_wait wait = {
@@ -68,7 +68,12 @@ struct cdm_wait cdm_wait_begin(int seconds)
 	return wait;
 }
 
-/* To be called between two polls; returns false when the wait is given up. */
+/**
+ * cdm_wait_more - let others run between two polls
+ * @wait: the wait
+ *
+ * Return: whether to poll again; false when the wait is given up.
+ */
 bool cdm_wait_more(struct cdm_wait *wait)
 {
 	if (wait->turns <= 0 && cdm_now() > wait->end)

@@ -2,16 +2,16 @@
 /*
  * Waiting for others, however busy the machine is.
  *
- * A case often waits for a kernel thread, for another CPU or for RCU. Seconds
- * alone are no limit for that: the CPU of a virtual machine may not run for as
- * long as its host pleases. So a wait is given up only when two limits have
- * passed: seconds on the clock, and turns of the whole machine. A turn is a
- * grace period of RCU, in which every CPU that is not idle has to get through
- * its scheduler or its tick. On a machine that has nothing else to do it takes
- * ten to twenty milliseconds, and on a busy one as much longer as its CPUs do.
+ * A case often waits for a kernel thread, for another CPU or for RCU. A limit
+ * in seconds would depend on the load: the CPUs of a virtual machine stand
+ * still while its host runs something else. So a wait is given up only when two
+ * limits have passed: seconds on the clock, and turns of the whole machine. A
+ * turn is an RCU grace period, in which every CPU that is not idle has to pass
+ * through its scheduler or its tick. It takes some 20 ms on an idle machine,
+ * and longer on a busy one.
  *
- * What runs for as long as it likes reports progress; only a case without any
- * is taken for one that hangs, see case.c.
+ * There is no limit for a whole case. Instead, what takes long reports
+ * progress, and a case that makes none is taken for one that hangs, see case.c.
  */
 #ifndef _SELFTESTS_CDM_WAIT_H
 #define _SELFTESTS_CDM_WAIT_H
