@@ -331,9 +331,9 @@ out:
 }
 
 /*
- * Must pages of @c not wait in a stock? Those of a removed group have no request
- * to wait for, and while a level is over its limit nothing may be charged, which
- * a stock would allow.
+ * Must pages of @c not wait in a stock? Those of a removed group have no
+ * request to wait for, and while a level is over its limit nothing may be
+ * charged, which a stock would allow.
  */
 static bool cdm_must_not_stock(const struct cdm_counter *c)
 {
@@ -379,10 +379,10 @@ void cdm_uncharge(u16 id, unsigned int idx, unsigned int nr)
 		cdm_sub(owner, idx, nr, NULL);
 	} else {
 		/*
-		 * The mark's smp_mb() pairs with that in cdm_drain(), which runs
-		 * after a group is removed or its limit lowered: either this
-		 * sees the new state, or the drain interrupts this CPU once the
-		 * pages are in the slot.
+		 * The mark's smp_mb() pairs with that in cdm_drain(), which
+		 * runs after a group is removed or its limit lowered: either
+		 * this sees the new state, or the drain interrupts this CPU
+		 * once the pages are in the slot.
 		 */
 		cdm_mark_stock(owner->counter[idx], idx);
 		if (cdm_must_not_stock(owner->counter[idx]))
@@ -473,7 +473,7 @@ bool cdm_drain_for(struct cdm_owner *limit, unsigned int idx)
 	/* Pairs with the first smp_rmb() in cdm_is_drained(). */
 	smp_mb__after_atomic();
 	WRITE_ONCE(c->in_stock, false);
-	/* The drain's barrier also pairs with the mark: see cdm_mark_stock(). */
+	/* Its barrier also pairs with that in cdm_mark_stock(). */
 	cdm_drain(idx);
 	/*
 	 * Pairs with the second smp_rmb() in cdm_is_drained(): what was drained

@@ -28,13 +28,12 @@ static void seed_state(struct kunit *test, struct rnd_state *rnd)
 	prandom_seed_state(rnd, this_seed);
 }
 
-/*
- * A limit of N pages lets exactly N pages be had, page by page and in one go.
- */
+/* A limit of N pages allows exactly N pages, page by page and at once. */
 static void limit_is_exact(struct kunit *test)
 {
-	static const unsigned int limits[] = { 0,  1,	2,   63,  64,
-					       65, 127, 129, 1000 };
+	static const unsigned int limits[] = {
+		0, 1, 2, 63, 64, 65, 127, 129, 1000,
+	};
 	struct cdm_owner *owner = make_owner(test, cdm_root_owner);
 	struct cdm_owner *limit;
 	unsigned int i, n;
@@ -483,10 +482,7 @@ static void id_batch(struct kunit *test, struct cdm_owner **owner, u16 *ids,
 
 	for (i = 0; i < ID_BATCH; i++) {
 		owner[i] = make_owner(test, cdm_root_owner);
-		/*
-		 * No more than asked for, but for some: that spares a drain
-		 * each.
-		 */
+		/* Most leave nothing for a stock, which saves a drain each. */
 		if ((i + batch) % 16)
 			cdm_set_limit(owner[i], IDX, CDM_LIMIT_MAX,
 				      1 + i % 512);
