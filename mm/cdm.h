@@ -505,8 +505,6 @@ struct page *__alloc_pages_raw(gfp_t gfp, unsigned int order, int nid,
 /* mm/page_alloc.c: movable pages of a zone with plenty. NULL says nothing. */
 struct page *__alloc_pages_zone(gfp_t gfp, unsigned int order,
 				struct zone *zone);
-/* mm/memcontrol.c: give a charge back to this CPU's stock. */
-void refill_stock(struct mem_cgroup *memcg, unsigned int nr_pages);
 
 /**
  * mem_cgroup_demote_node - demote pages of one group from one node to RAM

@@ -25,6 +25,7 @@
 #include <linux/mm.h>
 #include <linux/sched/mm.h>
 
+#include "../internal.h"
 #include "internal.h"
 
 bool cdm_counts_as_ram __ro_after_init;
