@@ -103,7 +103,7 @@ def main():
                     help="guests for each kernel, with other seeds (3)")
     ap.add_argument("--record", action="store_true",
                     help="make this the baseline that \"make check\" holds "
-                    "RAM to;\nwith --quick --lanes off fast, as there")
+                    "RAM to;\nwith --quick --lanes vanilla fast, as there")
     ap.add_argument("--out", help="where the results go, as JSON")
     ap.add_argument("--baseline", help="an earlier run's, to compare with")
     args = ap.parse_args()

@@ -13,11 +13,12 @@ case has failed. LANE=full picks another kernel for the tests in the guest.
 """
 
 import argparse
+import signal
 import sys
 import time
 
 from . import log, packages
-from .checks import ASIDE, catalogue
+from .checks import AHEAD, ASIDE, catalogue
 from .jobs import Jobs
 from .report import Report
 
@@ -31,6 +32,8 @@ def main():
     ap.add_argument("name", nargs="*")
     args = ap.parse_args()
 
+    # What is still running ends with this, as at any other exit.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     report = Report()
     jobs = Jobs(report)
     todo = catalogue(jobs)
@@ -45,7 +48,10 @@ def main():
         log.die(f"no such test: {' '.join(unknown)} (make test shows them)")
     packages.need("python", "tree", "build", "vm", "check")
     began = time.monotonic()
-    for name in args.name or [n for n in todo if n not in ASIDE]:
+    names = args.name or [n for n in todo if n not in ASIDE]
+    if not args.name:
+        jobs.plan = AHEAD
+    for name in names:
         with jobs.costs.step(name):
             todo[name]()
     log.note("\n".join(jobs.costs.table()))

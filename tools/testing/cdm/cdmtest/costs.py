@@ -15,26 +15,29 @@ def cpu():
 
 
 class Costs:
-    def __init__(self):
+    def __init__(self, apart=lambda: 0):
+        self.apart = apart	# seconds of CPUs that are of no step
         self.steps = {}		# {name: [seconds, seconds of CPUs]}
         self.inner = []		# for each running step, those of steps in it
 
     @contextlib.contextmanager
     def step(self, name):
         """Steps nest; what one costs is without those that it needs."""
-        began, used = time.monotonic(), cpu()
+        began, used = time.monotonic(), cpu() - self.apart()
         self.inner.append([0, 0])
         try:
             yield
         finally:
-            spent = [time.monotonic() - began, cpu() - used]
+            spent = [time.monotonic() - began, cpu() - self.apart() - used]
             within = self.inner.pop()
-            old = self.steps.get(name, [0, 0])
-            self.steps[name] = [a + b - c for a, b, c
-                                in zip(old, spent, within)]
+            self.add(name, *[a - b for a, b in zip(spent, within)])
             if self.inner:
                 self.inner[-1] = [a + b for a, b
                                   in zip(self.inner[-1], spent)]
+
+    def add(self, name, seconds, cpus):
+        old = self.steps.get(name, [0, 0])
+        self.steps[name] = [old[0] + seconds, old[1] + cpus]
 
     def table(self):
         """Lines: the most expensive steps, and the sum of all."""

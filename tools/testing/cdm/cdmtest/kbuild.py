@@ -20,14 +20,13 @@ def make(place, targets, to, title, steps=0, source=None, show=True, env=None):
     """
     source = source or place.source
     cmd = ["make", "-C", source, f"O={place.build}", f"-j{os.cpu_count()}",
-           "CC=ccache gcc", "HOSTCC=ccache gcc", *targets]
+           f"CC={paths.TESTING}/cc", "HOSTCC=ccache gcc", *targets]
     # Paths below the clone's directory count as relative ones, and so the
     # clones share objects; nothing of the build records the time or the user.
-    # Not in depend mode, which takes no notice of what is included by .incbin:
-    # the compressed kernel.
     env = dict(proc.clean_env("LANE", "BASE", "T"),
                CCACHE_DIR=f"{paths.CACHE}/objects", CCACHE_NOHASHDIR="1",
                CCACHE_BASEDIR=paths.CACHE, CCACHE_MAXSIZE="6G",
+               CCACHE_DEPEND="1",
                CCACHE_COMPILERCHECK="content",
                KBUILD_BUILD_TIMESTAMP="Thu Jan  1 00:00:00 UTC 1970",
                KBUILD_BUILD_USER="cdm", KBUILD_BUILD_HOST="cdm", **(env or {}))

@@ -33,12 +33,14 @@ def checkpatch(place):
     """Our files as they are, and the hooks as they are mailed."""
     tool = ["perl", "scripts/checkpatch.pl", "--strict", "--terse",
             "--no-summary", "--quiet"]
-    wrong = []
+    wrong, by = [], {}		# by: files, by what is ignored in them
     for f in repo.sources() + repo.listed("tools/testing", "Documentation"):
         if f.endswith((".c", ".h", ".rst", "Kconfig", "Makefile")):
-            skip = [f"--ignore={x}" for path, kinds in IGNORE.items()
-                    if f.startswith(path) for x in kinds]
-            wrong.append(proc.said([*tool, *skip, "-f", f], place.tree)[1])
+            skip = tuple(f"--ignore={x}" for path, kinds in IGNORE.items()
+                         if f.startswith(path) for x in kinds)
+            by.setdefault(skip, []).append(f)
+    for skip, names in by.items():
+        wrong.append(proc.said([*tool, *skip, "-f", *names], place.tree)[1])
     with tempfile.TemporaryDirectory() as out:
         wrong.append(complaint([f"{paths.SCRIPTS}/series", "--quiet", out]))
         mails = [m for m in sorted(glob.glob(f"{out}/*.patch"))[1:]
