@@ -17,8 +17,8 @@ OURS = ["mm/cdm/", "kernel/cgroup/cdm.o"]
 TRYLOCK = re.compile(
     r"context imbalance in '(rmqueue_pcplist|__alloc_pages_zone|"
     r"get_page_from_freelist)' - different lock contexts")
-
-
+# Objects that a kernel without cgroups has not.
+OF_CGROUPS = ("kernel/cgroup/", "mm/memcontrol.o")
 # What the build does not read.
 UNBUILT = ("Documentation/", "MAINTAINERS")
 
@@ -54,14 +54,20 @@ class Walk:
                  "--no-backup-if-mismatch", "-i", patch])
 
     def wired(self):
-        return b"mm/cdm/Kconfig" in files.read(f"{self.tree}/mm/Kconfig")
+        """Is the controller in the configuration, and so in the build?"""
+        return b"mm/cdm/Kconfig" in files.read(f"{self.tree}/init/Kconfig")
 
     def configure(self, on):
+        return self.configured(
+            "y" if on else "n",
+            ["base", "cdm"] if on and self.wired() else ["base"])
+
+    def configured(self, name, fragments):
         place = copy.copy(self.place)
         place.kind, place.tree = "patched", self.tree
-        place.build = f"{self.dir}/build-{'y' if on else 'n'}"
-        place.lane = f"series-{'y' if on else 'n'}"
-        place.fragments = ["base", "cdm"] if on and self.wired() else ["base"]
+        place.build = f"{self.dir}/build-{name}"
+        place.lane = f"series-{name}"
+        place.fragments = fragments
         kbuild.configure(place)
         return place
 
@@ -86,6 +92,12 @@ class Walk:
         new = [line for key, line in found.items() if key not in self.known]
         self.known.update(found)
         return "\n".join(new)
+
+    def errors(self, place, targets):
+        """What does not compile."""
+        to = f"{self.log}.{place.lane}"
+        ok, _ = kbuild.make(place, ["-O", *targets], to, "series", show=False)
+        return "" if ok else log.tail(to, 20, r"error:|\*\*\*")
 
 
 def walk(place, report):
@@ -118,3 +130,8 @@ def walk(place, report):
             not any(wrong), f"series: {name[:-6]}",
             "\n".join(f"CGROUP_CDM={v}:\n{x}"
                       for v, x in zip("yn", wrong) if x), began)
+    report.result(w.wired(), "series: the controller is built")
+    began = time.monotonic()
+    wrong = w.errors(w.configured("plain", ["base", "plain"]),
+                     [x for x in every if not x.startswith(OF_CGROUPS)])
+    report.result(not wrong, "series: a kernel without cgroups", wrong, began)
