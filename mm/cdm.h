@@ -90,7 +90,8 @@ static inline bool folio_is_cdm(const struct folio *folio)
  * @mm:		address space that the work is done for, or NULL
  * @ram_only:	nobody asked for device memory: use RAM, whatever policy says
  * @collapse:	a huge page that is to replace base pages: never worth RAM
- * @no_room:	set by the allocator: the payer has no room on the node
+ * @no_room:	set by the allocator: the request missed, and @src, or the base
+ *		pages, stay where they are
  * @ram_full:	set by migration in the scope around it: RAM has no room for a
  *		copy
  * @memcg_full:	set by migration in the scope around it: memory.max has no room
@@ -411,10 +412,17 @@ nodemask_t *cdm_memcg_nodes(void);
  * charged there counts as ever. Wrong only for pages of removed groups, if
  * memory is mounted on the other version meanwhile.
  */
+#ifdef CONFIG_CGROUP_CDM
 static inline bool cdm_nodes_are_exempt(void)
 {
 	return !cdm_counts_as_ram && cgroup_subsys_on_dfl(memory_cgrp_subsys);
 }
+#else
+static inline bool cdm_nodes_are_exempt(void)
+{
+	return false;
+}
+#endif
 
 /* Is @folio left out of memory.current? The same at its charge and uncharge. */
 static inline bool cdm_is_exempt(const struct folio *folio)
@@ -502,7 +510,10 @@ static inline bool cdm_shrink_node(struct pglist_data *pgdat, int priority,
 /* mm/page_alloc.c: __alloc_pages() behind the door. */
 struct page *__alloc_pages_raw(gfp_t gfp, unsigned int order, int nid,
 			       nodemask_t *nodemask);
-/* mm/page_alloc.c: movable pages of a zone with plenty. NULL says nothing. */
+/*
+ * mm/page_alloc.c: movable pages of a zone with plenty. NULL does not mean that
+ * there is none.
+ */
 struct page *__alloc_pages_zone(gfp_t gfp, unsigned int order,
 				struct zone *zone);
 
@@ -514,7 +525,7 @@ struct page *__alloc_pages_zone(gfp_t gfp, unsigned int order,
  * @priority: scan this power of two's part of the group's pages
  * @force: take recently used pages as well
  * @gfp: flags of the request that waits
- * @scanned: set to the number of pages that were scanned
+ * @scanned: set to the number of pages that were scanned, unless none can go
  *
  * Pages that cannot go to RAM stay. memory.min and memory.low do not apply:
  * they protect RAM. In mm/vmscan.c.

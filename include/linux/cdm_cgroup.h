@@ -3,7 +3,8 @@
  * Between the files of the cdm controller (kernel/cgroup/cdm.c) and mm/cdm/,
  * which does the work
  *
- * Calls go one way: the controller calls mm/cdm/, which never calls it back.
+ * Calls go one way: the controller calls mm/cdm/, which never calls it back,
+ * except for a KUnit test of the parser.
  * The little that mm/cdm/ needs of a cgroup, which is to find one and to notify
  * its files, it takes from struct cdm_group by the inlines below.
  */
@@ -11,9 +12,13 @@
 #define _LINUX_CDM_CGROUP_H
 
 #include <linux/cgroup.h>
+#include <linux/limits.h>
 #include <linux/list.h>
+#include <linux/mm_types.h>
 #include <linux/mutex.h>
+#include <linux/rcupdate.h>
 #include <linux/sched.h>
+#include <linux/timer.h>
 #include <linux/types.h>
 
 struct cdm_owner;
@@ -243,7 +248,6 @@ void cdm_owner_apply_limits(struct cdm_owner *owner, enum cdm_limit which,
 extern unsigned int cdm_nr_nodes;
 
 void cdm_drain(unsigned int idx);
-void cdm_drain_all(void);
 unsigned long cdm_charged(struct cdm_owner *owner, unsigned int idx,
 			  unsigned long *usage);
 unsigned long cdm_usage(struct cdm_owner *owner, unsigned int idx);

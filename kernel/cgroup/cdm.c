@@ -5,8 +5,8 @@
  * Limits how much memory of each coherent device node a group may hold. This
  * file has the controller's interface: the life of a group, what its files take
  * and what they print. Everything else is in mm/cdm/: counters and limits
- * (counter.c), to whom pages are charged and what a group is configured to
- * (owner.c), events and statistics (stat.c), and the pages themselves.
+ * (counter.c), whom pages are charged to and the settings of a group (owner.c),
+ * events and statistics (stat.c), and the pages themselves.
  *
  * The one surprising rule: pages are charged to the group's owner (struct
  * cdm_owner), which outlives the group. When a group is removed its charges go

@@ -169,8 +169,8 @@ static void cdm_flush_slot(u64 *slot)
 	owner = cdm_owner_by_id(SLOT_ID(val));
 	/*
 	 * A slot with pages keeps its owner alive. One that only has something
-	 * to report does not, and its owner is gone if this CPU had no bit in
-	 * @stock_cpus at the last drain.
+	 * to report does not: its owner may have gone while this CPU was going
+	 * offline, which no drain interrupts any more.
 	 */
 	if (owner)
 		cdm_sub(owner, SLOT_IDX(val), SLOT_NR(val), slot);
@@ -375,11 +375,12 @@ void cdm_uncharge(u16 id, unsigned int idx, unsigned int nr)
 	if (have) {
 		cdm_stock_set(id, idx, CDM_BATCH);
 		cdm_sub(owner, idx, have + nr - CDM_BATCH, NULL);
-	} else if (nr >= CDM_BATCH) {
+	} else if (nr >= CDM_BATCH || cdm_must_not_stock(owner->counter[idx])) {
 		cdm_sub(owner, idx, nr, NULL);
 	} else {
 		/*
-		 * The mark's smp_mb() pairs with that in cdm_drain(), which
+		 * Look again. The mark's smp_mb() pairs with that in
+		 * cdm_drain(), which
 		 * runs after a group is removed or its limit lowered: either
 		 * this sees the new state, or the drain interrupts this CPU
 		 * once the pages are in the slot.
@@ -416,7 +417,7 @@ static void cdm_drain_local(void *arg)
  * @idx: index of the node
  *
  * Afterwards every page of usage is charged for a page in use, except for what
- * charges took ahead meanwhile.
+ * charges took ahead and uncharges kept meanwhile.
  *
  * Context: interrupts on; does not sleep, but waits for other CPUs.
  */
@@ -535,7 +536,8 @@ subsys_initcall(cdm_stock_init);
  * Looks at the limits without the lock, for a quota that is used up and asked
  * for again and again. The answer is an owner only if it is certain: there is
  * no room at this moment, nothing in any stock, and no protection on the node
- * that could say otherwise.
+ * that could say otherwise. Only the stock of a CPU that is just going offline
+ * may be missed.
  *
  * Context: RCU read side; any context otherwise.
  * Return: the lowest such owner, or NULL.

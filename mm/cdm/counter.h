@@ -179,6 +179,7 @@ void cdm_set_limit(struct cdm_owner *owner, unsigned int idx,
 u16 cdm_try_charge(struct cdm_owner *owner, unsigned int idx, unsigned int nr,
 		   struct cdm_owner **limit);
 void cdm_uncharge(u16 id, unsigned int idx, unsigned int nr);
+void cdm_drain_all(void);
 bool cdm_drain_for(struct cdm_owner *limit, unsigned int idx);
 struct cdm_owner *cdm_full_limit(struct cdm_owner *owner, unsigned int idx);
 unsigned long cdm_headroom(struct cdm_owner *owner, unsigned int idx);

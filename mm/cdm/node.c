@@ -155,9 +155,10 @@ static int cdm_mark(int nid)
 	cdm_idx[nid] = cdm_nr;
 	WRITE_ONCE(cdm_nids[cdm_nr++], nid);
 	/*
-	 * The index is set before the bit. Readers test the bit first, and
-	 * their loads of the index depend on that test alone: a node is marked
-	 * long before it has memory, so nobody has a page on it yet.
+	 * The index is stored before the bit. Readers test the bit first,
+	 * without a barrier: a node is marked long before it has memory. Until
+	 * then a stale index only makes cdm_nearest_ram() return RAM that is
+	 * near to another node.
 	 */
 	smp_mb__before_atomic();
 	node_set(nid, cdm_nodes);

@@ -80,7 +80,8 @@
  * @low:	take protected pages
  * @protected:	set if there were protected pages
  * @ram_full:	set if RAM had no room for a page
- * @full:	a group whose memory.max had none; only compared, not referenced
+ * @full_memcg: a group whose memory.max had none; only compared, not
+ *		referenced
  * @before:	cdm_demoted at the start
  */
 struct cdm_walk {
@@ -97,7 +98,7 @@ struct cdm_walk {
 	bool low;
 	bool protected;
 	bool ram_full;
-	struct mem_cgroup *full;
+	struct mem_cgroup *full_memcg;
 	long before;
 };
 
@@ -153,7 +154,10 @@ static unsigned long cdm_nr_listed(struct mem_cgroup *memcg, pg_data_t *pgdat)
 	return pages;
 }
 
-/* Demote up to @nr pages of @memcg. Returns how many there were. */
+/*
+ * Demote @nr pages of @memcg, or more by less than a batch or a huge page.
+ * Returns how many there were.
+ */
 static unsigned long cdm_demote(struct cdm_walk *walk, struct mem_cgroup *memcg,
 				unsigned long nr, int priority)
 {
@@ -176,7 +180,7 @@ static unsigned long cdm_demote(struct cdm_walk *walk, struct mem_cgroup *memcg,
 	if (scope.ram_full)
 		walk->ram_full = true;
 	else if (scope.memcg_full)
-		walk->full = memcg;
+		walk->full_memcg = memcg;
 	else if (!got)
 		walk->futile += scanned;
 	return got;
@@ -202,7 +206,7 @@ static void cdm_walk_group(struct cdm_walk *walk, struct mem_cgroup *memcg,
 	owner = cdm_owner_get(cdm_memcg_owner(memcg));
 	rcu_read_unlock();
 	cdm_get_share(owner, walk->root, walk->idx, &share);
-	if (walk->full == memcg || cdm_memcg_is_full(memcg))
+	if (walk->full_memcg == memcg || cdm_memcg_is_full(memcg))
 		share = (struct cdm_share){ };
 	if (share.low) {
 		walk->protected = true;

@@ -33,49 +33,63 @@ TRACE_EVENT(cdm_charge_fail,
 
 TRACE_EVENT(cdm_policy,
 
-	    TP_PROTO(int nid, u16 payer, int policy, unsigned int order,
-		     bool depleted),
+	TP_PROTO(int nid, u16 payer, int policy, unsigned int order,
+		 bool depleted),
 
-	    TP_ARGS(nid, payer, policy, order, depleted),
+	TP_ARGS(nid, payer, policy, order, depleted),
 
-	    TP_STRUCT__entry(__field(int, nid) __field(u16, payer)
-				     __field(int, policy)
-					     __field(unsigned int, order)
-						     __field(bool, depleted)),
+	TP_STRUCT__entry(
+		__field(int, nid)
+		__field(u16, payer)
+		__field(int, policy)
+		__field(unsigned int, order)
+		__field(bool, depleted)
+	),
 
-	    TP_fast_assign(__entry->nid = nid; __entry->payer = payer;
-			   __entry->policy = policy; __entry->order = order;
-			   __entry->depleted = depleted;),
+	TP_fast_assign(
+		__entry->nid = nid;
+		__entry->payer = payer;
+		__entry->policy = policy;
+		__entry->order = order;
+		__entry->depleted = depleted;
+	),
 
-	    TP_printk("node=%d payer=%u policy=%s order=%u reason=%s",
-		      __entry->nid, __entry->payer,
-		      __print_symbolic(__entry->policy, { 1, "fallback" },
-				       { 2, "reclaim" }, { 3, "reclaim,fail" },
-				       { 4, "fail" }),
-		      __entry->order,
-		      __entry->depleted ? "depleted" : "limit"));
+	TP_printk("node=%d payer=%u policy=%s order=%u reason=%s",
+		  __entry->nid, __entry->payer,
+		  __print_symbolic(__entry->policy, { 1, "fallback" },
+				   { 2, "reclaim" }, { 3, "reclaim,fail" },
+				   { 4, "fail" }),
+		  __entry->order, __entry->depleted ? "depleted" : "limit")
+);
 
-DECLARE_EVENT_CLASS(
-	cdm_reclaim_class,
+DECLARE_EVENT_CLASS(cdm_reclaim_class,
 
 	TP_PROTO(int nid, u16 target, int reason, unsigned long pages),
 
 	TP_ARGS(nid, target, reason, pages),
 
-	TP_STRUCT__entry(__field(int, nid) __field(u16, target)
-				 __field(int, reason)
-					 __field(unsigned long, pages)),
+	TP_STRUCT__entry(
+		__field(int, nid)
+		__field(u16, target)
+		__field(int, reason)
+		__field(unsigned long, pages)
+	),
 
-	TP_fast_assign(__entry->nid = nid; __entry->target = target;
-		       __entry->reason = reason; __entry->pages = pages;),
+	TP_fast_assign(
+		__entry->nid = nid;
+		__entry->target = target;
+		__entry->reason = reason;
+		__entry->pages = pages;
+	),
 
-	TP_printk("node=%d target=%u reason=%s pages=%lu", __entry->nid,
-		  __entry->target,
+	TP_printk("node=%d target=%u reason=%s pages=%lu",
+		  __entry->nid, __entry->target,
 		  __print_symbolic(__entry->reason, { 0, "limit" },
 				   { 1, "depleted" }, { 2, "low" },
 				   { 3, "excess" }, { 4, "proactive" },
 				   { 5, "kswapd" }),
-		  __entry->pages));
+		  __entry->pages)
+);
 
 /* Pages that are wanted. */
 DEFINE_EVENT(cdm_reclaim_class, cdm_reclaim_begin,

@@ -24,7 +24,7 @@ static void seed_state(struct kunit *test, struct rnd_state *rnd)
 {
 	u32 this_seed = seed ?: get_random_u32();
 
-	kunit_info(test, "cdm_kunit.seed=%u", this_seed);
+	kunit_info(test, KBUILD_MODNAME ".seed=%u", this_seed);
 	prandom_seed_state(rnd, this_seed);
 }
 
@@ -77,6 +77,36 @@ static void lowest_limit(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, usage(a), 0);
 	remove_owner(b);
 	remove_owner(a);
+}
+
+/* A limit is full when there is no room, and nothing in any stock. */
+static void full_limit(struct kunit *test)
+{
+	struct cdm_owner *owner = make_owner(test, cdm_root_owner), *limit;
+	struct cdm_counter *c = owner->counter[IDX];
+
+	cdm_set_limit(owner, IDX, CDM_LIMIT_MAX, 1000);
+	KUNIT_EXPECT_EQ(test, charge(owner, 2, &limit), owner->id);
+	rcu_read_lock();
+	KUNIT_EXPECT_NULL(test, cdm_full_limit(owner, IDX));
+	/* Over the limit by what was charged ahead. */
+	KUNIT_EXPECT_GT(test, c->usage, 2);
+	cdm_set_limit(owner, IDX, CDM_LIMIT_MAX, 2);
+	KUNIT_EXPECT_NULL(test, cdm_full_limit(owner, IDX));
+	KUNIT_EXPECT_TRUE(test, cdm_drain_for(owner, IDX));
+	KUNIT_EXPECT_EQ(test, c->usage, 2);
+	KUNIT_EXPECT_PTR_EQ(test, cdm_full_limit(owner, IDX), owner);
+	KUNIT_EXPECT_FALSE(test, cdm_drain_for(owner, IDX));
+	/* Over it by a page in use: what is freed waits nowhere. */
+	cdm_set_limit(owner, IDX, CDM_LIMIT_MAX, 1);
+	cdm_uncharge(owner->id, IDX, 1);
+	KUNIT_EXPECT_EQ(test, c->usage, 1);
+	KUNIT_EXPECT_FALSE(test, c->in_stock);
+	KUNIT_EXPECT_PTR_EQ(test, cdm_full_limit(owner, IDX), owner);
+	rcu_read_unlock();
+	cdm_uncharge(owner->id, IDX, 1);
+	KUNIT_EXPECT_EQ(test, usage(owner), 0);
+	remove_owner(owner);
 }
 
 /*
@@ -544,6 +574,7 @@ static void id_reuse(struct kunit *test)
 static struct kunit_case cdm_counter_cases[] = {
 	KUNIT_CASE(limit_is_exact),
 	KUNIT_CASE(lowest_limit),
+	KUNIT_CASE(full_limit),
 	KUNIT_CASE(removal_moves_charge),
 	KUNIT_CASE(late_charge),
 	KUNIT_CASE(new_node),
