@@ -23,8 +23,6 @@
  * is raw, taken with interrupts off, and innermost. A CPU's stock is changed by
  * that CPU alone, with interrupts off.
  */
-#include <linux/cpuhotplug.h>
-#include <linux/init.h>
 #include <linux/jiffies.h>
 #include <linux/lockdep.h>
 #include <linux/minmax.h>
@@ -380,10 +378,9 @@ void cdm_uncharge(u16 id, unsigned int idx, unsigned int nr)
 	} else {
 		/*
 		 * Look again. The mark's smp_mb() pairs with that in
-		 * cdm_drain(), which
-		 * runs after a group is removed or its limit lowered: either
-		 * this sees the new state, or the drain interrupts this CPU
-		 * once the pages are in the slot.
+		 * cdm_drain(), which runs after a group is removed or its limit
+		 * lowered: either this sees the new state, or the drain
+		 * interrupts this CPU once the pages are in the slot.
 		 */
 		cdm_mark_stock(owner->counter[idx], idx);
 		if (cdm_must_not_stock(owner->counter[idx]))
@@ -498,7 +495,13 @@ void cdm_drain_all(void)
 		cdm_drain(idx);
 }
 
-static int cdm_stock_cpu_dead(unsigned int cpu)
+/**
+ * cdm_stock_cpu_dead - give back what a CPU that is dead held
+ * @cpu: the CPU
+ *
+ * Context: process context, from CPU hotplug.
+ */
+void cdm_stock_cpu_dead(unsigned int cpu)
 {
 	struct cdm_stock *stock = per_cpu_ptr(&cdm_stock, cpu);
 	unsigned int i;
@@ -507,22 +510,7 @@ static int cdm_stock_cpu_dead(unsigned int cpu)
 		cdm_flush_slot(&stock->slot[i]);
 	for (i = 0; i < CDM_MAX_NODES; i++)
 		cpumask_clear_cpu(cpu, &cdm_trees[i].stock_cpus);
-	return 0;
 }
-
-static int __init cdm_stock_init(void)
-{
-	int ret;
-
-	/*
-	 * The teardown of a state before the CPU starts runs when it is dead.
-	 */
-	ret = cpuhp_setup_state_nocalls(CPUHP_BP_PREPARE_DYN,
-					"mm/cdm/stock:dead", NULL,
-					cdm_stock_cpu_dead);
-	return ret < 0 ? ret : 0;
-}
-subsys_initcall(cdm_stock_init);
 
 /*
  * Limits and readings

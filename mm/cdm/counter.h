@@ -180,6 +180,7 @@ u16 cdm_try_charge(struct cdm_owner *owner, unsigned int idx, unsigned int nr,
 		   struct cdm_owner **limit);
 void cdm_uncharge(u16 id, unsigned int idx, unsigned int nr);
 void cdm_drain_all(void);
+void cdm_stock_cpu_dead(unsigned int cpu);
 bool cdm_drain_for(struct cdm_owner *limit, unsigned int idx);
 struct cdm_owner *cdm_full_limit(struct cdm_owner *owner, unsigned int idx);
 unsigned long cdm_headroom(struct cdm_owner *owner, unsigned int idx);

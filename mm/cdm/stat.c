@@ -284,10 +284,12 @@ unsigned long cdm_read_stat(const struct cdm_owner *owner, unsigned int idx,
 	       READ_ONCE(stats->pages[CDM_STAT_DEMOTED_SHMEM]);
 }
 
-static int cdm_stat_cpu_dead(unsigned int cpu)
+/* All that a dead CPU held: the stocks are counter.c's. */
+static int cdm_cpu_dead(unsigned int cpu)
 {
 	unsigned int i;
 
+	cdm_stock_cpu_dead(cpu);
 	cdm_flush_pending_stat(per_cpu_ptr(&cdm_pending_stat, cpu));
 	cdm_flush_fallbacks(per_cpu_ptr(&cdm_pending_fallbacks, cpu));
 	for (i = 0; i < CDM_MAX_NODES; i++)
@@ -299,12 +301,9 @@ static int __init cdm_stat_init(void)
 {
 	int ret;
 
-	/*
-	 * The teardown of a state before the CPU starts runs when it is dead.
-	 */
-	ret = cpuhp_setup_state_nocalls(CPUHP_BP_PREPARE_DYN,
-					"mm/cdm/stat:dead", NULL,
-					cdm_stat_cpu_dead);
+	/* States before the CPU starts are torn down when it is dead. */
+	ret = cpuhp_setup_state_nocalls(CPUHP_BP_PREPARE_DYN, "mm/cdm:dead",
+					NULL, cdm_cpu_dead);
 	return ret < 0 ? ret : 0;
 }
 subsys_initcall(cdm_stat_init);
