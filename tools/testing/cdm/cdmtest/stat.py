@@ -49,12 +49,6 @@ def count(patch):
     return found
 
 
-def subject(patch):
-    """What the patch is for."""
-    m = re.search(r"^Subject: *(.*(?:\n .*)*)", files.read(patch).decode(), re.M)
-    return " ".join(m[1].split()) if m else patch
-
-
 def summed(table):
     return tuple(sum(n[i] for n in table.values()) for i in (0, 1))
 
@@ -78,7 +72,8 @@ def main():
         for name, (add, cut) in code.items():
             old = total.get(name, (0, 0))
             total[name] = (old[0] + add, old[1] + cut)
-        concerns.append((subject(path), summed(code)))
+        title, _, _ = hooks.message_of(path).partition("\n")
+        concerns.append((title, summed(code)))
     adds, cuts = summed(total)
     show(sorted(total.items()))
     show([(f"total: {adds + cuts} changed lines of at most {BUDGET}",
