@@ -50,6 +50,7 @@ test invoked oom-killer: gfp_mask=0x1, order=0, oom_score_adj=0
 
 # What vm says when QEMU is at fault, and the run is worth another.
 STALE = "vm: the emulator ran a breakpoint that is not in memory any more"
+CRASHED = "vm: the emulator crashed"
 
 
 def complaint(text, allow=None):

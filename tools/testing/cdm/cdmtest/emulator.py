@@ -255,6 +255,10 @@ class Emulator:
                      + log.tail(args.log) + "\n" + errors)
             if self.arch.stale.search(files.read(args.log)):
                 log.note(console.STALE)
+            # Nothing that a guest does may end QEMU so.
+            if -self.qemu.returncode in (signal.SIGSEGV, signal.SIGABRT,
+                                         signal.SIGBUS, signal.SIGILL):
+                log.note(console.CRASHED)
             return BROKEN
         if args.check_log and self.problems:
             log.note("vm: the kernel complained:")

@@ -83,9 +83,11 @@ class Jobs:
         return p.returncode, p.stdout, kept
 
     def again(self, cmd, limit=math.inf, **kw):
-        """Run it, and once more if it was the emulator that failed."""
-        for last in False, True:
+        """Run it, and up to twice more if it was the emulator that failed."""
+        for last in False, False, True:
             p = clock.run(cmd, limit, **kw)
-            if last or console.STALE not in p.stdout:
+            why = [x for x in (console.STALE, console.CRASHED)
+                   if x in p.stdout]
+            if last or not why:
                 return p
-            log.note(f"{console.STALE}; once again")
+            log.note(f"{why[0]}; once again")

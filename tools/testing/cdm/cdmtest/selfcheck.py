@@ -5,10 +5,26 @@ import os
 import re
 import shlex
 import shutil
+import signal
+import subprocess
 import tempfile
 import time
 
 from . import console, files, paths
+
+
+def crash(cmd):
+    """Output and status of a guest whose emulator is made to crash."""
+    vm = subprocess.Popen(cmd, stdout=subprocess.PIPE, text=True,
+                          stderr=subprocess.STDOUT)
+    out = ""
+    for line in vm.stdout:
+        out += line
+        if line.strip() == "up":
+            for pid in files.read(f"/proc/{vm.pid}/task/{vm.pid}/children"
+                                  ).split():
+                os.kill(int(pid), signal.SIGSEGV)
+    return vm.wait(), out
 
 
 def run(jobs):
@@ -39,6 +55,13 @@ def run(jobs):
         jobs.report.result(status == want and text in out,
                            f"runner: {title}",
                            f"status {status}, not {want}\n{out}", began)
+    began = time.monotonic()
+    status, out = crash([f"{paths.SCRIPTS}/vm", "run", "--lane", lane, "--log",
+                         f"{jobs.log('runner')}.kernel", "--",
+                         "sh", "-c", "echo up; sleep 60"])
+    jobs.report.result(status == 125 and console.CRASHED in out,
+                       "runner: the emulator crashes",
+                       f"status {status}, not 125\n{out}", began)
     began = time.monotonic()
     with tempfile.TemporaryDirectory(dir="/tmp") as top:
         for path in (paths.SCRIPTS, paths.TESTING):
