@@ -90,6 +90,10 @@ static inline bool folio_is_cdm(const struct folio *folio)
  * @mm:		address space that the work is done for, or NULL
  * @ram_only:	nobody asked for device memory: use RAM, whatever policy says
  * @collapse:	a huge page that is to replace base pages: never worth RAM
+ * @hole:	a page without contents, for shared memory
+ * @vmf:	the fault that needs it; NULL for a system call
+ * @bounded:	demotion may take @allowance pages more, and no others
+ * @allowance:	see @bounded
  * @no_room:	set by the allocator: the request missed, and @src, or the base
  *		pages, stay where they are
  * @ram_full:	set by migration in the scope around it: RAM has no room for a
@@ -106,6 +110,10 @@ struct cdm_scope {
 	struct mm_struct *mm;
 	bool ram_only;
 	bool collapse;
+	bool hole;
+	struct vm_fault *vmf;
+	bool bounded;
+	unsigned long allowance;
 	bool no_room;
 	bool ram_full;
 	bool memcg_full;
@@ -189,6 +197,22 @@ static inline struct cdm_scope *cdm_scope_enter(struct cdm_scope *scope,
 	return scope;
 }
 
+/* Who pays does not change. */
+static inline struct cdm_scope *cdm_scope_hole(struct cdm_scope *scope,
+					       struct vm_fault *vmf)
+{
+	struct cdm_scope *outer;
+
+	if (!cdm_enabled())
+		return NULL;
+	outer = current->cdm_scope;
+	cdm_scope_begin(scope, NULL, outer ? outer->mm : current->mm);
+	scope->ram_only = outer && outer->ram_only;
+	scope->hole = true;
+	scope->vmf = vmf;
+	return scope;
+}
+
 static inline void cdm_scope_leave(struct cdm_scope *scope)
 {
 	if (scope)
@@ -200,6 +224,7 @@ static inline void cdm_scope_leave(struct cdm_scope *scope)
  *
  *	CLASS(cdm_payer, payer)(&(struct cdm_scope){ }, mm);	@mm's group pays
  *	CLASS(cdm_ram_only, ram)(&(struct cdm_scope){ });	take RAM
+ *	CLASS(cdm_hole, hole)(&(struct cdm_scope){ }, vmf);	no contents yet
  *
  * &init_mm, which has no owner, stands for the root group.
  */
@@ -208,6 +233,9 @@ DEFINE_CLASS(cdm_payer, struct cdm_scope *, cdm_scope_leave(_T),
 	     struct cdm_scope *scope, struct mm_struct *mm)
 DEFINE_CLASS(cdm_ram_only, struct cdm_scope *, cdm_scope_leave(_T),
 	     cdm_scope_enter(scope, NULL, true), struct cdm_scope *scope)
+DEFINE_CLASS(cdm_hole, struct cdm_scope *, cdm_scope_leave(_T),
+	     cdm_scope_hole(scope, vmf),
+	     struct cdm_scope *scope, struct vm_fault *vmf)
 
 vm_fault_t cdm_handle_remote_fault(struct vm_area_struct *vma,
 				   unsigned long address, unsigned int flags);
@@ -218,6 +246,8 @@ vm_fault_t cdm_handle_remote_fault(struct vm_area_struct *vma,
 
 struct page *cdm_alloc_pages(gfp_t gfp, unsigned int order, int nid,
 			     nodemask_t *nodemask);
+struct page *__cdm_alloc_preferred(gfp_t gfp, unsigned int order, int nid,
+				   nodemask_t *nodemask);
 int __cdm_alloc_contig(unsigned long start_pfn, unsigned long end_pfn,
 		       gfp_t gfp);
 void __cdm_uncharge_pages(struct page *page, unsigned int order);
@@ -349,6 +379,31 @@ static inline void cdm_rebind_nodes(nodemask_t *nodes, const nodemask_t *old,
 {
 	if (cdm_enabled())
 		__cdm_rebind_nodes(nodes, old, allowed);
+}
+
+/*
+ * policy_nodemask(): the nodes of a memory policy that prefers @nid, or whose
+ * turn it is, and ends in RAM. The door tells it by this mask from a driver
+ * that names the node.
+ */
+extern nodemask_t cdm_prefers;
+
+static inline nodemask_t *cdm_preferred(int nid)
+{
+	return node_is_cdm(nid) ? &cdm_prefers : NULL;
+}
+
+/*
+ * alloc_pages_preferred_many() tries the nodes without reclaim, and then any
+ * others. The door does both at once for CDM.
+ */
+static inline bool cdm_alloc_preferred(gfp_t gfp, unsigned int order, int nid,
+				       nodemask_t *nodemask, struct page **page)
+{
+	if (!cdm_is_named(nid, nodemask))
+		return false;
+	*page = __cdm_alloc_preferred(gfp, order, nid, nodemask);
+	return true;
 }
 
 /*
@@ -488,6 +543,16 @@ static inline void cdm_hugetlb_to_pool(struct folio *folio)
  */
 
 unsigned long __cdm_shrink_node(struct pglist_data *pgdat, int priority);
+bool __cdm_may_demote(const struct folio *folio);
+
+/*
+ * shrink_folio_list(): may a folio be demoted? Protection says how many pages a
+ * walk may take from a group of a CDM node.
+ */
+static inline bool cdm_may_demote(const struct folio *folio)
+{
+	return !folio_is_cdm(folio) || __cdm_may_demote(folio);
+}
 
 /*
  * shrink_node(): on a CDM node cdm.low says who keeps what, and pages leave for

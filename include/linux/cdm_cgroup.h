@@ -31,34 +31,59 @@ struct mm_struct;
 #define CDM_MAX		ULONG_MAX
 
 /**
- * enum cdm_policy - what happens to a request that misses
- * @CDM_INHERIT: what the nearest ancestor says; the root says @CDM_FALLBACK
- * @CDM_FALLBACK: take RAM
- * @CDM_RECLAIM: demote colder pages of the node to RAM and retry, then take RAM
- * @CDM_RECLAIM_FAIL: demote and retry, then fail
- * @CDM_FAIL: fail
+ * enum cdm_policy - the words of cdm.policy
+ * @CDM_INHERIT: both answers are the nearest ancestor's that has them
+ * @CDM_INHERIT_FALLBACK: who makes way is an ancestor's answer; without room
+ *	take RAM
+ * @CDM_INHERIT_FAIL: who makes way is an ancestor's answer; without room fail
+ * @CDM_FALLBACK: nobody makes way; take RAM
+ * @CDM_FAIL: nobody makes way; fail
+ * @CDM_RECLAIM_FALLBACK: colder pages of the subtree that begins at the group
+ *	with this word make way; without room take RAM
+ * @CDM_RECLAIM_FAIL: the same; without room fail
+ *
+ * A word answers two questions: may colder pages make way for a request that
+ * misses, and what does it get if there is no page?
  */
 enum cdm_policy {
 	CDM_INHERIT,
+	CDM_INHERIT_FALLBACK,
+	CDM_INHERIT_FAIL,
 	CDM_FALLBACK,
-	CDM_RECLAIM,
-	CDM_RECLAIM_FAIL,
 	CDM_FAIL,
+	CDM_RECLAIM_FALLBACK,
+	CDM_RECLAIM_FAIL,
 	/* private: */
 	CDM_NR_POLICIES,
 };
 
-/* Does the policy make room at the cost of colder pages? */
-static inline bool cdm_policy_reclaims(enum cdm_policy policy)
+/* Is it left to an ancestor who makes way? */
+static inline bool cdm_policy_inherits(enum cdm_policy policy)
 {
-	return policy == CDM_RECLAIM || policy == CDM_RECLAIM_FAIL;
+	return policy <= CDM_INHERIT_FAIL;
 }
 
-/* Does the policy prefer no page to one in RAM? */
+static inline bool cdm_policy_reclaims(enum cdm_policy policy)
+{
+	return policy >= CDM_RECLAIM_FALLBACK;
+}
+
 static inline bool cdm_policy_fails(enum cdm_policy policy)
 {
-	return policy == CDM_FAIL || policy == CDM_RECLAIM_FAIL;
+	return policy == CDM_INHERIT_FAIL || policy == CDM_FAIL ||
+	       policy == CDM_RECLAIM_FAIL;
 }
+
+/**
+ * struct cdm_effective_policy - the policy that applies to an owner on a node
+ * @reach: owner of the group whose subtree may make way: that in whose file the
+ *	word stands; NULL for nobody
+ * @fails: no page is preferred to one in RAM
+ */
+struct cdm_effective_policy {
+	struct cdm_owner *reach;
+	bool fails;
+};
 
 /**
  * enum cdm_event - lines of cdm.events
@@ -69,6 +94,7 @@ static inline bool cdm_policy_fails(enum cdm_policy policy)
  * @CDM_EV_FAIL: a request of this group was refused
  * @CDM_EV_RECLAIM: pages were demoted to make room for a request of this group
  * @CDM_EV_LOW: pages of this group were demoted although cdm.low protects them
+ * @CDM_EV_TAKEN: pages of this group were demoted for a request from outside it
  */
 enum cdm_event {
 	CDM_EV_MAX,
@@ -77,12 +103,13 @@ enum cdm_event {
 	CDM_EV_FAIL,
 	CDM_EV_RECLAIM,
 	CDM_EV_LOW,
+	CDM_EV_TAKEN,
 	/* private: */
 	CDM_NR_EVENTS,
 };
 
 /**
- * enum cdm_stat - lines of cdm.stat that count migrated pages
+ * enum cdm_stat - items of cdm.stat that count migrated pages
  * @CDM_STAT_MOVED_IN: to the node, from RAM or another CDM node
  * @CDM_STAT_MOVED_OUT: from the node, for none of the reasons below
  * @CDM_STAT_DEMOTED: from the node to RAM, by reclaim: the sum of the three
@@ -91,6 +118,8 @@ enum cdm_event {
  * @CDM_STAT_DEMOTED_ANON: part of @CDM_STAT_DEMOTED: private memory
  * @CDM_STAT_DEMOTED_FILE: part of @CDM_STAT_DEMOTED: page cache
  * @CDM_STAT_DEMOTED_SHMEM: part of @CDM_STAT_DEMOTED: shared memory and tmpfs
+ * @CDM_STAT_TAKEN: part of @CDM_STAT_DEMOTED: for requests from outside the
+ *	group, see @CDM_EV_TAKEN
  */
 enum cdm_stat {
 	CDM_STAT_MOVED_IN,
@@ -100,20 +129,23 @@ enum cdm_stat {
 	CDM_STAT_DEMOTED_ANON,
 	CDM_STAT_DEMOTED_FILE,
 	CDM_STAT_DEMOTED_SHMEM,
+	CDM_STAT_TAKEN,
 	/* private: */
 	CDM_NR_STATS,
 };
 
 /**
- * enum cdm_limit - values that a group has for each node
- * @CDM_LIMIT_MAX: cdm.max
- * @CDM_LIMIT_LOW: cdm.low
+ * enum cdm_setting - values that a group has for each node
+ * @CDM_SETTING_MAX: cdm.max, in pages
+ * @CDM_SETTING_LOW: cdm.low, in pages
+ * @CDM_SETTING_POLICY: cdm.policy, an &enum cdm_policy
  */
-enum cdm_limit {
-	CDM_LIMIT_MAX,
-	CDM_LIMIT_LOW,
+enum cdm_setting {
+	CDM_SETTING_MAX,
+	CDM_SETTING_LOW,
+	CDM_SETTING_POLICY,
 	/* private: */
-	CDM_NR_LIMITS,
+	CDM_NR_SETTINGS,
 };
 
 /**
@@ -129,17 +161,17 @@ enum cdm_line {
 };
 
 /**
- * struct cdm_limits - a parsed write to cdm.max, cdm.low or cdm.reclaim
- * @has_default: there was a "default" line
- * @default_pages: its value
+ * struct cdm_settings - a parsed write to a file of settings, or to cdm.reclaim
+ * @has_default: there was a value for nodes with none of their own
+ * @default_value: that value
  * @line:	by node index: which kind of line there was
- * @pages:	by node index: the value of a @CDM_LINE_SET
+ * @value:	by node index: the value of a @CDM_LINE_SET
  */
-struct cdm_limits {
+struct cdm_settings {
 	bool has_default;
-	unsigned long default_pages;
+	unsigned long default_value;
 	enum cdm_line line[CDM_MAX_NODES];
-	unsigned long pages[CDM_MAX_NODES];
+	unsigned long value[CDM_MAX_NODES];
 };
 
 /**
@@ -237,12 +269,16 @@ int cdm_owner_online(struct cdm_owner *owner);
 void cdm_owner_offline(struct cdm_owner *owner);
 void cdm_owner_detach(struct cdm_owner *owner);
 void cdm_owner_release(struct cdm_owner *owner);
-enum cdm_policy cdm_owner_policy(const struct cdm_owner *owner);
-void cdm_owner_set_policy(struct cdm_owner *owner, enum cdm_policy policy);
-unsigned long cdm_owner_default_limit(const struct cdm_owner *owner,
-				      enum cdm_limit which);
-void cdm_owner_apply_limits(struct cdm_owner *owner, enum cdm_limit which,
-			    const struct cdm_limits *limits);
+unsigned long cdm_owner_default(const struct cdm_owner *owner,
+				enum cdm_setting which);
+bool cdm_owner_has_own(const struct cdm_owner *owner, unsigned int idx,
+		       enum cdm_setting which);
+void cdm_owner_apply(struct cdm_owner *owner, enum cdm_setting which,
+		     const struct cdm_settings *settings);
+struct cdm_effective_policy cdm_get_policy(struct cdm_owner *owner,
+					   unsigned int idx);
+unsigned int cdm_owner_levels(const struct cdm_owner *owner,
+			      const struct cdm_owner *ancestor);
 
 /* mm/cdm/counter.c */
 extern unsigned int cdm_nr_nodes;
@@ -256,8 +292,14 @@ unsigned long cdm_peak(const struct cdm_owner *owner, unsigned int idx,
 		       bool reset);
 unsigned long cdm_reset_peak(struct cdm_owner *owner, unsigned int idx,
 			     unsigned long *peak);
-unsigned long cdm_get_limit(const struct cdm_owner *owner, unsigned int idx,
-			    enum cdm_limit which);
+unsigned long cdm_get_setting(const struct cdm_owner *owner, unsigned int idx,
+			      enum cdm_setting which);
+unsigned long cdm_effective_max(const struct cdm_owner *owner,
+				unsigned int idx);
+unsigned long cdm_available_pages(struct cdm_owner *owner, unsigned int idx);
+
+/* mm/cdm/protection.c */
+unsigned long cdm_protected_pages(struct cdm_owner *owner, unsigned int idx);
 
 /* mm/cdm/stat.c */
 void cdm_settle(unsigned int idx);
@@ -270,6 +312,7 @@ unsigned long cdm_read_stat(const struct cdm_owner *owner, unsigned int idx,
 int cdm_node_idx(int nid);
 int cdm_idx_node(unsigned int idx);
 unsigned long cdm_node_capacity(unsigned int idx);
+unsigned long cdm_node_free(unsigned int idx);
 
 /* mm/cdm/reclaim.c */
 void cdm_reclaim_excess(struct cdm_owner *owner, unsigned int idx);

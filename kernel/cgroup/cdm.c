@@ -12,12 +12,14 @@
  * cdm_owner), which outlives the group. When a group is removed its charges go
  * to the parent at once, whatever their number.
  *
- * Keys are "node<N>", sizes are bytes. A node is shown while it has memory.
+ * Keys are "node<N>", sizes are bytes. Readings show a node while it has
+ * memory; settings are there for every node that is known to be CDM.
  *
  * Documentation/admin-guide/cgroup-v2/cdm.rst describes the files.
  */
 #include <kunit/visibility.h>
 #include <linux/cdm_cgroup.h>
+#include <linux/cgroup.h>
 #include <linux/ctype.h>
 #include <linux/err.h>
 #include <linux/kstrtox.h>
@@ -26,6 +28,7 @@
 #include <linux/mm.h>
 #include <linux/mutex.h>
 #include <linux/nodemask.h>
+#include <linux/printk.h>
 #include <linux/sched/signal.h>
 #include <linux/seq_file.h>
 #include <linux/slab.h>
@@ -48,20 +51,29 @@ struct cdm_peak_watcher {
  * Reading
  */
 
-/*
- * Step to the next node that is shown. @nid is NUMA_NO_NODE before the first,
- * and @idx is then ignored. False when there are no more.
- */
-static bool cdm_next_shown(unsigned int *idx, int *nid)
+/* Step to the next CDM node, with memory or without: see cdm_next_shown(). */
+static bool cdm_next_known(unsigned int *idx, int *nid)
 {
 	unsigned int i = *nid == NUMA_NO_NODE ? 0 : *idx + 1;
 
 	for (; i < READ_ONCE(cdm_nr_nodes); i++) {
 		*idx = i;
 		*nid = cdm_idx_node(i);
-		if (*nid != NUMA_NO_NODE && node_state(*nid, N_MEMORY))
+		if (*nid != NUMA_NO_NODE)
 			return true;
 	}
+	return false;
+}
+
+/*
+ * Step to the next node that readings show. @nid is NUMA_NO_NODE before the
+ * first, and @idx is then ignored. False when there are no more.
+ */
+static bool cdm_next_shown(unsigned int *idx, int *nid)
+{
+	while (cdm_next_known(idx, nid))
+		if (node_state(*nid, N_MEMORY))
+			return true;
 	return false;
 }
 
@@ -73,9 +85,9 @@ static u64 cdm_bytes(unsigned long pages)
 static void cdm_show_size(struct seq_file *sf, unsigned long pages)
 {
 	if (pages == CDM_MAX)
-		seq_puts(sf, "max\n");
+		seq_puts(sf, "max");
 	else
-		seq_printf(sf, "%llu\n", cdm_bytes(pages));
+		seq_printf(sf, "%llu", cdm_bytes(pages));
 }
 
 static int cdm_current_show(struct seq_file *sf, void *v)
@@ -101,39 +113,74 @@ static int cdm_capacity_show(struct seq_file *sf, void *v)
 	return 0;
 }
 
-/* cdm.max and cdm.low: the file's private member says which. */
-static int cdm_limit_show(struct seq_file *sf, void *v)
+static const char * const cdm_policy_names[CDM_NR_POLICIES] = {
+	[CDM_INHERIT]		= "inherit",
+	[CDM_INHERIT_FALLBACK]	= "inherit,fallback",
+	[CDM_INHERIT_FAIL]	= "inherit,fail",
+	[CDM_FALLBACK]		= "fallback",
+	[CDM_FAIL]		= "fail",
+	[CDM_RECLAIM_FALLBACK]	= "reclaim,fallback",
+	[CDM_RECLAIM_FAIL]	= "reclaim,fail",
+};
+
+static void cdm_show_value(struct seq_file *sf, enum cdm_setting which,
+			   unsigned long value)
 {
-	struct cdm_group *group = css_cdm(seq_css(sf));
-	enum cdm_limit which = seq_cft(sf)->private;
+	if (which == CDM_SETTING_POLICY)
+		seq_puts(sf, cdm_policy_names[value]);
+	else
+		cdm_show_size(sf, value);
+	seq_putc(sf, '\n');
+}
+
+/* cdm.max, cdm.low and cdm.policy: the file's private member says which. */
+static int cdm_setting_show(struct seq_file *sf, void *v)
+{
+	struct cdm_owner *owner = css_cdm(seq_css(sf))->owner;
+	enum cdm_setting which = seq_cft(sf)->private;
 	int nid = NUMA_NO_NODE;
 	unsigned int idx;
 
 	mutex_lock(&cdm_mutex);
 	seq_puts(sf, "default ");
-	cdm_show_size(sf, cdm_owner_default_limit(group->owner, which));
-	while (cdm_next_shown(&idx, &nid)) {
+	cdm_show_value(sf, which, cdm_owner_default(owner, which));
+	while (cdm_next_known(&idx, &nid)) {
+		if (!cdm_owner_has_own(owner, idx, which))
+			continue;
 		seq_printf(sf, "node%d ", nid);
-		cdm_show_size(sf, cdm_get_limit(group->owner, idx, which));
+		cdm_show_value(sf, which, cdm_get_setting(owner, idx, which));
 	}
 	mutex_unlock(&cdm_mutex);
 	return 0;
 }
 
-static const char * const cdm_policy_names[CDM_NR_POLICIES] = {
-	[CDM_INHERIT]		= "inherit",
-	[CDM_FALLBACK]		= "fallback",
-	[CDM_RECLAIM]		= "reclaim",
-	[CDM_RECLAIM_FAIL]	= "reclaim,fail",
-	[CDM_FAIL]		= "fail",
-};
-
-static int cdm_policy_show(struct seq_file *sf, void *v)
+/* What applies to the group, with all that its ancestors say. */
+static int cdm_effective_show(struct seq_file *sf, void *v)
 {
-	struct cdm_group *group = css_cdm(seq_css(sf));
+	struct cdm_owner *owner = css_cdm(seq_css(sf))->owner;
+	int nid = NUMA_NO_NODE;
+	unsigned int idx;
 
-	seq_printf(sf, "%s\n",
-		   cdm_policy_names[cdm_owner_policy(group->owner)]);
+	while (cdm_next_shown(&idx, &nid)) {
+		struct cdm_effective_policy policy = cdm_get_policy(owner, idx);
+		unsigned long capacity = cdm_node_capacity(idx);
+		unsigned long max = cdm_effective_max(owner, idx);
+		unsigned long low = cdm_protected_pages(owner, idx);
+		unsigned long avail = cdm_available_pages(owner, idx);
+
+		seq_printf(sf, "node%d max=%llu low=%llu avail=%llu ", nid,
+			   cdm_bytes(min(max, capacity)),
+			   cdm_bytes(min(low, capacity)),
+			   cdm_bytes(min(avail, cdm_node_free(idx))));
+		seq_printf(sf, "policy=%s%s reach=",
+			   policy.reach ? "reclaim," : "",
+			   policy.fails ? "fail" : "fallback");
+		if (policy.reach)
+			seq_printf(sf, "%u\n",
+				   cdm_owner_levels(owner, policy.reach));
+		else
+			seq_puts(sf, "-\n");
+	}
 	return 0;
 }
 
@@ -146,6 +193,7 @@ static void cdm_show_events(struct seq_file *sf, bool local)
 		[CDM_EV_FAIL]		= "fail",
 		[CDM_EV_RECLAIM]	= "reclaim",
 		[CDM_EV_LOW]		= "low",
+		[CDM_EV_TAKEN]		= "taken",
 	};
 	struct cdm_group *group = css_cdm(seq_css(sf));
 	int nid = NUMA_NO_NODE, ev;
@@ -184,6 +232,7 @@ static int cdm_stat_show(struct seq_file *sf, void *v)
 		[CDM_STAT_DEMOTED_ANON]	= "demoted_anon",
 		[CDM_STAT_DEMOTED_FILE]	= "demoted_file",
 		[CDM_STAT_DEMOTED_SHMEM] = "demoted_shmem",
+		[CDM_STAT_TAKEN]	= "taken",
 	};
 	struct cdm_group *group = css_cdm(seq_css(sf));
 	int nid = NUMA_NO_NODE, item;
@@ -194,11 +243,13 @@ static int cdm_stat_show(struct seq_file *sf, void *v)
 
 		charged = cdm_charged(group->owner, idx, &usage);
 		cdm_settle(idx);
-		seq_printf(sf, "node%d charged=%lu uncharged=%lu", nid, charged,
-			   charged - min(usage, charged));
+		seq_printf(sf, "node%d charged=%llu uncharged=%llu", nid,
+			   cdm_bytes(charged),
+			   cdm_bytes(charged - min(usage, charged)));
 		for (item = 0; item < CDM_NR_STATS; item++)
-			seq_printf(sf, " %s=%lu", names[item],
-				   cdm_read_stat(group->owner, idx, item));
+			seq_printf(sf, " %s=%llu", names[item],
+				   cdm_bytes(cdm_read_stat(group->owner, idx,
+							   item)));
 		seq_putc(sf, '\n');
 	}
 	return 0;
@@ -210,7 +261,7 @@ static int cdm_stat_show(struct seq_file *sf, void *v)
 
 /**
  * cdm_parse_size - parse a limit
- * @str: "max", or bytes with an optional K, M, G or T (powers of 1024)
+ * @str: "max", or bytes with an optional K, M, G, T, P or E (powers of 1024)
  * @pages: where to put the limit: bytes rounded down to pages, or CDM_MAX
  *
  * Return:
@@ -220,7 +271,7 @@ static int cdm_stat_show(struct seq_file *sf, void *v)
  */
 VISIBLE_IF_KUNIT int cdm_parse_size(const char *str, unsigned long *pages)
 {
-	static const char units[] = "KMGT";
+	static const char units[] = "KMGTPE";
 	const char *unit;
 	unsigned int shift = 0, len = strspn(str, "0123456789");
 	char digits[24];
@@ -255,7 +306,7 @@ VISIBLE_IF_KUNIT int cdm_parse_size(const char *str, unsigned long *pages)
 	return 0;
 }
 
-/* "node<N>" to the index of a node that has memory. */
+/* "node<N>" to the index of a node that is known to be CDM. */
 static int cdm_parse_node(const char *str)
 {
 	unsigned int nid;
@@ -269,61 +320,78 @@ static int cdm_parse_node(const char *str)
 	if (ret || nid >= MAX_NUMNODES)
 		return -ENODEV;
 	idx = cdm_node_idx(nid);
-	if (idx < 0 || idx >= READ_ONCE(cdm_nr_nodes) ||
-	    !node_state(nid, N_MEMORY))
+	if (idx < 0 || idx >= READ_ONCE(cdm_nr_nodes))
 		return -ENODEV;
 	return idx;
 }
 
-static int cdm_parse_line(char *line, struct cdm_limits *limits)
+static int cdm_parse_policy(const char *str, unsigned long *value)
 {
-	char *key = strim(line), *value;
-	unsigned long pages = 0;
+	int policy = match_string(cdm_policy_names, CDM_NR_POLICIES, str);
+
+	if (!strcmp(str, "reclaim"))
+		policy = CDM_RECLAIM_FALLBACK;
+	*value = policy;
+	return min(policy, 0);
+}
+
+static int cdm_parse_line(char *line, enum cdm_setting which,
+			  struct cdm_settings *settings)
+{
+	char *key = strim(line), *str;
+	unsigned long value = 0;
 	bool drop;
 	int idx, ret;
 
 	if (!*key)
 		return 0;
-	value = key + strcspn(key, " \t");
-	if (*value)
-		*value++ = '\0';
-	value = skip_spaces(value);
-	drop = !strcmp(value, "default");
+	str = key + strcspn(key, " \t");
+	if (*str) {
+		*str++ = '\0';
+		str = skip_spaces(str);
+	} else {
+		/* A value alone is that of the default line. */
+		str = key;
+		key = "default";
+	}
+	drop = !strcmp(str, "default");
 	if (!drop) {
-		ret = cdm_parse_size(value, &pages);
+		ret = which == CDM_SETTING_POLICY ?
+			      cdm_parse_policy(str, &value) :
+			      cdm_parse_size(str, &value);
 		if (ret)
 			return ret;
 	}
 	if (!strcmp(key, "default")) {
 		if (drop)
 			return -EINVAL;
-		limits->has_default = true;
-		limits->default_pages = pages;
+		settings->has_default = true;
+		settings->default_value = value;
 		return 0;
 	}
 	idx = cdm_parse_node(key);
 	if (idx < 0)
 		return idx;
-	limits->line[idx] = drop ? CDM_LINE_DROP : CDM_LINE_SET;
-	limits->pages[idx] = pages;
+	settings->line[idx] = drop ? CDM_LINE_DROP : CDM_LINE_SET;
+	settings->value[idx] = value;
 	return 0;
 }
 
 /* A buffer of lines; the result is to be freed. */
-static struct cdm_limits *cdm_parse(char *buf)
+static struct cdm_settings *cdm_parse(char *buf, enum cdm_setting which)
 {
-	struct cdm_limits *limits;
+	struct cdm_settings *settings;
 	char *line;
 	int ret = 0;
 
-	limits = kzalloc(sizeof(*limits), GFP_KERNEL);
-	if (!limits)
+	settings = kzalloc(sizeof(*settings), GFP_KERNEL);
+	if (!settings)
 		return ERR_PTR(-ENOMEM);
 	while (!ret && (line = strsep(&buf, "\n")))
-		ret = cdm_parse_line(line, limits);
+		ret = cdm_parse_line(line, which, settings);
 	if (!ret)
-		return limits;
-	kfree(limits);
+		return settings;
+	kfree(settings);
 	return ERR_PTR(ret);
 }
 
@@ -331,13 +399,13 @@ static ssize_t cdm_max_write(struct kernfs_open_file *of, char *buf,
 			     size_t nbytes, loff_t off)
 {
 	struct cdm_group *group = css_cdm(of_css(of));
-	struct cdm_limits *limits = cdm_parse(buf);
+	struct cdm_settings *settings = cdm_parse(buf, CDM_SETTING_MAX);
 	unsigned int idx;
 
-	if (IS_ERR(limits))
-		return PTR_ERR(limits);
-	cdm_owner_apply_limits(group->owner, CDM_LIMIT_MAX, limits);
-	kfree(limits);
+	if (IS_ERR(settings))
+		return PTR_ERR(settings);
+	cdm_owner_apply(group->owner, CDM_SETTING_MAX, settings);
+	kfree(settings);
 
 	/*
 	 * The limit holds from now on; move out what exceeds it and can move.
@@ -356,51 +424,91 @@ static ssize_t cdm_low_write(struct kernfs_open_file *of, char *buf,
 			     size_t nbytes, loff_t off)
 {
 	struct cdm_group *group = css_cdm(of_css(of));
-	struct cdm_limits *limits = cdm_parse(buf);
+	struct cdm_settings *settings = cdm_parse(buf, CDM_SETTING_LOW);
 
-	if (IS_ERR(limits))
-		return PTR_ERR(limits);
-	cdm_owner_apply_limits(group->owner, CDM_LIMIT_LOW, limits);
-	kfree(limits);
+	if (IS_ERR(settings))
+		return PTR_ERR(settings);
+	cdm_owner_apply(group->owner, CDM_SETTING_LOW, settings);
+	kfree(settings);
 	return nbytes;
+}
+
+/* The root has nobody to inherit from. */
+static bool cdm_names_a_parent(const struct cdm_settings *settings)
+{
+	unsigned int idx;
+
+	if (settings->has_default &&
+	    cdm_policy_inherits(settings->default_value))
+		return true;
+	for (idx = 0; idx < CDM_MAX_NODES; idx++)
+		if (settings->line[idx] == CDM_LINE_SET &&
+		    cdm_policy_inherits(settings->value[idx]))
+			return true;
+	return false;
+}
+
+static ssize_t cdm_policy_write(struct kernfs_open_file *of, char *buf,
+				size_t nbytes, loff_t off)
+{
+	struct cgroup_subsys_state *css = of_css(of);
+	struct cdm_settings *settings = cdm_parse(buf, CDM_SETTING_POLICY);
+	ssize_t ret = nbytes;
+
+	if (IS_ERR(settings))
+		return PTR_ERR(settings);
+	if (!css->parent && cdm_names_a_parent(settings))
+		ret = -EINVAL;
+	else
+		cdm_owner_apply(css_cdm(css)->owner, CDM_SETTING_POLICY,
+				settings);
+	kfree(settings);
+	return ret;
+}
+
+/* Only amounts for nodes that have memory make sense here. */
+static int cdm_check_amounts(const struct cdm_settings *amounts)
+{
+	unsigned int idx;
+
+	if (amounts->has_default)
+		return -EINVAL;
+	for (idx = 0; idx < CDM_MAX_NODES; idx++) {
+		if (amounts->line[idx] == CDM_LINE_NONE)
+			continue;
+		if (amounts->line[idx] == CDM_LINE_DROP ||
+		    amounts->value[idx] == CDM_MAX)
+			return -EINVAL;
+		if (!node_state(cdm_idx_node(idx), N_MEMORY))
+			return -ENODEV;
+	}
+	return 0;
 }
 
 static ssize_t cdm_reclaim_write(struct kernfs_open_file *of, char *buf,
 				 size_t nbytes, loff_t off)
 {
 	struct cdm_group *group = css_cdm(of_css(of));
-	struct cdm_limits *limits = cdm_parse(buf);
-	ssize_t ret = nbytes;
+	struct cdm_settings *amounts = cdm_parse(buf, CDM_SETTING_MAX);
+	ssize_t ret;
 	unsigned int idx;
 
-	if (IS_ERR(limits))
-		return PTR_ERR(limits);
-	if (limits->has_default)
-		ret = -EINVAL;
-	for (idx = 0; idx < CDM_MAX_NODES; idx++)
-		if (limits->line[idx] == CDM_LINE_DROP ||
-		    limits->pages[idx] == CDM_MAX)
-			ret = -EINVAL;
-	for (idx = 0; idx < CDM_MAX_NODES && ret > 0; idx++)
-		if (cdm_reclaim_proactive(group->owner, idx,
-					  limits->pages[idx]) <
-		    limits->pages[idx])
+	if (IS_ERR(amounts))
+		return PTR_ERR(amounts);
+	ret = cdm_check_amounts(amounts);
+	for (idx = 0; idx < CDM_MAX_NODES && !ret; idx++) {
+		unsigned long wanted = amounts->value[idx];
+
+		if (!wanted)
+			continue;
+		if (of->file->f_flags & O_NONBLOCK)
+			ret = -EAGAIN;
+		else if (cdm_reclaim_proactive(group->owner, idx, wanted) <
+			 wanted)
 			ret = signal_pending(current) ? -EINTR : -EAGAIN;
-	kfree(limits);
-	return ret;
-}
-
-static ssize_t cdm_policy_write(struct kernfs_open_file *of, char *buf,
-				size_t nbytes, loff_t off)
-{
-	struct cdm_group *group = css_cdm(of_css(of));
-	int policy;
-
-	policy = match_string(cdm_policy_names, CDM_NR_POLICIES, strstrip(buf));
-	if (policy < 0)
-		return policy;
-	cdm_owner_set_policy(group->owner, policy);
-	return nbytes;
+	}
+	kfree(amounts);
+	return ret ?: nbytes;
 }
 
 /*
@@ -498,15 +606,15 @@ static struct cftype cdm_files[] = {
 	{
 		.name = "max",
 		.flags = CFTYPE_NOT_ON_ROOT,
-		.private = CDM_LIMIT_MAX,
-		.seq_show = cdm_limit_show,
+		.private = CDM_SETTING_MAX,
+		.seq_show = cdm_setting_show,
 		.write = cdm_max_write,
 	},
 	{
 		.name = "low",
 		.flags = CFTYPE_NOT_ON_ROOT,
-		.private = CDM_LIMIT_LOW,
-		.seq_show = cdm_limit_show,
+		.private = CDM_SETTING_LOW,
+		.seq_show = cdm_setting_show,
 		.write = cdm_low_write,
 	},
 	{
@@ -516,9 +624,14 @@ static struct cftype cdm_files[] = {
 	},
 	{
 		.name = "policy",
-		.flags = CFTYPE_NOT_ON_ROOT,
-		.seq_show = cdm_policy_show,
+		.flags = CFTYPE_NS_DELEGATABLE,
+		.private = CDM_SETTING_POLICY,
+		.seq_show = cdm_setting_show,
 		.write = cdm_policy_write,
+	},
+	{
+		.name = "effective",
+		.seq_show = cdm_effective_show,
 	},
 	{
 		.name = "events",
@@ -548,12 +661,34 @@ static struct cftype cdm_files[] = {
  * Life of a group
  */
 
+/*
+ * Reclaim takes pages off the lists of the memory controller. Without it, all
+ * that is left is to keep the nodes apart, and to charge the root.
+ */
+static int cdm_need_memory(bool is_root)
+{
+	if (is_root && !cgroup_subsys_enabled(memory_cgrp_subsys) &&
+	    cgroup_subsys_enabled(cdm_cgrp_subsys)) {
+		static_branch_disable(&cdm_cgrp_subsys_enabled_key);
+		pr_info("cdm: no control groups without memory\n");
+	}
+	if (!is_root && !cgroup_subsys_on_dfl(memory_cgrp_subsys)) {
+		pr_info_once("cdm: no groups with memory on cgroup v1\n");
+		return -EOPNOTSUPP;
+	}
+	return 0;
+}
+
 static struct cgroup_subsys_state *
 cdm_css_alloc(struct cgroup_subsys_state *parent_css)
 {
 	struct cdm_group *parent = css_cdm(parent_css), *group;
 	struct cdm_owner *owner;
+	int ret;
 
+	ret = cdm_need_memory(!parent);
+	if (ret)
+		return ERR_PTR(ret);
 	group = kzalloc(sizeof(*group), GFP_KERNEL);
 	if (!group)
 		return ERR_PTR(-ENOMEM);

@@ -14,12 +14,18 @@
  *   policy                  what the request gets
  *   ----------------------  ---------------------------------------------------
  *   fallback                RAM
- *   reclaim                 demote, CDM again, RAM
- *   reclaim,fail            demote, CDM again, nothing
  *   fail                    nothing
+ *   reclaim,fallback        colder pages make way, CDM again, RAM
+ *   reclaim,fail            colder pages make way, CDM again, nothing
  *
- * If cdm.low promises the group more pages than it has, others' pages are
- * demoted for it first, under every policy.
+ * Each node's policy says whether pages make way on it, and those of which
+ * subtree: that of the group in whose cdm.policy the word stands, as far as the
+ * limit that was met. The policy of the first node says what the request gets
+ * in the end. If cdm.low promises the group more pages than it has, others'
+ * pages make way first, under every policy.
+ *
+ * "Nothing" is only for a page without contents, and only where the user asked
+ * for no other memory than CDM: see cdm_may_refuse(). Otherwise it is RAM.
  *
  * Two kinds of requests get nothing under every policy when CDM has no room:
  * those with __GFP_THISNODE, as ever, and the copy of a folio that is being
@@ -32,6 +38,7 @@
 #include <linux/jiffies.h>
 #include <linux/log2.h>
 #include <linux/memcontrol.h>
+#include <linux/mempolicy.h>
 #include <linux/mm.h>
 #include <linux/mmzone.h>
 #include <linux/rcupdate.h>
@@ -146,6 +153,26 @@ static struct page *cdm_alloc_ram(const struct cdm_request *rq, gfp_t gfp)
 				 cdm_request_ram(rq, &ram));
 }
 
+/* Only what is free. */
+static gfp_t cdm_quick(gfp_t gfp)
+{
+	return (gfp & ~(__GFP_DIRECT_RECLAIM | __GFP_NOFAIL)) | __GFP_NOWARN;
+}
+
+/* RAM in the end: where it is named, or anywhere if that was a preference. */
+static struct page *cdm_end_in_ram(struct cdm_request *rq)
+{
+	struct page *page;
+
+	if (rq->prefers) {
+		page = cdm_alloc_ram(rq, cdm_quick(rq->gfp));
+		if (page)
+			return page;
+		rq->nodemask = NULL;
+	}
+	return cdm_alloc_ram(rq, rq->gfp);
+}
+
 /* Pages on other CPUs' lists are free, but the allocator does not see them. */
 static bool cdm_pcp_holds(struct zone *zone, unsigned long nr)
 {
@@ -178,23 +205,34 @@ static __always_inline bool cdm_has_plenty(struct zone *zone,
 }
 
 /*
- * May @owner take 1 << @order of the free pages? All but @nr of them are
- * charged to it already.
+ * Is what the node keeps free kept for @owner, too? Either it competes for the
+ * whole node, or cdm.low promises it @nr pages more than it has.
  */
-static bool cdm_may_take(struct cdm_owner *owner, int nid, unsigned int order,
-			 unsigned int nr)
+static bool cdm_claims_reserve(struct cdm_owner *owner, unsigned int idx,
+			       unsigned int nr)
+{
+	return cdm_get_policy(owner, idx).reach == cdm_root_owner ||
+	       cdm_is_entitled(owner, cdm_root_owner, idx, nr);
+}
+
+/*
+ * May @owner take 1 << @order of the free pages? All but @nr of them are
+ * charged to it already. What was just demoted for the request is for it.
+ */
+static bool cdm_may_take(const struct cdm_request *rq, struct cdm_owner *owner,
+			 int nid, unsigned int order, unsigned int nr)
 {
 	unsigned int idx = cdm_node_idx(nid);
 	struct zone *zone = cdm_zone(nid);
 
 	if (likely(cdm_has_plenty(zone, order)))
 		return true;
-	if (cdm_policy_reclaims(cdm_effective_policy(owner)) ||
-	    cdm_is_entitled(owner, cdm_root_owner, idx, nr)) {
+	if (cdm_claims_reserve(owner, idx, nr)) {
 		WRITE_ONCE(cdm_reserved_until[idx], jiffies + CDM_RESERVE_TIME);
 		return true;
 	}
-	return !time_before(jiffies, READ_ONCE(cdm_reserved_until[idx])) ||
+	return rq->freed >= 1UL << order ||
+	       !time_before(jiffies, READ_ONCE(cdm_reserved_until[idx])) ||
 	       cdm_pcp_holds(zone, high_wmark_pages(zone) + (1UL << order));
 }
 
@@ -226,20 +264,19 @@ static bool cdm_is_copy_within(const struct cdm_request *rq, int nid)
 }
 
 /**
- * cdm_note_miss - remember why the first node could not serve a request
+ * cdm_note_miss - remember that the first node could not serve a request
  * @rq: the request
  * @nid: a node that was tried
- * @limit: owner whose limit has no room, or NULL if the node has no page
+ * @limited: a limit has no room; otherwise the node has no page
  *
- * Context: RCU read side if there is a @limit.
+ * Context: any.
  */
-void cdm_note_miss(struct cdm_request *rq, int nid, struct cdm_owner *limit)
+void cdm_note_miss(struct cdm_request *rq, int nid, bool limited)
 {
 	if (rq->missed != NUMA_NO_NODE)
 		return;
 	rq->missed = nid;
-	if (limit)
-		rq->limit = cdm_owner_get(limit);
+	rq->limited = limited;
 }
 
 /* Drains other CPUs' stocks if the request may wait for that. */
@@ -264,12 +301,11 @@ static u16 cdm_charge_owner(struct cdm_owner *payer, unsigned int idx,
  * cdm_charge - charge a request
  * @rq: the request; takes note of a miss
  * @nid: node to charge for
- * @policy: set to the payer's policy
  *
  * Context: any; waits for other CPUs if the request may block.
  * Return: id of the owner that was charged, 0 for none.
  */
-u16 cdm_charge(struct cdm_request *rq, int nid, enum cdm_policy *policy)
+u16 cdm_charge(struct cdm_request *rq, int nid)
 {
 	struct cdm_owner *payer, *limit;
 	unsigned int idx = cdm_node_idx(nid);
@@ -279,11 +315,11 @@ u16 cdm_charge(struct cdm_request *rq, int nid, enum cdm_policy *policy)
 	payer = cdm_find_payer(rq->scope);
 	id = cdm_charge_owner(payer, idx, 1U << rq->order, rq->gfp, &limit);
 	if (unlikely(!id)) {
-		cdm_note_miss(rq, nid, limit);
+		cdm_note_miss(rq, nid, true);
 		cdm_event(limit, idx, CDM_EV_MAX);
-		trace_cdm_charge_fail(nid, payer->id, limit->id, rq->order);
+		trace_cdm_charge_fail(nid, payer->cgroup, limit->cgroup,
+				      rq->order);
 	}
-	*policy = cdm_effective_policy(payer);
 	rcu_read_unlock();
 	return id;
 }
@@ -292,31 +328,35 @@ u16 cdm_charge(struct cdm_request *rq, int nid, enum cdm_policy *policy)
 static struct page *cdm_alloc_node(struct cdm_request *rq, int nid)
 {
 	unsigned int idx = cdm_node_idx(nid);
-	enum cdm_policy policy;
+	struct cdm_owner *owner;
 	struct page *page;
-	bool take;
+	bool take, wake;
 	u16 id;
 
 	if (cdm_is_copy_within(rq, nid)) {
 		page = cdm_take_page(rq, nid, false);
 		if (!page)
-			cdm_note_miss(rq, nid, NULL);
+			cdm_note_miss(rq, nid, false);
 		return page;
 	}
 
-	id = cdm_charge(rq, nid, &policy);
+	id = cdm_charge(rq, nid);
 	if (!id)
 		return NULL;
 	take = likely(cdm_has_plenty(cdm_zone(nid), rq->order));
-	if (!take) {
+	wake = false;
+	if (!take || rq->order) {
 		rcu_read_lock();
-		take = cdm_may_take(cdm_owner_by_id(id), nid, rq->order, 0);
+		owner = cdm_owner_by_id(id);
+		take = take || cdm_may_take(rq, owner, nid, rq->order, 0);
+		/* kswapd is for those who compete for the whole node. */
+		wake = take && cdm_claims_reserve(owner, idx, 0);
 		rcu_read_unlock();
 	}
-	page = take ? cdm_take_page(rq, nid, cdm_policy_reclaims(policy)) :
-		      NULL;
+	page = take ? cdm_take_page(rq, nid, wake) : NULL;
 	if (likely(page)) {
 		cdm_set_owner(page, rq->order, id);
+		rq->freed -= min(rq->freed, 1UL << rq->order);
 		if (in_task())
 			current->cdm_refused = false;
 		return page;
@@ -324,7 +364,7 @@ static struct page *cdm_alloc_node(struct cdm_request *rq, int nid)
 
 	cdm_uncharge(id, idx, 1U << rq->order);
 	rcu_read_lock();
-	cdm_note_miss(rq, nid, NULL);
+	cdm_note_miss(rq, nid, false);
 	cdm_event(cdm_find_payer(rq->scope), idx, CDM_EV_DEPLETED);
 	rcu_read_unlock();
 	return NULL;
@@ -351,7 +391,7 @@ static bool cdm_base_page_fits(const struct cdm_request *rq)
 	return cdm_headroom(rq->payer, cdm_node_idx(rq->missed)) &&
 	       zone_watermark_ok(zone, 0, min_wmark_pages(zone), ZONE_MOVABLE,
 				 0) &&
-	       cdm_may_take(rq->payer, rq->missed, 0, 1);
+	       cdm_may_take(rq, rq->payer, rq->missed, 0, 1);
 }
 
 /* A large folio that may fail: the caller asks for base pages next. */
@@ -360,60 +400,106 @@ static bool cdm_may_split(const struct cdm_request *rq)
 	return rq->order && (rq->gfp & __GFP_NOWARN);
 }
 
-static struct page *cdm_reclaim_and_retry(struct cdm_request *rq,
-					  struct cdm_owner *root,
-					  enum cdm_reclaim_reason reason,
-					  bool last_resort)
+/* May the request be tried again in another form, without a word of it? */
+static bool cdm_is_probe(const struct cdm_request *rq)
 {
-	unsigned int idx = cdm_node_idx(rq->missed);
-	struct page *page = NULL;
-	bool others;
+	return cdm_may_split(rq) || (!gfpflags_allow_blocking(rq->gfp) &&
+				     (rq->gfp & __GFP_NOWARN));
+}
+
+/* Does the memory policy of an area, or else of the task, allow only CDM? */
+static bool cdm_vma_is_strict(struct vm_area_struct *vma)
+{
+	struct mempolicy *pol = vma->vm_policy ?: current->mempolicy;
+
+	return pol && pol->mode == MPOL_BIND &&
+	       nodes_subset(pol->nodes, cdm_nodes);
+}
+
+/**
+ * cdm_may_refuse - may a request be refused, if that is the policy?
+ * @rq: the request
+ *
+ * Data that exists is never refused: swap-in, copies and the like take RAM. And
+ * nobody is refused by what others wish: a preference ends in RAM, and so does
+ * a memory policy that somebody else gave to shared memory. Fresh pages of
+ * anonymous memory are told by __GFP_ZERO, where the architecture has pages
+ * zeroed as they are allocated, as x86 and arm64 do; without a nodemask it is a
+ * driver that names the node.
+ *
+ * Context: task; a fault that needs the page has its VMA locked.
+ * Return: true if so.
+ */
+bool cdm_may_refuse(const struct cdm_request *rq)
+{
+	if (rq->prefers)
+		return false;
+	if (!rq->nodemask)
+		return true;
+	if (!nodes_subset(*rq->nodemask, cdm_nodes))
+		return false;
+	if (rq->scope && rq->scope->hole)
+		return !rq->scope->vmf ||
+		       cdm_vma_is_strict(rq->scope->vmf->vma);
+	/* A large folio is cleared later. Its base pages come next. */
+	return (rq->gfp & __GFP_ZERO) || cdm_may_split(rq);
+}
+
+/* Does cdm.low promise the payer @nr pages more than it has on the node? */
+static bool cdm_is_promised(const struct cdm_request *rq, int nid,
+			    unsigned int nr)
+{
+	unsigned int idx = cdm_node_idx(nid);
+	struct cdm_owner *limit = cdm_find_limit(rq->payer, idx, nr);
+
+	return cdm_is_entitled(rq->payer, limit ?: cdm_root_owner, idx, nr);
+}
+
+/* Have pages make way on a node, if the policy or cdm.low of the payer says. */
+static struct page *cdm_make_way(struct cdm_request *rq, int nid)
+{
+	unsigned int idx = cdm_node_idx(nid);
+	struct cdm_way way = {
+		.idx = idx,
+		.payer = rq->payer,
+		.nr_pages = 1UL << rq->order,
+		.gfp = rq->gfp,
+		.last_resort = !cdm_may_split(rq) && cdm_may_refuse(rq) &&
+			       cdm_get_policy(rq->payer, idx).fails,
+	};
 	/* For a large folio more room does not help if it is in pieces. */
 	int rounds = cdm_may_split(rq) ? 1 : CDM_RECLAIM_ROUNDS;
+	struct page *page = NULL;
 
+	if (!cdm_find_way(&way, cdm_find_limit(rq->payer, idx, way.nr_pages)))
+		return NULL;
 	cdm_event(rq->payer, idx, CDM_EV_RECLAIM);
 	while (!page && rounds--) {
-		if (!cdm_reclaim(root, idx, 1UL << rq->order, rq->gfp, reason,
-				 last_resort, &others) &&
-		    !others)
+		rq->freed = cdm_reclaim(&way);
+		if (!rq->freed && !way.others)
 			break;
-		page = cdm_alloc_node(rq, rq->missed);
+		page = cdm_alloc_node(rq, nid);
 		if (fatal_signal_pending(current))
 			break;
 	}
+	rq->freed = 0;
 	return page;
 }
 
-/* The root of the subtree whose pages may make way for a request. */
-static struct cdm_owner *cdm_reach(const struct cdm_request *rq)
+/* The same on each of some nodes, by distance. */
+static struct page *cdm_make_way_on(struct cdm_request *rq, nodemask_t nodes)
 {
-	return rq->limit ? rq->limit : cdm_root_owner;
-}
-
-/* Does cdm.low promise the payer @nr pages more than it has? */
-static bool cdm_is_promised(const struct cdm_request *rq, unsigned int nr)
-{
-	return cdm_is_entitled(rq->payer, cdm_reach(rq),
-			       cdm_node_idx(rq->missed), nr);
-}
-
-/* Demote for the payer if its policy, or its cdm.low, says so. */
-static struct page *cdm_make_way(struct cdm_request *rq, enum cdm_policy policy)
-{
-	struct cdm_owner *root = cdm_reach(rq);
-	enum cdm_reclaim_reason reason = rq->limit ? CDM_FOR_LIMIT :
-						     CDM_FOR_DEPLETED;
+	struct page *page = NULL;
 
 	if (!cdm_may_reclaim(rq->gfp))
 		return NULL;
-	if (!cdm_policy_reclaims(policy)) {
-		if (!cdm_is_promised(rq, 1U << rq->order))
-			return NULL;
-		reason = CDM_FOR_LOW;
+	while (!page && !nodes_empty(nodes)) {
+		int nid = cdm_nearest(rq->nid, &nodes);
+
+		page = cdm_make_way(rq, nid);
+		__node_clear(nid, &nodes);
 	}
-	return cdm_reclaim_and_retry(rq, root, reason,
-				     policy == CDM_RECLAIM_FAIL &&
-					     !cdm_may_split(rq));
+	return page;
 }
 
 static struct page *cdm_fail(struct cdm_request *rq)
@@ -438,47 +524,47 @@ static bool cdm_source_stays(const struct cdm_request *rq)
 	return rq->scope->collapse;
 }
 
-/* All nodes that the request names have missed: what now? */
-static struct page *cdm_apply_policy(struct cdm_request *rq)
+/* All @nodes that the request names have missed: what now? */
+static struct page *cdm_apply_policy(struct cdm_request *rq, nodemask_t nodes)
 {
-	enum cdm_policy policy = cdm_effective_policy(rq->payer);
 	unsigned int idx = cdm_node_idx(rq->missed);
+	struct cdm_effective_policy policy = cdm_get_policy(rq->payer, idx);
 	bool stays = cdm_source_stays(rq);
-	bool fails = cdm_policy_fails(policy);
 	struct page *page;
 
-	trace_cdm_policy(rq->missed, rq->payer->id, policy, rq->order,
-			 !rq->limit);
+	trace_cdm_policy(rq->missed, rq->payer->cgroup,
+			 policy.reach ? policy.reach->cgroup : 0, policy.fails,
+			 rq->order, !rq->limited);
 	if (cdm_may_split(rq) && !stays && cdm_base_page_fits(rq))
 		return NULL;
 
-	page = cdm_make_way(rq, policy);
+	page = cdm_make_way_on(rq, nodes);
 	if (page)
 		return page;
 	/* What was demoted, or may yet be, can do for base pages. */
 	if (cdm_may_split(rq) && !stays &&
-	    (cdm_base_page_fits(rq) || cdm_is_promised(rq, 1)))
+	    (cdm_base_page_fits(rq) || cdm_is_promised(rq, rq->missed, 1)))
 		return NULL;
 
 	if (!(rq->gfp & __GFP_NOFAIL)) {
 		if (stays) {
 			rq->scope->no_room = true;
-			cdm_event(rq->payer, idx,
-				  fails ? CDM_EV_FAIL : CDM_EV_FALLBACK);
+			cdm_event(rq->payer, idx, policy.fails ?
+					  CDM_EV_FAIL : CDM_EV_FALLBACK);
 			return NULL;
 		}
-		if (fails)
-			return cdm_may_split(rq) ? NULL : cdm_fail(rq);
-		if (rq->gfp & __GFP_THISNODE)
-			return NULL;
+		if ((policy.fails && cdm_may_refuse(rq)) ||
+		    (rq->gfp & __GFP_THISNODE))
+			return cdm_is_probe(rq) ? NULL : cdm_fail(rq);
 	}
 	cdm_event(rq->payer, idx, CDM_EV_FALLBACK);
-	return cdm_alloc_ram(rq, rq->gfp);
+	return cdm_end_in_ram(rq);
 }
 
 /* Any request: see cdm_alloc_pages(). */
 static noinline struct page *cdm_alloc_slow(gfp_t gfp, unsigned int order,
-					    int nid, nodemask_t *nodemask)
+					    int nid, nodemask_t *nodemask,
+					    bool prefers)
 {
 	struct cdm_request rq = {
 		.gfp = current_gfp_context(gfp & gfp_allowed_mask),
@@ -486,11 +572,9 @@ static noinline struct page *cdm_alloc_slow(gfp_t gfp, unsigned int order,
 		.nid = nid,
 		.nodemask = nodemask,
 		.scope = cdm_current_scope(),
+		.prefers = prefers,
 		.missed = NUMA_NO_NODE,
 	};
-	/* RAM that comes before the policy: only what is free. */
-	gfp_t quick = (gfp & ~(__GFP_DIRECT_RECLAIM | __GFP_NOFAIL)) |
-		      __GFP_NOWARN;
 	struct page *page = NULL;
 	nodemask_t nodes, ram;
 	bool ram_first;
@@ -500,33 +584,37 @@ static noinline struct page *cdm_alloc_slow(gfp_t gfp, unsigned int order,
 		/* As ever: kernel memory on a node that has none for it. */
 		if ((gfp & __GFP_THISNODE) && !(rq.scope && rq.scope->ram_only))
 			return __alloc_pages_raw(gfp, order, nid, nodemask);
-		return cdm_alloc_ram(&rq, gfp);
+		return cdm_end_in_ram(&rq);
 	}
 
+	/* RAM that comes before the policy. */
 	if (ram_first)
-		page = cdm_alloc_ram(&rq, quick);
+		page = cdm_alloc_ram(&rq, cdm_quick(gfp));
 	if (!page)
 		page = cdm_alloc_nodes(&rq, nodes);
 	if (!page && !ram_first && !nodes_empty(ram))
-		page = cdm_alloc_ram(&rq, quick);
+		page = cdm_alloc_ram(&rq, cdm_quick(gfp));
 	if (likely(page))
-		goto out;
+		return page;
 
 	rcu_read_lock();
 	rq.payer = cdm_owner_get(cdm_find_payer(rq.scope));
 	rcu_read_unlock();
-	page = cdm_apply_policy(&rq);
+	page = cdm_apply_policy(&rq, nodes);
 	cdm_owner_put(rq.payer);
-out:
-	if (rq.limit)
-		cdm_owner_put(rq.limit);
 	return page;
 }
+
+/*
+ * For a memory policy that prefers a node, whatever its other nodes are: see
+ * cdm_preferred(). Only its address counts.
+ */
+nodemask_t cdm_prefers __read_mostly = NODE_MASK_ALL;
 
 /* The only node of a request, or NUMA_NO_NODE. */
 static __always_inline int cdm_only_node(int nid, const nodemask_t *nodemask)
 {
-	if (!nodemask)
+	if (!nodemask || nodemask == &cdm_prefers)
 		return nid;
 	if (MAX_NUMNODES <= BITS_PER_LONG)
 		return is_power_of_2(nodemask->bits[0]) ?
@@ -553,9 +641,10 @@ static bool cdm_is_traced(void)
  */
 static bool cdm_must_fall_back(const struct cdm_group *group, unsigned int idx)
 {
+	struct cdm_effective_policy policy = cdm_get_policy(group->owner, idx);
 	struct cdm_owner *limit;
 
-	if (READ_ONCE(group->owner->effective_policy) != CDM_FALLBACK)
+	if (policy.reach || policy.fails)
 		return false;
 	limit = cdm_full_limit(group->owner, idx);
 	if (!limit)
@@ -692,7 +781,17 @@ struct page *cdm_alloc_pages(gfp_t gfp, unsigned int order, int nid,
 		if (likely(page))
 			return page;
 	}
-	return cdm_alloc_slow(gfp, order, nid, nodemask);
+	if (nodemask == &cdm_prefers)
+		return cdm_alloc_slow(gfp, order, nid, NULL, true);
+	return cdm_alloc_slow(gfp, order, nid, nodemask, false);
+}
+
+/* alloc_pages_preferred_many(): see cdm_alloc_preferred(). */
+struct page *__cdm_alloc_preferred(gfp_t gfp, unsigned int order, int nid,
+				   nodemask_t *nodemask)
+{
+	might_alloc(gfp);
+	return cdm_alloc_slow(gfp, order, nid, nodemask, true);
 }
 
 /*

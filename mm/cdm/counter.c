@@ -551,6 +551,29 @@ struct cdm_owner *cdm_full_limit(struct cdm_owner *owner, unsigned int idx)
 }
 
 /**
+ * cdm_find_limit - whose limit leaves no room for a charge?
+ * @owner: who would pay
+ * @idx: index of the node
+ * @nr: pages
+ *
+ * Context: any; the caller keeps @owner alive, and by it all of its ancestors.
+ * Return: the lowest such owner, or NULL. Stocks may hold room, see
+ * cdm_try_charge().
+ */
+struct cdm_owner *cdm_find_limit(struct cdm_owner *owner, unsigned int idx,
+				 unsigned int nr)
+{
+	struct cdm_counter *limit;
+	unsigned long flags;
+
+	raw_spin_lock_irqsave(&cdm_trees[idx].lock, flags);
+	owner = cdm_live_owner(owner, idx);
+	cdm_counter_room(owner->counter[idx], nr, &limit);
+	raw_spin_unlock_irqrestore(&cdm_trees[idx].lock, flags);
+	return limit ? cdm_counter_owner(owner, idx, limit) : NULL;
+}
+
+/**
  * cdm_headroom - pages that still fit under all limits of an owner
  * @owner: the owner
  * @idx: index of the node
@@ -729,50 +752,100 @@ unsigned long cdm_reset_peak(struct cdm_owner *owner, unsigned int idx,
 }
 
 /**
- * cdm_get_limit - a limit or a protection that is in force
+ * cdm_get_setting - the value of a setting that is in force
  * @owner: with a reference
  * @idx: index of a node that has counters
- * @which: which of the group's values
+ * @which: which setting
  *
  * Context: any.
- * Return: pages.
+ * Return: the value.
  */
-unsigned long cdm_get_limit(const struct cdm_owner *owner, unsigned int idx,
-			    enum cdm_limit which)
+unsigned long cdm_get_setting(const struct cdm_owner *owner, unsigned int idx,
+			      enum cdm_setting which)
 {
 	const struct cdm_counter *c = owner->counter[idx];
 
-	return READ_ONCE(*(which == CDM_LIMIT_MAX ? &c->max : &c->low));
+	if (which == CDM_SETTING_POLICY)
+		return READ_ONCE(c->policy);
+	return READ_ONCE(*(which == CDM_SETTING_MAX ? &c->max : &c->low));
 }
 
 /**
- * cdm_set_limit - change a limit or a protection
+ * cdm_set_setting - change the value of a setting
  * @owner: with a reference
  * @idx: index of a node that has counters
- * @which: which of the group's values
- * @pages: the new value
+ * @which: which setting
+ * @value: the new value
  *
- * Context: any.
+ * Context: any; cdm.policy under cdm_mutex.
  */
-void cdm_set_limit(struct cdm_owner *owner, unsigned int idx,
-		   enum cdm_limit which, unsigned long pages)
+void cdm_set_setting(struct cdm_owner *owner, unsigned int idx,
+		     enum cdm_setting which, unsigned long value)
 {
 	struct cdm_counter *c = owner->counter[idx];
 	struct cdm_tree *tree = &cdm_trees[idx];
 	unsigned long flags;
 
 	raw_spin_lock_irqsave(&tree->lock, flags);
-	if (which == CDM_LIMIT_MAX) {
-		WRITE_ONCE(c->max, pages);
-	} else {
-		WRITE_ONCE(tree->nr_low, tree->nr_low + !!pages - !!c->low);
-		WRITE_ONCE(c->low, pages);
+	switch (which) {
+	case CDM_SETTING_MAX:
+		WRITE_ONCE(c->max, value);
+		break;
+	case CDM_SETTING_LOW:
+		WRITE_ONCE(tree->nr_low, tree->nr_low + !!value - !!c->low);
+		WRITE_ONCE(c->low, value);
 		cdm_update_low(c);
+		break;
+	default:
+		WRITE_ONCE(c->policy, value);
 	}
 	/* Reclaim that was futile may not be any more. */
 	for (; c; c = c->parent)
 		WRITE_ONCE(c->futile_until, jiffies);
 	raw_spin_unlock_irqrestore(&tree->lock, flags);
+}
+
+/**
+ * cdm_effective_max - the least of the limits of a group and its ancestors
+ * @owner: with a reference
+ * @idx: index of a node that has counters
+ *
+ * Context: any.
+ * Return: pages, or CDM_MAX.
+ */
+unsigned long cdm_effective_max(const struct cdm_owner *owner, unsigned int idx)
+{
+	const struct cdm_counter *c = owner->counter[idx];
+	unsigned long max = CDM_MAX;
+
+	for (; c; c = c->parent)
+		max = min(max, READ_ONCE(c->max));
+	return max;
+}
+
+/**
+ * cdm_available_pages - what is left under each limit up the tree
+ * @owner: with a reference
+ * @idx: index of a node that has counters
+ *
+ * Pages that wait in stocks are not in use.
+ *
+ * Context: process context.
+ * Return: the least of it in pages, or CDM_MAX; may be out of date at once.
+ */
+unsigned long cdm_available_pages(struct cdm_owner *owner, unsigned int idx)
+{
+	unsigned long left = CDM_MAX;
+
+	for (; owner; owner = owner->parent) {
+		unsigned long max = READ_ONCE(owner->counter[idx]->max), usage;
+
+		if (max == CDM_MAX)
+			continue;
+		usage = cdm_usage(owner, idx);
+		left = min(left, max - min(max, usage));
+	}
+	return left;
 }
 
 /*
@@ -800,12 +873,13 @@ int cdm_counter_create(struct cdm_owner *owner, unsigned int idx)
 	if (!c)
 		return -ENOMEM;
 	c->parent = owner->parent ? owner->parent->counter[idx] : NULL;
-	c->max = owner->default_limit[CDM_LIMIT_MAX];
+	c->max = owner->default_value[CDM_SETTING_MAX];
+	c->policy = owner->default_value[CDM_SETTING_POLICY];
 	c->futile_until = jiffies;
 	/* Pairs with smp_load_acquire() in cdm_live_owner(). */
 	smp_store_release(&owner->counter[idx], c);
-	cdm_set_limit(owner, idx, CDM_LIMIT_LOW,
-		      owner->default_limit[CDM_LIMIT_LOW]);
+	cdm_set_setting(owner, idx, CDM_SETTING_LOW,
+			owner->default_value[CDM_SETTING_LOW]);
 	return 0;
 }
 
@@ -827,7 +901,7 @@ void cdm_counter_retire(struct cdm_owner *owner, unsigned int idx)
 	WRITE_ONCE(c->dead, true);
 	WRITE_ONCE(c->usage, 0);
 	raw_spin_unlock_irq(&cdm_trees[idx].lock);
-	cdm_set_limit(owner, idx, CDM_LIMIT_LOW, 0);
+	cdm_set_setting(owner, idx, CDM_SETTING_LOW, 0);
 	/* No CPU keeps pages of the group from here on: see cdm_uncharge(). */
 	cdm_drain(idx);
 }

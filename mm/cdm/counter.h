@@ -36,6 +36,7 @@
  * @charged:	pages that were ever charged to the group and those below it,
  *		except those that stocks have yet to report
  * @max:	limit on @usage, or CDM_MAX
+ * @policy:	an &enum cdm_policy; written under cdm_mutex, no lock to read
  * @low:	@usage up to this is protected, as far as the ancestors' is
  * @low_usage:	part of @usage that @low claims: the lesser of the two
  * @children_low: sum of the children's @low_usage
@@ -44,6 +45,8 @@
  *		no more than the stocks held
  * @fd_peak:	the same since the last reset through an open file
  * @own:	part of @usage that is charged to this very group
+ * @leaving:	part of @own that reclaim is about to demote for others, see
+ *		cdm_get_share()
  * @dead:	the group was removed: @usage has moved to the parent, and only
  *		@own counts
  * @in_stock:	stocks may hold pages of the group or those below it; no lock,
@@ -63,6 +66,7 @@ struct cdm_counter {
 	unsigned long usage;
 	unsigned long charged;
 	unsigned long max;
+	unsigned int policy;
 	unsigned long low;
 	unsigned long low_usage;
 	unsigned long children_low;
@@ -70,6 +74,7 @@ struct cdm_counter {
 	unsigned long peak;
 	unsigned long fd_peak;
 	unsigned long own;
+	unsigned long leaving;
 	bool dead;
 	bool in_stock;
 	unsigned short last_memcg;
@@ -99,10 +104,13 @@ extern struct cdm_tree cdm_trees[CDM_MAX_NODES];
  * @pages:	that many of the pages charged to the group and those below it;
  *		ULONG_MAX without protection
  * @low:	there are none because of protection
+ * @counter:	the counter whose @leaving has @pages until cdm_put_share();
+ *		NULL without protection
  */
 struct cdm_share {
 	unsigned long pages;
 	bool low;
+	struct cdm_counter *counter;
 };
 
 /**
@@ -173,8 +181,8 @@ static inline struct cdm_owner *cdm_live_owner(struct cdm_owner *owner,
 /* counter.c */
 int cdm_counter_create(struct cdm_owner *owner, unsigned int idx);
 void cdm_counter_retire(struct cdm_owner *owner, unsigned int idx);
-void cdm_set_limit(struct cdm_owner *owner, unsigned int idx,
-		   enum cdm_limit which, unsigned long pages);
+void cdm_set_setting(struct cdm_owner *owner, unsigned int idx,
+		     enum cdm_setting which, unsigned long value);
 
 u16 cdm_try_charge(struct cdm_owner *owner, unsigned int idx, unsigned int nr,
 		   struct cdm_owner **limit);
@@ -183,12 +191,16 @@ void cdm_drain_all(void);
 void cdm_stock_cpu_dead(unsigned int cpu);
 bool cdm_drain_for(struct cdm_owner *limit, unsigned int idx);
 struct cdm_owner *cdm_full_limit(struct cdm_owner *owner, unsigned int idx);
+struct cdm_owner *cdm_find_limit(struct cdm_owner *owner, unsigned int idx,
+				 unsigned int nr);
 unsigned long cdm_headroom(struct cdm_owner *owner, unsigned int idx);
 unsigned long cdm_usage_locked(const struct cdm_owner *owner, unsigned int idx);
 
 /* protection.c */
 void cdm_get_share(struct cdm_owner *owner, const struct cdm_owner *root,
-		   unsigned int idx, struct cdm_share *share);
+		   unsigned int idx, unsigned long wanted,
+		   struct cdm_share *share);
+void cdm_put_share(unsigned int idx, struct cdm_share *share);
 bool cdm_is_entitled(struct cdm_owner *owner, const struct cdm_owner *root,
 		     unsigned int idx, unsigned int nr);
 

@@ -78,22 +78,21 @@ static struct folio *
 cdm_dequeue_node(struct cdm_request *rq, struct hstate *h, int nid,
 		 struct folio *(*dequeue)(struct hstate *h, int nid))
 {
-	enum cdm_policy policy;
 	struct folio *folio;
 	u16 id;
 
 	if (!h->free_huge_pages_node[nid]) {
-		cdm_note_miss(rq, nid, NULL);
+		cdm_note_miss(rq, nid, false);
 		return NULL;
 	}
-	id = cdm_charge(rq, nid, &policy);
+	id = cdm_charge(rq, nid);
 	if (!id)
 		return NULL;
 	folio = dequeue(h, nid);
 	if (!folio) {
 		/* The free pages are bad, or may not be pinned. */
 		cdm_uncharge(id, cdm_node_idx(nid), 1U << rq->order);
-		cdm_note_miss(rq, nid, NULL);
+		cdm_note_miss(rq, nid, false);
 		return NULL;
 	}
 	cdm_hugetlb_set_owner(folio, id);
@@ -108,7 +107,6 @@ cdm_dequeue_policy(struct cdm_request *rq, struct hstate *h,
 {
 	unsigned int idx = cdm_node_idx(rq->missed);
 	struct folio *folio = NULL;
-	enum cdm_policy policy;
 	struct cdm_owner *payer;
 
 	/* No reserved page for a copy: its caller asks the allocator next. */
@@ -116,10 +114,11 @@ cdm_dequeue_policy(struct cdm_request *rq, struct hstate *h,
 		return NULL;
 	rcu_read_lock();
 	payer = cdm_find_payer(rq->scope);
-	policy = cdm_effective_policy(payer);
-	if (!rq->limit)
+	if (!rq->limited)
 		cdm_event(payer, idx, CDM_EV_DEPLETED);
-	if (cdm_policy_fails(policy)) {
+	/* A page of a pool has a nodemask, unless it is only preferred. */
+	if (rq->nodemask && cdm_may_refuse(rq) &&
+	    cdm_get_policy(payer, idx).fails) {
 		current->cdm_refused = true;
 		cdm_event(payer, idx, CDM_EV_FAIL);
 	} else {
@@ -154,7 +153,7 @@ cdm_dequeue_hugetlb(struct hstate *h, gfp_t gfp, int nid, nodemask_t *nodemask,
 		.gfp = current_gfp_context(gfp) & ~__GFP_DIRECT_RECLAIM,
 		.order = huge_page_order(h),
 		.nid = nid,
-		.nodemask = nodemask,
+		.nodemask = nodemask == &cdm_prefers ? NULL : nodemask,
 		.scope = cdm_current_scope(),
 		.missed = NUMA_NO_NODE,
 	};
@@ -177,8 +176,6 @@ cdm_dequeue_hugetlb(struct hstate *h, gfp_t gfp, int nid, nodemask_t *nodemask,
 		folio = cdm_dequeue_ram(h, nid, ram, dequeue);
 	if (!folio)
 		folio = cdm_dequeue_policy(&rq, h, dequeue);
-	if (rq.limit)
-		cdm_owner_put(rq.limit);
 	return folio;
 }
 
@@ -189,10 +186,15 @@ cdm_dequeue_hugetlb(struct hstate *h, gfp_t gfp, int nid, nodemask_t *nodemask,
 static void cdm_make_room(struct cdm_owner *payer, unsigned int idx,
 			  unsigned int nr)
 {
-	enum cdm_policy policy = cdm_effective_policy(payer);
+	struct cdm_way way = {
+		.idx = idx,
+		.payer = payer,
+		.nr_pages = nr,
+		.gfp = GFP_KERNEL,
+		.last_resort = cdm_get_policy(payer, idx).fails,
+	};
 	struct cdm_owner *limit;
 	unsigned long got;
-	bool reclaims, others = false;
 	int round;
 	u16 id;
 
@@ -204,25 +206,18 @@ static void cdm_make_room(struct cdm_owner *payer, unsigned int idx,
 	     round++) {
 		rcu_read_lock();
 		id = cdm_try_charge(payer, idx, nr, &limit);
-		if (!id)
-			limit = cdm_owner_get(limit);
 		rcu_read_unlock();
 		if (id) {
 			cdm_uncharge(id, idx, nr);
 			return;
 		}
-		reclaims = cdm_policy_reclaims(policy);
-		got = 0;
-		if (reclaims || cdm_is_entitled(payer, limit, idx, nr)) {
-			if (!round)
-				cdm_event(payer, idx, CDM_EV_RECLAIM);
-			got = cdm_reclaim(limit, idx, nr, GFP_KERNEL,
-					  reclaims ? CDM_FOR_LIMIT :
-						     CDM_FOR_LOW,
-					  policy == CDM_RECLAIM_FAIL, &others);
-		}
-		cdm_owner_put(limit);
-		if (!got && !others)
+		/* The limit is the payer's, or that of an ancestor. */
+		if (!cdm_find_way(&way, limit))
+			return;
+		if (!round)
+			cdm_event(payer, idx, CDM_EV_RECLAIM);
+		got = cdm_reclaim(&way);
+		if (!got && !way.others)
 			return;
 		cdm_drain(idx);
 	}
@@ -242,6 +237,8 @@ void __cdm_hugetlb_prepare(struct vm_area_struct *vma, unsigned long addr,
 	nodemask_t nodes, ram;
 
 	rq.nid = huge_node(vma, addr, rq.gfp, &mpol, &rq.nodemask);
+	if (rq.nodemask == &cdm_prefers)
+		rq.nodemask = NULL;
 	if (cdm_is_named(rq.nid, rq.nodemask)) {
 		cdm_candidates(&rq, &nodes, &ram);
 		if (!nodes_empty(nodes)) {

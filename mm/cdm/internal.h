@@ -80,11 +80,12 @@ struct cdm_owner *cdm_memcg_owner(struct mem_cgroup *memcg);
  * @nid:	preferred node
  * @nodemask:	nodes allowed by the caller, or NULL
  * @scope:	who pays, if not current
+ * @prefers:	its memory policy prefers the nodes, and ends in RAM
  * @payer:	who pays, with a reference, once the fast path has failed
- * @missed:	the first CDM node that was tried and missed: the policy applies
- *		to it; NUMA_NO_NODE before
- * @limit:	owner whose limit had no room there, with a reference; NULL if
- *		the node was depleted
+ * @missed:	the first CDM node that was tried and missed: its policy says
+ *		what the request gets in the end; NUMA_NO_NODE before
+ * @limited:	a limit had no room there, otherwise the node was depleted
+ * @freed:	pages that were just demoted on a node for this request
  */
 struct cdm_request {
 	gfp_t gfp;
@@ -92,9 +93,11 @@ struct cdm_request {
 	int nid;
 	nodemask_t *nodemask;
 	struct cdm_scope *scope;
+	bool prefers;
 	struct cdm_owner *payer;
 	int missed;
-	struct cdm_owner *limit;
+	bool limited;
+	unsigned long freed;
 };
 
 bool cdm_node_allowed(int nid);
@@ -102,8 +105,9 @@ bool cdm_candidates(const struct cdm_request *rq, nodemask_t *nodes,
 		    nodemask_t *ram);
 int cdm_nearest(int from, const nodemask_t *nodes);
 nodemask_t *cdm_request_ram(const struct cdm_request *rq, nodemask_t *ram);
-void cdm_note_miss(struct cdm_request *rq, int nid, struct cdm_owner *limit);
-u16 cdm_charge(struct cdm_request *rq, int nid, enum cdm_policy *policy);
+void cdm_note_miss(struct cdm_request *rq, int nid, bool limited);
+u16 cdm_charge(struct cdm_request *rq, int nid);
+bool cdm_may_refuse(const struct cdm_request *rq);
 
 /*
  * reclaim.c
@@ -132,10 +136,30 @@ enum cdm_reclaim_reason {
 	CDM_FOR_KSWAPD,
 };
 
-unsigned long cdm_reclaim(struct cdm_owner *root, unsigned int idx,
-			  unsigned long nr_pages, gfp_t gfp,
-			  enum cdm_reclaim_reason reason, bool last_resort,
-			  bool *others);
+/**
+ * struct cdm_way - pages that are to make way
+ * @root:	owner of the group whose subtree makes way, with a reference
+ * @idx:	index of the node
+ * @payer:	whom they make way for, with a reference; NULL for nobody
+ * @nr_pages:	pages wanted
+ * @gfp:	flags of the request
+ * @reason:	why
+ * @last_resort: the request has no other way out
+ * @others:	set if others may have made room meanwhile
+ */
+struct cdm_way {
+	struct cdm_owner *root;
+	unsigned int idx;
+	struct cdm_owner *payer;
+	unsigned long nr_pages;
+	gfp_t gfp;
+	enum cdm_reclaim_reason reason;
+	bool last_resort;
+	bool others;
+};
+
+bool cdm_find_way(struct cdm_way *way, struct cdm_owner *limit);
+unsigned long cdm_reclaim(struct cdm_way *way);
 bool cdm_may_reclaim(gfp_t gfp);
 
 /*

@@ -92,6 +92,23 @@ unsigned long cdm_node_capacity(unsigned int idx)
 	return zone_managed_pages(cdm_zone(cdm_idx_node(idx)));
 }
 
+/**
+ * cdm_node_free - free memory of a node that a request can have
+ * @idx: index of a node with memory
+ *
+ * What is below the lowest watermark is not given to user space.
+ *
+ * Context: any.
+ * Return: pages.
+ */
+unsigned long cdm_node_free(unsigned int idx)
+{
+	struct zone *zone = cdm_zone(cdm_idx_node(idx));
+	unsigned long free = zone_page_state(zone, NR_FREE_PAGES);
+
+	return free - min(free, min_wmark_pages(zone));
+}
+
 /*
  * By node index: what cdm_nearest_ram() returns. Set after memory came or went,
  * and read without a lock: a node that has no memory any more falls back to
@@ -400,6 +417,7 @@ static struct notifier_block cdm_adistance_nb = {
  * * %-EINVAL - no such node
  * * %-EBUSY - the node has CPUs, or memory that was not added as CDM
  * * %-ENOSPC - too many CDM nodes
+ * * %-ENOMEM - no memory for counters; another call tries again
  * * %-EOPNOTSUPP - the kernel was booted with cdm=off
  */
 int cdm_node_register(int nid)
@@ -418,6 +436,10 @@ int cdm_node_register(int nid)
 			ret = cdm_mark(nid);
 	}
 	mutex_unlock(&cdm_node_mutex);
+	if (ret)
+		return ret;
+	/* Settings can be made from now on. */
+	ret = cdm_owner_add_node(cdm_idx[nid], nid);
 	if (ret)
 		return ret;
 	cdm_update_ram_nodes();
@@ -440,8 +462,9 @@ static int __init cdm_boot_node(int nid)
 	pg_data_t *pgdat = NODE_DATA(nid);
 	int ret;
 
+	/* Settings can be made for it all the same. */
 	if (!node_state(nid, N_MEMORY))
-		return 0;
+		return cdm_owner_add_node(cdm_idx[nid], nid);
 	if (pgdat->node_present_pages != cdm_zone(nid)->present_pages) {
 		cdm_unmark(nid, "has memory outside ZONE_MOVABLE");
 		return 0;

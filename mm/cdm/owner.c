@@ -101,8 +101,9 @@ struct cdm_owner *cdm_owner_create(struct cdm_owner *parent,
 		refcount_inc(&parent->ref);
 	else
 		cdm_root_owner = owner;
-	owner->policy = parent ? CDM_INHERIT : CDM_FALLBACK;
-	owner->default_limit[CDM_LIMIT_MAX] = CDM_MAX;
+	owner->default_value[CDM_SETTING_MAX] = CDM_MAX;
+	owner->default_value[CDM_SETTING_POLICY] =
+		parent ? CDM_INHERIT : CDM_FALLBACK;
 	INIT_LIST_HEAD(&owner->list);
 	INIT_WORK(&owner->free_work, cdm_owner_free);
 	RCU_INIT_POINTER(owner->group, group);
@@ -132,16 +133,17 @@ u16 cdm_owner_id(const struct cdm_owner *owner)
  */
 int cdm_owner_online(struct cdm_owner *owner)
 {
+	struct cdm_group *group = rcu_access_pointer(owner->group);
 	unsigned int idx;
 	int ret = 0;
 
+	if (group)
+		owner->cgroup = cgroup_id(group->css.cgroup);
 	mutex_lock(&cdm_mutex);
 	for (idx = 0; idx < cdm_nr_nodes && !ret; idx++)
 		ret = cdm_counter_create(owner, idx);
-	if (!ret) {
+	if (!ret)
 		list_add_tail(&owner->list, &cdm_owner_list);
-		owner->effective_policy = cdm_effective_policy(owner);
-	}
 	mutex_unlock(&cdm_mutex);
 	return ret;
 }
@@ -244,100 +246,119 @@ struct cgroup_subsys_state *cdm_owner_memcg(struct cdm_owner *owner)
  */
 
 /**
- * cdm_effective_policy - the policy that applies to an owner
+ * cdm_get_policy - the policy that applies to an owner
  * @owner: the owner
+ * @idx: index of the node
  *
- * Context: any; the owner does not go away.
- * Return: anything but CDM_INHERIT.
+ * That of the nearest ancestor whose word answers the question, for each of the
+ * two questions. If the group of @owner was removed, its nearest living
+ * ancestor's.
+ *
+ * Context: RCU read side, or @owner does not go away. Owners that are named as
+ * a reach stay as long as @owner does.
+ * Return: the policy; the root's word answers both questions.
  */
-enum cdm_policy cdm_effective_policy(const struct cdm_owner *owner)
+struct cdm_effective_policy cdm_get_policy(struct cdm_owner *owner,
+					   unsigned int idx)
 {
-	for (; owner; owner = owner->parent) {
-		enum cdm_policy policy = READ_ONCE(owner->policy);
+	struct cdm_effective_policy policy = { };
+	bool decided = false;
 
-		if (policy != CDM_INHERIT)
-			return policy;
+	for (owner = cdm_live_owner(owner, idx); owner; owner = owner->parent) {
+		unsigned int word = READ_ONCE(owner->counter[idx]->policy);
+
+		if (!decided && word != CDM_INHERIT) {
+			policy.fails = cdm_policy_fails(word);
+			decided = true;
+		}
+		if (!cdm_policy_inherits(word)) {
+			if (cdm_policy_reclaims(word))
+				policy.reach = owner;
+			break;
+		}
 	}
-	return CDM_FALLBACK;
+	return policy;
 }
 
 /**
- * cdm_owner_policy - what an owner's cdm.policy says
- * @owner: with a reference
+ * cdm_owner_levels - how far up the tree is an ancestor?
+ * @owner: an owner
+ * @ancestor: @owner, or above it
  *
- * Context: any.
- * Return: the policy, perhaps CDM_INHERIT.
+ * Context: any; the caller keeps @owner alive.
+ * Return: levels; 0 for @owner itself.
  */
-enum cdm_policy cdm_owner_policy(const struct cdm_owner *owner)
+unsigned int cdm_owner_levels(const struct cdm_owner *owner,
+			      const struct cdm_owner *ancestor)
 {
-	return READ_ONCE(owner->policy);
+	unsigned int levels = 0;
+
+	for (; owner != ancestor; owner = owner->parent)
+		levels++;
+	return levels;
 }
 
 /**
- * cdm_owner_set_policy - set what an owner's cdm.policy says
+ * cdm_owner_default - the value for nodes without one of their own
  * @owner: with a reference
- * @policy: the policy, perhaps CDM_INHERIT
- *
- * Context: process context, takes cdm_mutex.
- */
-void cdm_owner_set_policy(struct cdm_owner *owner, enum cdm_policy policy)
-{
-	struct cdm_owner *pos;
-
-	mutex_lock(&cdm_mutex);
-	WRITE_ONCE(owner->policy, policy);
-	/* Parents come before their children. */
-	list_for_each_entry(pos, &cdm_owner_list, list)
-		WRITE_ONCE(pos->effective_policy, cdm_effective_policy(pos));
-	mutex_unlock(&cdm_mutex);
-}
-
-/**
- * cdm_owner_default_limit - the value for nodes without one of their own
- * @owner: with a reference
- * @which: which of the group's values
+ * @which: which setting
  *
  * Context: under cdm_mutex.
- * Return: pages.
+ * Return: the value.
  */
-unsigned long cdm_owner_default_limit(const struct cdm_owner *owner,
-				      enum cdm_limit which)
+unsigned long cdm_owner_default(const struct cdm_owner *owner,
+				enum cdm_setting which)
 {
 	lockdep_assert_held(&cdm_mutex);
-	return owner->default_limit[which];
+	return owner->default_value[which];
 }
 
 /**
- * cdm_owner_apply_limits - apply a write to cdm.max or cdm.low
+ * cdm_owner_has_own - does a node have a value of its own?
  * @owner: with a reference
- * @which: which of the group's values
- * @limits: what was written
+ * @idx: index of the node
+ * @which: which setting
+ *
+ * Context: under cdm_mutex.
+ * Return: true if so.
+ */
+bool cdm_owner_has_own(const struct cdm_owner *owner, unsigned int idx,
+		       enum cdm_setting which)
+{
+	lockdep_assert_held(&cdm_mutex);
+	return test_bit(idx, owner->own[which]);
+}
+
+/**
+ * cdm_owner_apply - apply a write to a file of settings
+ * @owner: with a reference
+ * @which: which setting
+ * @settings: what was written
  *
  * Each node's value changes once, whatever the order of the lines was. So no
  * value that was not asked for is ever in force.
  *
  * Context: process context, takes cdm_mutex.
  */
-void cdm_owner_apply_limits(struct cdm_owner *owner, enum cdm_limit which,
-			    const struct cdm_limits *limits)
+void cdm_owner_apply(struct cdm_owner *owner, enum cdm_setting which,
+		     const struct cdm_settings *settings)
 {
-	unsigned long *own = owner->own_limit[which];
+	unsigned long *own = owner->own[which];
 	unsigned int idx;
 
 	mutex_lock(&cdm_mutex);
-	if (limits->has_default)
-		owner->default_limit[which] = limits->default_pages;
-	for (idx = 0; idx < CDM_MAX_NODES; idx++) {
-		if (!owner->counter[idx])
-			continue;
-		if (limits->line[idx] != CDM_LINE_NONE)
+	if (settings->has_default)
+		owner->default_value[which] = settings->default_value;
+	for (idx = 0; idx < cdm_nr_nodes; idx++) {
+		if (settings->line[idx] != CDM_LINE_NONE)
 			__assign_bit(idx, own,
-				     limits->line[idx] == CDM_LINE_SET);
-		if (limits->line[idx] == CDM_LINE_SET)
-			cdm_set_limit(owner, idx, which, limits->pages[idx]);
+				     settings->line[idx] == CDM_LINE_SET);
+		if (settings->line[idx] == CDM_LINE_SET)
+			cdm_set_setting(owner, idx, which,
+					settings->value[idx]);
 		else if (!test_bit(idx, own))
-			cdm_set_limit(owner, idx, which,
-				      owner->default_limit[which]);
+			cdm_set_setting(owner, idx, which,
+					owner->default_value[which]);
 	}
 	mutex_unlock(&cdm_mutex);
 }

@@ -28,15 +28,14 @@ struct cdm_counter;
  *		charged to the owner itself, and for each user
  * @parent:	owner of the parent group; NULL in the root; constant
  * @group:	RCU: the group; NULL once it was removed
- * @policy:	what cdm.policy says; written under cdm_mutex, read anywhere
- * @effective_policy: the policy that applies: its own or an ancestor's; written
- *		under cdm_mutex, read anywhere
+ * @cgroup:	id of the group's cgroup, for tracing; written before the owner
+ *		is online
  * @list:	in cdm_owner_list, after its parent, while the group is online;
  *		cdm_mutex
- * @default_limit: by &enum cdm_limit: pages, for nodes without a limit of their
- *		own; cdm_mutex
- * @own_limit:	by &enum cdm_limit: indices of nodes that have a limit of their
- *		own; cdm_mutex
+ * @default_value: by &enum cdm_setting: for nodes without a value of their own;
+ *		cdm_mutex
+ * @own:	by &enum cdm_setting: indices of nodes that have a value of
+ *		their own; cdm_mutex
  * @free_work:	frees the owner where sleeping is allowed
  * @rcu:	defers the free past readers that found the owner by its id
  * @counter:	by node index; published by a release store and then constant
@@ -50,11 +49,10 @@ struct cdm_owner {
 	refcount_t ref;
 	struct cdm_owner *parent;
 	struct cdm_group __rcu *group;
-	enum cdm_policy policy;
-	enum cdm_policy effective_policy;
+	u64 cgroup;
 	struct list_head list;
-	unsigned long default_limit[CDM_NR_LIMITS];
-	DECLARE_BITMAP(own_limit[CDM_NR_LIMITS], CDM_MAX_NODES);
+	unsigned long default_value[CDM_NR_SETTINGS];
+	DECLARE_BITMAP(own[CDM_NR_SETTINGS], CDM_MAX_NODES);
 	struct work_struct free_work;
 	struct rcu_head rcu;
 	struct cdm_counter *counter[CDM_MAX_NODES];
@@ -113,7 +111,6 @@ static inline bool cdm_owner_is_below(const struct cdm_owner *owner,
 }
 
 int cdm_owner_add_node(unsigned int idx, int nid);
-enum cdm_policy cdm_effective_policy(const struct cdm_owner *owner);
 struct cgroup_subsys_state *cdm_owner_memcg(struct cdm_owner *owner);
 
 #endif /* _MM_CDM_OWNER_H */

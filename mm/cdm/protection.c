@@ -73,10 +73,12 @@ static unsigned long cdm_effective_low(struct cdm_counter *c,
  * @owner: the group's
  * @root: owner of the group whose subtree is reclaimed
  * @idx: index of the node
- * @share: where to put it
+ * @wanted: pages that reclaim would take
+ * @share: where to put it; to be returned by cdm_put_share()
  *
- * Reclaim takes up to CDM_RECLAIM_BATCH pages at a time, or a huge page. So a
- * group is left alone while it has less than that above its protection.
+ * What one reclaim may take from a group with protection no other may take as
+ * well. So a group is never brought below it, except for what CPUs have in
+ * stock of it: CDM_STOCK_MAX pages each at most.
  *
  * Usage is no bound for a group without protection: pages on the lists of its
  * memory group may be charged to an ancestor, if cdm was enabled later.
@@ -84,30 +86,67 @@ static unsigned long cdm_effective_low(struct cdm_counter *c,
  * Context: RCU read side or a reference; any context otherwise.
  */
 void cdm_get_share(struct cdm_owner *owner, const struct cdm_owner *root,
-		   unsigned int idx, struct cdm_share *share)
+		   unsigned int idx, unsigned long wanted,
+		   struct cdm_share *share)
 {
 	unsigned long flags, elow = 0, usage = 0;
+	struct cdm_counter *c;
 
+	*share = (struct cdm_share){ .pages = ULONG_MAX };
 	rcu_read_lock();
 	raw_spin_lock_irqsave(&cdm_trees[idx].lock, flags);
 	owner = cdm_live_owner(owner, idx);
+	c = owner->counter[idx];
 	if (cdm_trees[idx].nr_low)
-		elow = cdm_effective_low(owner->counter[idx],
-					 root->counter[idx], 0);
-	if (elow)
+		elow = cdm_effective_low(c, root->counter[idx], 0);
+	if (elow) {
 		usage = cdm_usage_locked(owner, idx);
+		usage -= min(usage, c->leaving);
+		share->pages = min(usage - min(usage, elow), wanted);
+		share->low = usage && !share->pages;
+		share->counter = c;
+		c->leaving += share->pages;
+	}
 	raw_spin_unlock_irqrestore(&cdm_trees[idx].lock, flags);
 	rcu_read_unlock();
+}
 
-	elow = min(elow, usage);
-	if (elow) {
-		elow += CDM_RECLAIM_BATCH - 1;
-		share->low = usage <= elow;
-		share->pages = usage - min(usage, elow);
-	} else {
-		share->low = false;
-		share->pages = ULONG_MAX;
-	}
+/**
+ * cdm_put_share - reclaim has taken its share, or as much of it as it could
+ * @idx: index of the node
+ * @share: from cdm_get_share()
+ *
+ * Context: any; the caller has kept the owner alive.
+ */
+void cdm_put_share(unsigned int idx, struct cdm_share *share)
+{
+	unsigned long flags;
+
+	if (!share->counter)
+		return;
+	raw_spin_lock_irqsave(&cdm_trees[idx].lock, flags);
+	share->counter->leaving -= share->pages;
+	raw_spin_unlock_irqrestore(&cdm_trees[idx].lock, flags);
+}
+
+/**
+ * cdm_protected_pages - protection of a group while the whole node is reclaimed
+ * @owner: with a reference
+ * @idx: index of a node that has counters
+ *
+ * Context: any.
+ * Return: pages, or CDM_MAX.
+ */
+unsigned long cdm_protected_pages(struct cdm_owner *owner, unsigned int idx)
+{
+	unsigned long flags, elow;
+
+	raw_spin_lock_irqsave(&cdm_trees[idx].lock, flags);
+	owner = cdm_live_owner(owner, idx);
+	elow = cdm_effective_low(owner->counter[idx],
+				 cdm_root_owner->counter[idx], 0);
+	raw_spin_unlock_irqrestore(&cdm_trees[idx].lock, flags);
+	return elow;
 }
 
 /**

@@ -2,15 +2,17 @@
 /*
  * Reclaim of coherent device memory: demotion of colder pages to RAM
  *
- *   on behalf of              whose pages                    breaks cdm.low
- *   ------------------------  -----------------------------  --------------
- *   a request over a limit    of the limit's group and those  policy
- *                             below it                        reclaim,fail
- *   a request on a depleted   anybody's on the node           policy
- *   node                                                      reclaim,fail
- *   a lower cdm.max,          of the group and those below    yes
- *   cdm.reclaim               it
- *   kswapd                    anybody's on the node           no
+ *   on behalf of              whose pages                      breaks cdm.low
+ *   ------------------------  -------------------------------  --------------
+ *   a request over a limit    of the reach of its policy, but  never
+ *                             not above the limit's group
+ *   a request on a depleted   of the reach of its policy       never
+ *   node
+ *   a request that cdm.low    of the limit's group and those   never
+ *   promises room             below it, or anybody's
+ *   a lower cdm.max,          of the group and those below it  if it must
+ *   cdm.reclaim
+ *   kswapd                    anybody's on the node            never
  *
  * Pages go to RAM only; nothing is swapped or written out for a quota. So
  * without room in RAM, or in the owner's memory.max, reclaim fails and the
@@ -18,9 +20,8 @@
  * is cold. Every group with cdm has them, because cdm depends on memory.
  *
  * A request has a batch demoted at a time, from one group after the other: the
- * next request continues where this one ended. Protected pages are left alone
- * while there are others; protection is broken only as a last resort, for a
- * request that has no other way out.
+ * next request continues where this one ended. Protected pages are left alone;
+ * of those, the group that asks may only take its own.
  */
 #include <linux/atomic.h>
 #include <linux/jiffies.h>
@@ -68,6 +69,8 @@
 /**
  * struct cdm_walk - one reclaim from a subtree
  * @root:	owner of the subtree's group
+ * @payer:	whom pages make way for, or NULL
+ * @request:	somebody asks for a page: what is demoted is taken from others
  * @memcg:	its group of the memory controller
  * @pgdat:	the node
  * @idx:	its index
@@ -86,6 +89,8 @@
  */
 struct cdm_walk {
 	struct cdm_owner *root;
+	struct cdm_owner *payer;
+	bool request;
 	struct mem_cgroup *memcg;
 	pg_data_t *pgdat;
 	unsigned int idx;
@@ -155,11 +160,29 @@ static unsigned long cdm_nr_listed(struct mem_cgroup *memcg, pg_data_t *pgdat)
 }
 
 /*
- * Demote @nr pages of @memcg, or more by less than a batch or a huge page.
- * Returns how many there were.
+ * A folio that is larger than what may still be taken stays: splitting it would
+ * cost its group more than the request gains.
+ */
+bool __cdm_may_demote(const struct folio *folio)
+{
+	struct cdm_scope *scope = cdm_current_scope();
+	unsigned long nr = folio_nr_pages(folio);
+
+	if (!scope || !scope->bounded)
+		return true;
+	if (scope->allowance < nr)
+		return false;
+	scope->allowance -= nr;
+	return true;
+}
+
+/*
+ * Demote @nr pages of @memcg, or more by less than a batch or a huge page, but
+ * never more than @share says. Returns how many there were.
  */
 static unsigned long cdm_demote(struct cdm_walk *walk, struct mem_cgroup *memcg,
-				unsigned long nr, int priority)
+				unsigned long nr, const struct cdm_share *share,
+				int priority)
 {
 	bool force = priority <= -CDM_FULL_SCANS;
 	unsigned long got, scanned = 0;
@@ -168,6 +191,8 @@ static unsigned long cdm_demote(struct cdm_walk *walk, struct mem_cgroup *memcg,
 	/* __cdm_get_new_folio() notes here what had no room for a page. */
 	cdm_scope_begin(&scope, NULL, NULL);
 	scope.ram_only = true;
+	scope.bounded = share->counter;
+	scope.allowance = share->pages;
 	atomic_inc(&cdm_nr_walkers[walk->idx]);
 	got = mem_cgroup_demote_node(memcg, walk->pgdat, nr, max(priority, 0),
 				     force, walk->gfp, &scanned);
@@ -192,7 +217,8 @@ static void cdm_walk_group(struct cdm_walk *walk, struct mem_cgroup *memcg,
 {
 	struct cdm_share share;
 	struct cdm_owner *owner;
-	unsigned long listed, got;
+	unsigned long listed, wanted, got;
+	bool low;
 
 	/*
 	 * One that is being made has no pages, and no place in the LRU's lists.
@@ -205,21 +231,25 @@ static void cdm_walk_group(struct cdm_walk *walk, struct mem_cgroup *memcg,
 	rcu_read_lock();
 	owner = cdm_owner_get(cdm_memcg_owner(memcg));
 	rcu_read_unlock();
-	cdm_get_share(owner, walk->root, walk->idx, &share);
-	if (walk->full_memcg == memcg || cdm_memcg_is_full(memcg))
-		share = (struct cdm_share){ };
-	if (share.low) {
+	wanted = walk->wanted - walk->got;
+	/* There is no point in looking for less than a batch. */
+	cdm_get_share(owner, walk->root, walk->idx,
+		      max(wanted, CDM_RECLAIM_BATCH), &share);
+	low = share.low;
+	if (low)
 		walk->protected = true;
-		if (walk->low)
-			share.pages = CDM_RECLAIM_BATCH;
-	}
-	if (share.pages) {
-		got = cdm_demote(walk, memcg,
-				 min(share.pages, walk->wanted - walk->got),
+	if (low && walk->low)
+		share = (struct cdm_share){ .pages = CDM_RECLAIM_BATCH };
+	if (share.pages && walk->full_memcg != memcg &&
+	    !cdm_memcg_is_full(memcg)) {
+		got = cdm_demote(walk, memcg, min(share.pages, wanted), &share,
 				 cdm_priority(listed, pass));
-		if (share.low && got)
+		if (low && got)
 			cdm_event(owner, walk->idx, CDM_EV_LOW);
+		if (walk->request && got)
+			cdm_count_taken(owner, walk->payer, walk->idx, got);
 	}
+	cdm_put_share(walk->idx, &share);
 	cdm_owner_put(owner);
 	cond_resched();
 }
@@ -333,14 +363,63 @@ static void cdm_walk_patiently(struct cdm_walk *walk)
 }
 
 /**
+ * cdm_find_way - whose pages make way for a request that misses?
+ * @way: has the node, the payer and the number of pages; gets @root and @reason
+ * @limit: owner whose limit has no room, or NULL if the node is depleted
+ *
+ * If cdm.low promises the payer the pages, everybody's below the limit do.
+ * Otherwise those of the reach that the payer's policy has, as far as the
+ * limit. Both begin at the payer or above it, so one has the other in it.
+ *
+ * Context: any; the caller has a reference on the payer.
+ * Return: true if anybody's do.
+ */
+bool cdm_find_way(struct cdm_way *way, struct cdm_owner *limit)
+{
+	struct cdm_owner *reach = cdm_get_policy(way->payer, way->idx).reach;
+	struct cdm_owner *widest = limit ?: cdm_root_owner;
+
+	way->root = widest;
+	way->reason = limit ? CDM_FOR_LIMIT : CDM_FOR_DEPLETED;
+	if (reach && cdm_owner_is_below(widest, reach))
+		return true;
+	if (cdm_is_entitled(way->payer, widest, way->idx, way->nr_pages)) {
+		way->reason = CDM_FOR_LOW;
+		return true;
+	}
+	way->root = reach;
+	return reach;
+}
+
+/* One reclaim from the subtree of @root. */
+static void cdm_reclaim_from(struct cdm_walk *walk, const struct cdm_way *way,
+			     struct cdm_owner *root)
+{
+	struct cgroup_subsys_state *css;
+
+	/* Without a group the owner has no lists of its own any more. */
+	css = cdm_owner_memcg(root);
+	if (!css)
+		return;
+	walk->root = root;
+	walk->memcg = mem_cgroup_from_css(css);
+	trace_cdm_reclaim_begin(walk->pgdat->node_id, root->cgroup, way->reason,
+				walk->wanted);
+	cdm_walk_patiently(walk);
+	/* Who takes from himself may take what is protected from others. */
+	if (!walk->got && !walk->ram_full && walk->protected &&
+	    way->reason >= CDM_FOR_EXCESS) {
+		walk->low = true;
+		cdm_walk_direct(walk);
+	}
+	trace_cdm_reclaim_end(walk->pgdat->node_id, root->cgroup, way->reason,
+			      walk->got);
+	css_put(css);
+}
+
+/**
  * cdm_reclaim - demote pages of a group and those below it
- * @root: the group's owner, with a reference
- * @idx: index of the node
- * @nr_pages: pages wanted
- * @gfp: flags of the request
- * @reason: why
- * @last_resort: break cdm.low rather than find nothing
- * @others: set if others may have made room meanwhile
+ * @way: what is wanted of whom, and why
  *
  * A subtree may have thousands of pages of which none can leave, for example
  * because they are pinned. If RAM will do, it is not scanned again for a tenth
@@ -349,57 +428,46 @@ static void cdm_walk_patiently(struct cdm_walk *walk)
  * Context: process context, not in reclaim; sleeps.
  * Return: pages demoted.
  */
-unsigned long cdm_reclaim(struct cdm_owner *root, unsigned int idx,
-			  unsigned long nr_pages, gfp_t gfp,
-			  enum cdm_reclaim_reason reason, bool last_resort,
-			  bool *others)
+unsigned long cdm_reclaim(struct cdm_way *way)
 {
-	struct cdm_counter *c = root->counter[idx];
-	int nid = cdm_idx_node(idx);
+	struct cdm_counter *c = way->root->counter[way->idx];
+	bool request = way->reason <= CDM_FOR_LOW;
 	struct cdm_walk walk = {
-		.root = root,
-		.pgdat = NODE_DATA(nid),
-		.idx = idx,
-		.gfp = gfp,
-		.wanted = nr_pages,
-		.last_resort = last_resort,
-		.before = atomic_long_read(&cdm_demoted[idx]),
+		.payer = way->payer,
+		.request = request,
+		.pgdat = NODE_DATA(cdm_idx_node(way->idx)),
+		.idx = way->idx,
+		.gfp = way->gfp,
+		.wanted = way->nr_pages,
+		.last_resort = way->last_resort,
+		.before = atomic_long_read(&cdm_demoted[way->idx]),
 	};
-	struct cgroup_subsys_state *css;
-	bool request = reason <= CDM_FOR_LOW;
 	unsigned long pflags;
 
-	*others = false;
-	if (!last_resort && time_before(jiffies, READ_ONCE(c->futile_until)))
+	way->others = false;
+	if (!way->last_resort &&
+	    time_before(jiffies, READ_ONCE(c->futile_until)))
 		return 0;
-	/* Without a group the owner has no lists of its own any more. */
-	css = cdm_owner_memcg(root);
-	if (!css)
-		return 0;
-	walk.memcg = mem_cgroup_from_css(css);
 	if (request)
-		walk.wanted = max(nr_pages, CDM_RECLAIM_BATCH);
+		walk.wanted = max(walk.wanted, CDM_RECLAIM_BATCH);
 
-	trace_cdm_reclaim_begin(nid, root->id, reason, walk.wanted);
 	/* As elsewhere, proactive reclaim is no stall. */
 	if (request)
 		psi_memstall_enter(&pflags);
-	cdm_walk_patiently(&walk);
-	if (!walk.got && !walk.ram_full && walk.protected && last_resort) {
-		walk.low = true;
-		cdm_walk_direct(&walk);
-	}
+	cdm_reclaim_from(&walk, way, way->root);
+	/* All that is left is protected: the payer can only take its own. */
+	if (request && !walk.got && !walk.ram_full && walk.protected &&
+	    way->root != way->payer)
+		cdm_reclaim_from(&walk, way, way->payer);
 	if (request)
 		psi_memstall_leave(&pflags);
-	trace_cdm_reclaim_end(nid, root->id, reason, walk.got);
 
-	*others = cdm_others_demoted(&walk);
+	way->others = cdm_others_demoted(&walk);
 	if (walk.got)
 		walk.pgdat->kswapd_failures = 0;
-	else if (!*others && !fatal_signal_pending(current) &&
+	else if (!way->others && !fatal_signal_pending(current) &&
 		 walk.futile > CDM_FUTILE_PAGES)
 		WRITE_ONCE(c->futile_until, jiffies + CDM_FUTILE_TIME);
-	css_put(css);
 	return walk.got;
 }
 
@@ -417,13 +485,18 @@ unsigned long cdm_reclaim(struct cdm_owner *root, unsigned int idx,
 void cdm_reclaim_excess(struct cdm_owner *owner, unsigned int idx)
 {
 	int retries = CDM_EXCESS_RETRIES;
+	struct cdm_way way = {
+		.root = owner,
+		.idx = idx,
+		.gfp = GFP_KERNEL,
+		.reason = CDM_FOR_EXCESS,
+		.last_resort = true,
+	};
 	unsigned long excess;
-	bool others;
 
 	while ((excess = cdm_excess(owner, idx)) && !signal_pending(current)) {
-		if (!cdm_reclaim(owner, idx, min(excess, CDM_RECLAIM_BATCH),
-				 GFP_KERNEL, CDM_FOR_EXCESS, true, &others) &&
-		    !retries--)
+		way.nr_pages = min(excess, CDM_RECLAIM_BATCH);
+		if (!cdm_reclaim(&way) && !retries--)
 			break;
 		cond_resched();
 	}
@@ -442,14 +515,19 @@ void cdm_reclaim_excess(struct cdm_owner *owner, unsigned int idx)
 unsigned long cdm_reclaim_proactive(struct cdm_owner *owner, unsigned int idx,
 				    unsigned long nr_pages)
 {
+	struct cdm_way way = {
+		.root = owner,
+		.idx = idx,
+		.gfp = GFP_KERNEL,
+		.reason = CDM_FOR_PROACTIVE,
+		.last_resort = true,
+	};
 	unsigned long done = 0, got;
-	bool others;
 
 	while (done < nr_pages && !signal_pending(current)) {
-		got = cdm_reclaim(owner, idx,
-				  min(nr_pages - done, CDM_RECLAIM_BATCH),
-				  GFP_KERNEL, CDM_FOR_PROACTIVE, true, &others);
-		if (!got && !others)
+		way.nr_pages = min(nr_pages - done, CDM_RECLAIM_BATCH);
+		got = cdm_reclaim(&way);
+		if (!got && !way.others)
 			break;
 		done += got;
 		cond_resched();
@@ -472,6 +550,7 @@ unsigned long __cdm_shrink_node(struct pglist_data *pgdat, int priority)
 	struct cdm_owner *root = cdm_root_owner;
 	struct cdm_walk walk = {
 		.root = root,
+		.request = true,
 		.memcg = root_mem_cgroup,
 		.pgdat = pgdat,
 		.idx = cdm_node_idx(pgdat->node_id),
@@ -481,12 +560,12 @@ unsigned long __cdm_shrink_node(struct pglist_data *pgdat, int priority)
 
 	/* It is woken for large folios, too, which are up to compaction. */
 	if (walk.wanted) {
-		trace_cdm_reclaim_begin(pgdat->node_id, root->id,
+		trace_cdm_reclaim_begin(pgdat->node_id, root->cgroup,
 					CDM_FOR_KSWAPD, walk.wanted);
 		lru_add_drain();
 		cdm_walk_once(&walk, DEF_PRIORITY - priority);
-		trace_cdm_reclaim_end(pgdat->node_id, root->id, CDM_FOR_KSWAPD,
-				      walk.got);
+		trace_cdm_reclaim_end(pgdat->node_id, root->cgroup,
+				      CDM_FOR_KSWAPD, walk.got);
 	}
 	if (walk.got || !walk.wanted)
 		pgdat->kswapd_failures = 0;

@@ -122,6 +122,56 @@ void cdm_event(struct cdm_owner *owner, unsigned int idx, enum cdm_event ev)
 	rcu_read_unlock();
 }
 
+/* Is a request of @payer one from outside @owner's subtree? */
+static bool cdm_is_outside(const struct cdm_owner *payer,
+			   const struct cdm_owner *owner)
+{
+	return !payer || !cdm_owner_is_below(payer, owner);
+}
+
+/**
+ * cdm_count_taken - pages of a group were demoted for a request
+ * @victim: the group's owner, with a reference
+ * @payer: whom the request was for, with a reference; NULL for kswapd
+ * @idx: index of the node
+ * @pages: their number, not 0
+ *
+ * Counts in the group, and in those above it that do not contain the payer.
+ *
+ * Context: process context.
+ */
+void cdm_count_taken(struct cdm_owner *victim, const struct cdm_owner *payer,
+		     unsigned int idx, unsigned long pages)
+{
+	struct cdm_owner *owner;
+	struct cdm_group *group;
+	struct cdm_stats *stats;
+	unsigned long flags;
+
+	rcu_read_lock();
+	victim = cdm_live_owner(victim, idx);
+	raw_spin_lock_irqsave(&cdm_trees[idx].lock, flags);
+	for (owner = victim; owner && cdm_is_outside(payer, owner);
+	     owner = owner->parent) {
+		stats = &owner->counter[idx]->stats;
+		if (owner == victim)
+			WRITE_ONCE(stats->events_local[CDM_EV_TAKEN],
+				   stats->events_local[CDM_EV_TAKEN] + 1);
+		WRITE_ONCE(stats->events[CDM_EV_TAKEN],
+			   stats->events[CDM_EV_TAKEN] + 1);
+		WRITE_ONCE(stats->pages[CDM_STAT_TAKEN],
+			   stats->pages[CDM_STAT_TAKEN] + pages);
+	}
+	raw_spin_unlock_irqrestore(&cdm_trees[idx].lock, flags);
+	for (owner = victim; owner && cdm_is_outside(payer, owner);
+	     owner = owner->parent) {
+		group = rcu_dereference(owner->group);
+		if (group)
+			cdm_group_notify(group, owner == victim);
+	}
+	rcu_read_unlock();
+}
+
 /*
  * Fallbacks of base pages because of a limit
  */

@@ -67,6 +67,8 @@ DECLARE_PER_CPU(struct cdm_pending_fallbacks, cdm_pending_fallbacks);
 	((u64)(payer) << 48 | (u64)(limit) << 32 | (u64)(idx) << 24)
 
 void cdm_event(struct cdm_owner *owner, unsigned int idx, enum cdm_event ev);
+void cdm_count_taken(struct cdm_owner *victim, const struct cdm_owner *payer,
+		     unsigned int idx, unsigned long pages);
 void cdm_start_pending_stat(u32 key);
 void cdm_start_pending_fallbacks(u64 key);
 

@@ -7,16 +7,18 @@
 
 #include <linux/tracepoint.h>
 
+/* Groups are named by the id of their cgroup, which is its inode number. */
+
 TRACE_EVENT(cdm_charge_fail,
 
-	TP_PROTO(int nid, u16 payer, u16 limit, unsigned int order),
+	TP_PROTO(int nid, u64 payer, u64 limit, unsigned int order),
 
 	TP_ARGS(nid, payer, limit, order),
 
 	TP_STRUCT__entry(
 		__field(int, nid)
-		__field(u16, payer)
-		__field(u16, limit)
+		__field(u64, payer)
+		__field(u64, limit)
 		__field(unsigned int, order)
 	),
 
@@ -27,21 +29,23 @@ TRACE_EVENT(cdm_charge_fail,
 		__entry->order = order;
 	),
 
-	TP_printk("node=%d payer=%u limit=%u order=%u",
+	TP_printk("node=%d payer=%llu limit=%llu order=%u",
 		  __entry->nid, __entry->payer, __entry->limit, __entry->order)
 );
 
+/* @reach is the group whose subtree may make way; 0 is nobody. */
 TRACE_EVENT(cdm_policy,
 
-	TP_PROTO(int nid, u16 payer, int policy, unsigned int order,
+	TP_PROTO(int nid, u64 payer, u64 reach, bool fails, unsigned int order,
 		 bool depleted),
 
-	TP_ARGS(nid, payer, policy, order, depleted),
+	TP_ARGS(nid, payer, reach, fails, order, depleted),
 
 	TP_STRUCT__entry(
 		__field(int, nid)
-		__field(u16, payer)
-		__field(int, policy)
+		__field(u64, payer)
+		__field(u64, reach)
+		__field(bool, fails)
 		__field(unsigned int, order)
 		__field(bool, depleted)
 	),
@@ -49,28 +53,28 @@ TRACE_EVENT(cdm_policy,
 	TP_fast_assign(
 		__entry->nid = nid;
 		__entry->payer = payer;
-		__entry->policy = policy;
+		__entry->reach = reach;
+		__entry->fails = fails;
 		__entry->order = order;
 		__entry->depleted = depleted;
 	),
 
-	TP_printk("node=%d payer=%u policy=%s order=%u reason=%s",
+	TP_printk("node=%d payer=%llu policy=%s%s reach=%llu order=%u reason=%s",
 		  __entry->nid, __entry->payer,
-		  __print_symbolic(__entry->policy, { 1, "fallback" },
-				   { 2, "reclaim" }, { 3, "reclaim,fail" },
-				   { 4, "fail" }),
+		  __entry->reach ? "reclaim," : "",
+		  __entry->fails ? "fail" : "fallback", __entry->reach,
 		  __entry->order, __entry->depleted ? "depleted" : "limit")
 );
 
 DECLARE_EVENT_CLASS(cdm_reclaim_class,
 
-	TP_PROTO(int nid, u16 target, int reason, unsigned long pages),
+	TP_PROTO(int nid, u64 target, int reason, unsigned long pages),
 
 	TP_ARGS(nid, target, reason, pages),
 
 	TP_STRUCT__entry(
 		__field(int, nid)
-		__field(u16, target)
+		__field(u64, target)
 		__field(int, reason)
 		__field(unsigned long, pages)
 	),
@@ -82,7 +86,7 @@ DECLARE_EVENT_CLASS(cdm_reclaim_class,
 		__entry->pages = pages;
 	),
 
-	TP_printk("node=%d target=%u reason=%s pages=%lu",
+	TP_printk("node=%d target=%llu reason=%s pages=%lu",
 		  __entry->nid, __entry->target,
 		  __print_symbolic(__entry->reason, { 0, "limit" },
 				   { 1, "depleted" }, { 2, "low" },
@@ -93,13 +97,13 @@ DECLARE_EVENT_CLASS(cdm_reclaim_class,
 
 /* Pages that are wanted. */
 DEFINE_EVENT(cdm_reclaim_class, cdm_reclaim_begin,
-	TP_PROTO(int nid, u16 target, int reason, unsigned long pages),
+	TP_PROTO(int nid, u64 target, int reason, unsigned long pages),
 	TP_ARGS(nid, target, reason, pages)
 );
 
 /* Pages that were demoted. */
 DEFINE_EVENT(cdm_reclaim_class, cdm_reclaim_end,
-	TP_PROTO(int nid, u16 target, int reason, unsigned long pages),
+	TP_PROTO(int nid, u64 target, int reason, unsigned long pages),
 	TP_ARGS(nid, target, reason, pages)
 );
 

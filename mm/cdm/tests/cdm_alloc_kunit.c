@@ -38,9 +38,9 @@ static void contiguous(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, cdm_usage(root, idx), before);
 
 	cdm_drain(idx);
-	cdm_set_limit(root, idx, CDM_LIMIT_MAX, before + nr - 1);
+	cdm_set_setting(root, idx, CDM_SETTING_MAX, before + nr - 1);
 	KUNIT_EXPECT_NULL(test, alloc_contig_pages(nr, gfp, nid, NULL));
-	cdm_set_limit(root, idx, CDM_LIMIT_MAX, CDM_MAX);
+	cdm_set_setting(root, idx, CDM_SETTING_MAX, CDM_MAX);
 	KUNIT_EXPECT_EQ(test, cdm_usage(root, idx), before);
 }
 

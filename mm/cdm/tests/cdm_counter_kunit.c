@@ -40,7 +40,7 @@ static void limit_is_exact(struct kunit *test)
 	u16 id;
 
 	for (i = 0; i < ARRAY_SIZE(limits); i++) {
-		cdm_set_limit(owner, IDX, CDM_LIMIT_MAX, limits[i]);
+		cdm_set_setting(owner, IDX, CDM_SETTING_MAX, limits[i]);
 		for (n = 0; charge(owner, 1, &limit); n++)
 			;
 		KUNIT_EXPECT_EQ(test, n, limits[i]);
@@ -68,8 +68,8 @@ static void lowest_limit(struct kunit *test)
 	struct cdm_owner *b = make_owner(test, a);
 	struct cdm_owner *limit = NULL;
 
-	cdm_set_limit(a, IDX, CDM_LIMIT_MAX, 10);
-	cdm_set_limit(b, IDX, CDM_LIMIT_MAX, 20);
+	cdm_set_setting(a, IDX, CDM_SETTING_MAX, 10);
+	cdm_set_setting(b, IDX, CDM_SETTING_MAX, 20);
 	KUNIT_EXPECT_EQ(test, charge(b, 15, &limit), 0);
 	KUNIT_EXPECT_PTR_EQ(test, limit, a);
 	KUNIT_EXPECT_EQ(test, charge(b, 25, &limit), 0);
@@ -85,20 +85,20 @@ static void full_limit(struct kunit *test)
 	struct cdm_owner *owner = make_owner(test, cdm_root_owner), *limit;
 	struct cdm_counter *c = owner->counter[IDX];
 
-	cdm_set_limit(owner, IDX, CDM_LIMIT_MAX, 1000);
+	cdm_set_setting(owner, IDX, CDM_SETTING_MAX, 1000);
 	KUNIT_EXPECT_EQ(test, charge(owner, 2, &limit), owner->id);
 	rcu_read_lock();
 	KUNIT_EXPECT_NULL(test, cdm_full_limit(owner, IDX));
 	/* Over the limit by what was charged ahead. */
 	KUNIT_EXPECT_GT(test, c->usage, 2);
-	cdm_set_limit(owner, IDX, CDM_LIMIT_MAX, 2);
+	cdm_set_setting(owner, IDX, CDM_SETTING_MAX, 2);
 	KUNIT_EXPECT_NULL(test, cdm_full_limit(owner, IDX));
 	KUNIT_EXPECT_TRUE(test, cdm_drain_for(owner, IDX));
 	KUNIT_EXPECT_EQ(test, c->usage, 2);
 	KUNIT_EXPECT_PTR_EQ(test, cdm_full_limit(owner, IDX), owner);
 	KUNIT_EXPECT_FALSE(test, cdm_drain_for(owner, IDX));
 	/* Over it by a page in use: what is freed waits nowhere. */
-	cdm_set_limit(owner, IDX, CDM_LIMIT_MAX, 1);
+	cdm_set_setting(owner, IDX, CDM_SETTING_MAX, 1);
 	cdm_uncharge(owner->id, IDX, 1);
 	KUNIT_EXPECT_EQ(test, c->usage, 1);
 	KUNIT_EXPECT_FALSE(test, c->in_stock);
@@ -174,7 +174,7 @@ static void new_node(struct kunit *test)
 	id = charge(b, 7, &limit);
 	KUNIT_EXPECT_EQ(test, cdm_usage(owner, LATE_IDX), 0);
 	KUNIT_ASSERT_EQ(test, cdm_owner_add_node(LATE_IDX, NUMA_NO_NODE), 0);
-	cdm_set_limit(a, LATE_IDX, CDM_LIMIT_MAX, 3);
+	cdm_set_setting(a, LATE_IDX, CDM_SETTING_MAX, 3);
 	rcu_read_lock();
 	KUNIT_EXPECT_EQ(test, cdm_try_charge(owner, LATE_IDX, 4, &limit), 0);
 	late = cdm_try_charge(owner, LATE_IDX, 3, &limit);
@@ -413,7 +413,7 @@ static void model_step(struct kunit *test, struct model *m)
 	case 1 ... 7:
 		m->max[group] = prandom_u32_state(&m->rnd) % 4 ?
 				prandom_u32_state(&m->rnd) % 3000 : CDM_MAX;
-		cdm_set_limit(owner, IDX, CDM_LIMIT_MAX, m->max[group]);
+		cdm_set_setting(owner, IDX, CDM_SETTING_MAX, m->max[group]);
 		/* As a write to cdm.max does when usage is over. */
 		cdm_drain(IDX);
 		break;
@@ -514,8 +514,8 @@ static void id_batch(struct kunit *test, struct cdm_owner **owner, u16 *ids,
 		owner[i] = make_owner(test, cdm_root_owner);
 		/* Most leave nothing for a stock, which saves a drain each. */
 		if ((i + batch) % 16)
-			cdm_set_limit(owner[i], IDX, CDM_LIMIT_MAX,
-				      1 + i % 512);
+			cdm_set_setting(owner[i], IDX, CDM_SETTING_MAX,
+					1 + i % 512);
 		ids[i] = charge(owner[i], 1 + i % 512, &limit);
 		KUNIT_ASSERT_EQ(test, ids[i], owner[i]->id);
 	}

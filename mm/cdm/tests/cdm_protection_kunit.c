@@ -24,13 +24,22 @@ static void expect_share(struct kunit *test, struct cdm_owner *root,
 			 struct cdm_owner *owner, unsigned long pages,
 			 unsigned long elow)
 {
-	unsigned long kept = elow ? elow + CDM_RECLAIM_BATCH - 1 : 0;
-	struct cdm_share share;
+	struct cdm_share share, other;
 
-	cdm_get_share(owner, root, IDX, &share);
+	cdm_get_share(owner, root, IDX, ULONG_MAX, &share);
 	KUNIT_EXPECT_EQ(test, share.pages,
-			kept ? pages - min(pages, kept) : ULONG_MAX);
-	KUNIT_EXPECT_EQ(test, share.low, pages && pages <= kept);
+			elow ? pages - min(pages, elow) : ULONG_MAX);
+	KUNIT_EXPECT_EQ(test, share.low, elow && pages && pages <= elow);
+	/* What one may take no other may. */
+	if (share.counter) {
+		cdm_get_share(owner, root, IDX, ULONG_MAX, &other);
+		KUNIT_EXPECT_EQ(test, other.pages, 0);
+		cdm_put_share(IDX, &other);
+		KUNIT_EXPECT_EQ(test, share.counter->leaving, share.pages);
+	}
+	cdm_put_share(IDX, &share);
+	if (share.counter)
+		KUNIT_EXPECT_EQ(test, share.counter->leaving, 0);
 }
 
 /* @child of @unit pages each, in a group with protection @low */
@@ -49,11 +58,11 @@ static void expect_tree(struct kunit *test, unsigned long low,
 	else
 		cgrp_dfl_root.flags &= ~CGRP_ROOT_MEMORY_RECURSIVE_PROT;
 	low *= unit;
-	cdm_set_limit(mid, IDX, CDM_LIMIT_LOW, low);
+	cdm_set_setting(mid, IDX, CDM_SETTING_LOW, low);
 	for (i = 0; i < nr; i++) {
 		child[i].owner = make_owner(test, mid);
-		cdm_set_limit(child[i].owner, IDX, CDM_LIMIT_LOW,
-			      child[i].low * unit);
+		cdm_set_setting(child[i].owner, IDX, CDM_SETTING_LOW,
+				child[i].low * unit);
 		for (n = 0; n < child[i].usage; n++)
 			KUNIT_EXPECT_TRUE(test, charge(child[i].owner, unit,
 						       &limit));
@@ -129,12 +138,12 @@ static void entitled(struct kunit *test)
 	struct cdm_owner *owner = b;
 
 	KUNIT_EXPECT_FALSE(test, cdm_is_entitled(owner, top, IDX, 1));
-	cdm_set_limit(owner, IDX, CDM_LIMIT_LOW, 100);
+	cdm_set_setting(owner, IDX, CDM_SETTING_LOW, 100);
 	/* The parent has nothing to pass on. */
 	KUNIT_EXPECT_FALSE(test, cdm_is_entitled(owner, top, IDX, 1));
 	KUNIT_EXPECT_TRUE(test, cdm_is_entitled(owner, a, IDX, 100));
 	KUNIT_EXPECT_FALSE(test, cdm_is_entitled(owner, a, IDX, 101));
-	cdm_set_limit(a, IDX, CDM_LIMIT_LOW, 70);
+	cdm_set_setting(a, IDX, CDM_SETTING_LOW, 70);
 	KUNIT_EXPECT_TRUE(test, cdm_is_entitled(owner, top, IDX, 70));
 	KUNIT_EXPECT_FALSE(test, cdm_is_entitled(owner, top, IDX, 71));
 	/* What waits in a stock is not used. */

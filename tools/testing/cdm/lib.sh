@@ -208,6 +208,15 @@ keyed()
 	sed -n "s/^$2 //p" "$1"
 }
 
+# setting FILE NODE: the value that a node has in a file of settings
+setting()
+{
+	local own
+
+	own=$(keyed "$1" "$2")
+	echo "${own:-$(keyed "$1" default)}"
+}
+
 # node_kb NODE FIELD: a number of /sys/devices/system/node/nodeN/meminfo
 node_kb()
 {

@@ -59,7 +59,8 @@ if [ "$mode" = cdm ]; then
 	wait
 	for policy in fallback reclaim fail; do
 		group=$CG/$policy
-		row name=$policy policy="$(cat "$group/cdm.policy")" \
+		row name=$policy \
+			policy="$(setting "$group/cdm.policy" "node$node")" \
 			quota=$(($(keyed "$group/cdm.max" "node$node") / MIB)) \
 			peak="$(keyed "$group/cdm.peak" "node$node")" \
 			events="$(events "$group")" "$(cat "/tmp/$policy")"
@@ -67,8 +68,8 @@ if [ "$mode" = cdm ]; then
 
 	group=$(new_group open) || die "cannot make a group"
 	result=$(in_group "$group" "$HOG" -n "$node" -s $ask)
-	row name=open policy="$(cat "$group/cdm.policy")" \
-		quota="$(keyed "$group/cdm.max" "node$node")" \
+	row name=open policy="$(setting "$group/cdm.policy" "node$node")" \
+		quota="$(setting "$group/cdm.max" "node$node")" \
 		peak="$(keyed "$group/cdm.peak" "node$node")" \
 		events="$(events "$group")" "$result"
 	bystanders

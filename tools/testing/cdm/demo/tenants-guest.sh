@@ -128,5 +128,7 @@ run max
 groups
 echo "node$node $half" > $CG/protected/cdm.low ||
 	die "this kernel has no cdm.low"
-echo reclaim > $CG/protected/cdm.policy
+# The root's word lets the protected tenant compete for the whole node.
+echo reclaim > $CG/cdm.policy
+echo fallback > $CG/greedy/cdm.policy
 run low

@@ -66,6 +66,17 @@ off()
 			awk '$3 == "MemTotal:" { n += $4 } END { print n }')"
 }
 
+no_memory()
+{
+	is "cgroup_disable=memory: no controller" \
+		"$(tr ' ' '\n' < $CG/cgroup.controllers | grep -x cdm)" ""
+	is "no files" "$(find $CG -maxdepth 1 -name 'cdm.*')" ""
+	log_says "no control groups without memory"
+	is "the node is isolated" "$(cdm_nodes)" 2
+	is "who names it gets it" \
+		"$(field device "$("$HOG" -n 2 -s 32)")" 32
+}
+
 as_shipped()
 {
 	is "the default command line: node 2" "$(cdm_nodes)" 2
@@ -79,13 +90,14 @@ host()
 {
 	local drop=(--without "cdm_nodes=2,3" --allow "cdm: .*ignored")
 
-	plan 25
+	plan 31
 	in_guest 4 as_shipped
 	in_guest 3 no_such_node "${drop[@]}" --append cdm_nodes=2,9
 	in_guest 3 node_with_cpus "${drop[@]}" --append cdm_nodes=0-2
 	in_guest 2 only_ram --nodes onlyram "${drop[@]}" --append cdm_nodes=2
 	in_guest 3 garbage "${drop[@]}" --append cdm_nodes=banana
 	in_guest 4 off --append cdm=off
+	in_guest 5 no_memory --append cgroup_disable=memory
 }
 
 run_halves "$@"

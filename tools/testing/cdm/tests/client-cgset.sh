@@ -61,7 +61,7 @@ with_cdm()
 		"$(keyed $CG/$group/cdm.max node2)" $((32 * MIB))
 
 	check "cgset: the policy" cgset -r cdm.policy=fail $group
-	is "cgget: the policy" "$(cgget -nv -r cdm.policy $group)" fail
+	is "cgget: the policy" "$(cgget -nv -r cdm.policy $group)" "default fail"
 	like "cgget: the limits" "$(cgget -r cdm.max $group)" \
 		"node2 $((32 * MIB))"
 

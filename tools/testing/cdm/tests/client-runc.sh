@@ -96,7 +96,7 @@ one_node()
 	check "runc create" create
 	is "the group has the quota before the program starts" \
 		"$(keyed $group/cdm.max node2)" $((32 * MIB))
-	is "and the policy" "$(cat $group/cdm.policy)" fail
+	is "and the policy" "$(cat $group/cdm.policy)" "default fail"
 
 	check "runc start" runc start $id
 	check "the program ends" until_status stopped

@@ -117,7 +117,7 @@ compare()
 			sed -n 's/^\t  \([a-z,]*\)$/\1/p' | sort -u); do
 		echo "$policy" > $CG/documented/cdm.policy
 		is "cdm.policy takes $policy" \
-			"$(cat $CG/documented/cdm.policy)" "$policy"
+			"$(cat $CG/documented/cdm.policy)" "default $policy"
 	done
 
 	is "/proc/meminfo has what is documented" \

@@ -185,6 +185,7 @@ static void case_end(void)
 	cdm_drain_lru();
 	nftw(case_group, check_group_empty, 16, FTW_PHYS);
 	remove_groups();
+	cdm_policy(cdm_root, "fallback");
 	check_books();
 	check_log();
 	groups_forget();

@@ -101,6 +101,23 @@ int cdm_protect(const char *group, int node, long pages)
 			 pages * cdm_psize);
 }
 
+/* Write a word, or lines, to cdm.policy of @group. */
+void cdm_policy(const char *group, const char *policy)
+{
+	CHECK_EQ(cdm_write(group, "cdm.policy", "%s", policy), 0);
+}
+
+/*
+ * Have @group compete for whatever it misses: under a limit with all that are
+ * below it, and on a depleted node with everybody. The word is the root's until
+ * the case ends, so groups without a word of their own compete as well.
+ */
+void cdm_compete(const char *group, const char *policy)
+{
+	cdm_policy(cdm_root, policy);
+	cdm_policy(group, "inherit");
+}
+
 /* Demote @pages of @group and the groups below it. */
 int cdm_reclaim(const char *group, int node, long pages)
 {

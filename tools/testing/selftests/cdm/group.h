@@ -18,6 +18,8 @@ int cdm_write(const char *group, const char *file, const char *fmt, ...)
 	__printf(3, 4);
 int cdm_limit(const char *group, int node, long pages);
 int cdm_protect(const char *group, int node, long pages);
+void cdm_policy(const char *group, const char *policy);
+void cdm_compete(const char *group, const char *policy);
 int cdm_reclaim(const char *group, int node, long pages);
 int cdm_mount_option(const char *option, bool on);
 int cdm_set_recursive_low(bool on);

@@ -25,12 +25,13 @@ static const struct {
 } files[] = {
 	{ "cdm.capacity",	0444, 0 },
 	{ "cdm.current",	0444, 0444 },
+	{ "cdm.effective",	0444, 0444 },
 	{ "cdm.events",		0, 0444 },
 	{ "cdm.events.local",	0, 0444 },
 	{ "cdm.low",		0, 0644 },
 	{ "cdm.max",		0, 0644 },
 	{ "cdm.peak",		0644, 0644 },
-	{ "cdm.policy",		0, 0644 },
+	{ "cdm.policy",		0644, 0644 },
 	{ "cdm.reclaim",	0200, 0200 },
 	{ "cdm.stat",		0444, 0444 },
 };
@@ -71,22 +72,24 @@ static void test_defaults(const char *group)
 {
 	static const char * const events[] = {
 		"max", "depleted", "fallback", "fail", "reclaim", "low",
+		"taken",
 	};
 	static const char * const stats[] = {
 		"charged", "uncharged", "moved_in", "moved_out", "demoted",
 		"pinned_out", "demoted_anon", "demoted_file", "demoted_shmem",
+		"taken",
 	};
-	char buf[4096], want[256];
+	char buf[4096];
 	size_t i;
 
 	CHECK_EQ(cg_read(group, "cdm.max", buf, sizeof(buf)), 0);
-	snprintf(want, sizeof(want), "default max\nnode%d max\n", cdm_node);
-	CHECK_STR(buf, want);
+	CHECK_STR(buf, "default max\n");
 	CHECK_EQ(cg_read(group, "cdm.policy", buf, sizeof(buf)), 0);
-	CHECK_STR(buf, "inherit\n");
+	CHECK_STR(buf, "default inherit\n");
+	CHECK_EQ(cg_read(cdm_root, "cdm.policy", buf, sizeof(buf)), 0);
+	CHECK_STR(buf, "default fallback\n");
 	CHECK_EQ(cg_read(group, "cdm.low", buf, sizeof(buf)), 0);
-	snprintf(want, sizeof(want), "default 0\nnode%d 0\n", cdm_node);
-	CHECK_STR(buf, want);
+	CHECK_STR(buf, "default 0\n");
 	CHECK_EQ(cdm_bytes(group, "cdm.current", cdm_node), 0);
 	CHECK_EQ(cdm_bytes(group, "cdm.peak", cdm_node), 0);
 	for (i = 0; i < ARRAY_SIZE(stats); i++)
@@ -117,6 +120,8 @@ static const struct {
 	{ "3G", 3 * GIB },
 	{ "3g", 3 * GIB },
 	{ "2T", 2048 * GIB },
+	{ "1P", 1024 * 1024 * GIB },
+	{ "1e", 1024 * 1024 * 1024 * GIB },
 	{ "max", LONG_MAX },
 	{ "64M ", 64 * MIB },
 	{ "32M\t \t\n", 32 * MIB },
@@ -139,7 +144,10 @@ static void test_sizes(const char *group, const void *file)
 	}
 }
 
-/* "default" has a line of its own, and shows at nodes without a setting. */
+/*
+ * "default" comes first, and holds for nodes without a value of their own. A
+ * value alone is the same.
+ */
 static void test_default(const char *group, const void *file)
 {
 	char buf[4096], want[256];
@@ -150,6 +158,11 @@ static void test_default(const char *group, const void *file)
 				   sizes[i].text), 0);
 		CHECK_EQ(cdm_bytes(group, file, cdm_node),
 			 sizes[i].bytes);
+		CHECK_EQ(cdm_write(group, file, "default 12288"), 0);
+		CHECK_EQ(cdm_write(group, file, "%s", sizes[i].text), 0);
+		CHECK_EQ(cdm_bytes(group, file, cdm_node),
+			 sizes[i].bytes);
+		CHECK_EQ(cdm_has_line(group, file, cdm_node), false);
 	}
 	CHECK_EQ(cdm_write(group, file, "default 0\n"), 0);
 	CHECK_EQ(cdm_write(group, file, "node%d 8192\n", cdm_node), 0);
@@ -161,7 +174,52 @@ static void test_default(const char *group, const void *file)
 	CHECK_EQ(cdm_write(group, file, "default 1M\n"), 0);
 	CHECK_EQ(cdm_bytes(group, file, cdm_node), 8192);
 	CHECK_EQ(cdm_write(group, file, "node%d default\n", cdm_node), 0);
-	CHECK_EQ(cdm_bytes(group, file, cdm_node), 1 * MIB);
+	CHECK_EQ(cg_read(group, file, buf, sizeof(buf)), 0);
+	CHECK_STR(buf, "default 1048576\n");
+}
+
+/* What was read is written to a new group, which then has the same. */
+static void check_restores(const char *group, const char *file)
+{
+	char *fresh = cdm_make_group(group, "fresh"), old[4096], new[4096];
+
+	CHECK_EQ(cg_read(group, file, old, sizeof(old)), 0);
+	CHECK_EQ(cdm_write(fresh, file, "%s", old), 0);
+	CHECK_EQ(cg_read(fresh, file, new, sizeof(new)), 0);
+	CHECK_STR(new, old);
+	CHECK_EQ(cg_destroy(fresh), 0);
+}
+
+static void test_restore(const char *group)
+{
+	static const char * const values[][4] = {
+		{ "cdm.max", "max", "0", "64M" },
+		{ "cdm.low", "0", "max", "1G" },
+		{ "cdm.policy", "inherit", "fail", "reclaim,fallback" },
+	};
+	size_t i, j;
+
+	CHECK_EQ(cdm_enable(group, "+cdm"), 0);
+	for (i = 0; i < ARRAY_SIZE(values); i++) {
+		const char *file = values[i][0];
+
+		check_restores(group, file);
+		for (j = 1; j < 4; j++) {
+			CHECK_EQ(cdm_write(group, file, "%s", values[i][j]), 0);
+			check_restores(group, file);
+			CHECK_EQ(cdm_write(group, file, "node%d %s", cdm_node,
+					   values[i][j % 3 + 1]), 0);
+			check_restores(group, file);
+			/* The value that it would have anyway is its own. */
+			CHECK_EQ(cdm_write(group, file, "node%d %s", cdm_node,
+					   values[i][j]), 0);
+			CHECK_EQ(cdm_has_line(group, file, cdm_node), true);
+			check_restores(group, file);
+			CHECK_EQ(cdm_write(group, file, "node%d default",
+					   cdm_node), 0);
+			CHECK_EQ(cdm_has_line(group, file, cdm_node), false);
+		}
+	}
 }
 
 static void test_rounding(const char *group, const void *file)
@@ -241,11 +299,14 @@ static const struct {
 	{ "node%d default 4096", -EINVAL },
 	{ "default", -EINVAL },
 	{ "default ", -EINVAL },
+	{ "4096 node%d", -EINVAL },
+	{ "4096 4096", -EINVAL },
+	{ "4096x", -EINVAL },
+	{ "maximum", -EINVAL },
+	{ "inherit", -EINVAL },
 	{ "default default", -EINVAL },
 	{ "default -1", -EINVAL },
 	{ "default 4096 node%d", -EINVAL },
-	{ "4096", -EINVAL },
-	{ "max", -EINVAL },
 	{ "node", -EINVAL },
 	{ "node 4096", -EINVAL },
 	{ "nodeX 4096", -EINVAL },
@@ -264,6 +325,9 @@ static const struct {
 	{ "node%d 18446744073709551615K", -ERANGE },
 	{ "node%d 17592186044416M", -ERANGE },
 	{ "node%d 16777216T", -ERANGE },
+	{ "node%d 16384P", -ERANGE },
+	{ "node%d 16E", -ERANGE },
+	{ "18446744073709551616", -ERANGE },
 	{ "default 99999999999999999999", -ERANGE },
 	{ "default 16777216T", -ERANGE },
 };
@@ -384,6 +448,8 @@ static void test_reclaim_lines(const char *group)
 	}
 	snprintf(text, sizeof(text), "node%d default", cdm_node);
 	check_error(group, "cdm.reclaim", text, -EINVAL);
+	check_error(group, "cdm.reclaim", "4096", -EINVAL);
+	check_error(group, "cdm.reclaim", "max", -EINVAL);
 	check_error(group, "cdm.reclaim", "default 4096", -EINVAL);
 	check_error(group, "cdm.reclaim", "default 0", -EINVAL);
 	/* Less than a page is rounded down to nothing. */
@@ -391,43 +457,164 @@ static void test_reclaim_lines(const char *group)
 	check_error(group, "cdm.reclaim", text, 0);
 }
 
-static void test_policy_words(const char *group)
+static void check_policy(const char *group, const char *line)
 {
-	static const char * const good[] = {
-		"fallback", "reclaim", "reclaim,fail", "fail", "inherit",
-	};
-	static const char * const bad[] = {
-		"", " ", "Fail", "fallbac", "fallbackk", "fail,reclaim",
-		"reclaim, fail", "reclaim fail", "reclaim,fallback", "0",
-		"fail fail", "default", "max", "fail\nfallback",
-	};
-	char buf[64], want[64];
+	char buf[256], want[256];
+
+	snprintf(want, sizeof(want), "%s\n", line);
+	CHECK_EQ(cg_read(group, "cdm.policy", buf, sizeof(buf)), 0);
+	CHECK_STR(buf, want);
+}
+
+static const struct {
+	const char *text;
+	const char *shown;
+	bool inherits;
+} words[] = {
+	{ "fallback", "fallback", false },
+	{ "fail", "fail", false },
+	{ "reclaim", "reclaim,fallback", false },
+	{ "reclaim,fallback", "reclaim,fallback", false },
+	{ "reclaim,fail", "reclaim,fail", false },
+	{ "inherit", "inherit", true },
+	{ "inherit,fallback", "inherit,fallback", true },
+	{ "inherit,fail", "inherit,fail", true },
+};
+
+/* The words of cdm.policy, as the default and for a node. */
+static void check_words(const char *group, bool root)
+{
+	char want[256];
 	size_t i;
 
-	for (i = 0; i < ARRAY_SIZE(good); i++) {
-		snprintf(want, sizeof(want), "%s\n", good[i]);
-		CHECK_EQ(cdm_write(group, "cdm.policy", "%s", good[i]), 0);
-		CHECK_EQ(cg_read(group, "cdm.policy", buf, sizeof(buf)), 0);
-		CHECK_STR(buf, want);
-		CHECK_EQ(cdm_write(group, "cdm.policy", "inherit\n"), 0);
-		CHECK_EQ(cdm_write(group, "cdm.policy", "%s \t\n", good[i]), 0);
-		CHECK_EQ(cg_read(group, "cdm.policy", buf, sizeof(buf)), 0);
-		CHECK_STR(buf, want);
-	}
-	CHECK_EQ(cdm_write(group, "cdm.policy", "reclaim"), 0);
-	for (i = 0; i < ARRAY_SIZE(bad); i++) {
-		int ret;
+	for (i = 0; i < ARRAY_SIZE(words); i++) {
+		int error = root && words[i].inherits ? -EINVAL : 0;
 
-		/* An empty string would be no write at all. */
-		if (!*bad[i])
+		cdm_policy(group, "default fallback");
+		CHECK_EQ(cdm_write(group, "cdm.policy", "%s", words[i].text),
+			 error);
+		snprintf(want, sizeof(want), "default %s",
+			 error ? "fallback" : words[i].shown);
+		check_policy(group, want);
+		cdm_policy(group, "default fail");
+		CHECK_EQ(cdm_write(group, "cdm.policy", "default\t%s \t\n",
+				   words[i].text), error);
+		snprintf(want, sizeof(want), "default %s",
+			 error ? "fail" : words[i].shown);
+		check_policy(group, want);
+
+		cdm_policy(group, "default fail");
+		CHECK_EQ(cdm_write(group, "cdm.policy", "node%d %s", cdm_node,
+				   words[i].text), error);
+		if (error) {
+			check_policy(group, "default fail");
 			continue;
-		ret = cdm_write(group, "cdm.policy", "%s", bad[i]);
-		if (ret != -EINVAL)
-			cdm_fail(__FILE__, __LINE__, "'%s' gives %d", bad[i],
-				 ret);
-		CHECK_EQ(cg_read(group, "cdm.policy", buf, sizeof(buf)), 0);
-		CHECK_STR(buf, "reclaim\n");
+		}
+		snprintf(want, sizeof(want), "default fail\nnode%d %s",
+			 cdm_node, words[i].shown);
+		check_policy(group, want);
+		CHECK_EQ(cdm_write(group, "cdm.policy", "node%d default",
+				   cdm_node), 0);
+		check_policy(group, "default fail");
 	}
+}
+
+static void test_policy_words(const char *group)
+{
+	static const char * const bad[] = {
+		" fail fallback", "Fail", "fallbac", "fallbackk",
+		"fail,reclaim", "reclaim, fail", "reclaim fail", "0",
+		"fail fail", "default", "max", "inherit,reclaim",
+		"default default", "default fail fail", "fail,fallback",
+		"fail\nfallbac", "node0 fail\nfail", "fail\nnode%d x",
+		"node%d", "node%d ", "node%d reclaim fail",
+	};
+	char text[256];
+	size_t i;
+
+	check_words(group, false);
+	check_words(cdm_root, true);
+	/* The last line counts. */
+	cdm_policy(group, "fail\nreclaim");
+	for (i = 0; i < ARRAY_SIZE(bad); i++) {
+		expand(text, sizeof(text), bad[i]);
+		check_error(group, "cdm.policy", text,
+			    strstr(text, "node0") ? -ENODEV : -EINVAL);
+		check_policy(group, "default reclaim,fallback");
+	}
+}
+
+/* What applies, and what is left, with all that the ancestors say. */
+static void test_effective(const char *group)
+{
+	long capacity = cdm_bytes(cdm_root, "cdm.capacity", cdm_node);
+	char *mid, *leaf, word[64];
+	struct cdm_task task;
+
+#define EFFECTIVE(of, item)	cdm_item(of, "cdm.effective", cdm_node, item)
+#define CHECK_WORD(of, item, want)					\
+({									\
+	CHECK_EQ(cdm_word(of, "cdm.effective", cdm_node, item, word,	\
+			  sizeof(word)), 0);				\
+	CHECK_STR(word, want);						\
+})
+	CHECK_EQ(cdm_enable(group, "+cdm"), 0);
+	mid = cdm_make_group(group, "mid");
+	CHECK_EQ(cdm_enable(mid, "+cdm"), 0);
+	leaf = cdm_make_group(mid, "leaf");
+
+	CHECK_EQ(EFFECTIVE(leaf, "max"), capacity);
+	CHECK_EQ(EFFECTIVE(leaf, "low"), 0);
+	CHECK_LE(EFFECTIVE(leaf, "avail"), capacity);
+	CHECK_GT(EFFECTIVE(leaf, "avail"), capacity / 2);
+	CHECK_WORD(leaf, "policy", "fallback");
+	CHECK_WORD(leaf, "reach", "-");
+	CHECK_WORD(cdm_root, "policy", "fallback");
+	CHECK_WORD(cdm_root, "reach", "-");
+
+	CHECK_EQ(cdm_limit(group, cdm_node, 300), 0);
+	CHECK_EQ(cdm_limit(leaf, cdm_node, 400), 0);
+	CHECK_EQ(cdm_protect(group, cdm_node, 50), 0);
+	CHECK_EQ(cdm_protect(mid, cdm_node, 80), 0);
+	task_start_on(&task, leaf, 100, cdm_node);
+	CHECK_EQ(EFFECTIVE(leaf, "max"), 300 * cdm_psize);
+	CHECK_EQ(EFFECTIVE(leaf, "avail"), 200 * cdm_psize);
+	CHECK_EQ(EFFECTIVE(group, "avail"), 200 * cdm_psize);
+	CHECK_EQ(EFFECTIVE(group, "low"), 50 * cdm_psize);
+	CHECK_EQ(EFFECTIVE(mid, "low"), 50 * cdm_psize);
+	CHECK_EQ(cdm_limit(leaf, cdm_node, 120), 0);
+	CHECK_EQ(EFFECTIVE(leaf, "avail"), 20 * cdm_psize);
+	CHECK_EQ(EFFECTIVE(mid, "avail"), 200 * cdm_psize);
+	CHECK_EQ(cdm_limit(mid, cdm_node, 0), 0);
+	CHECK_EQ(EFFECTIVE(leaf, "max"), 0);
+	CHECK_EQ(EFFECTIVE(leaf, "avail"), 0);
+
+	cdm_policy(cdm_root, "reclaim");
+	CHECK_WORD(leaf, "policy", "reclaim,fallback");
+	CHECK_WORD(leaf, "reach", "3");
+	CHECK_WORD(cdm_root, "reach", "0");
+	cdm_policy(leaf, "inherit,fail");
+	CHECK_WORD(leaf, "policy", "reclaim,fail");
+	CHECK_WORD(leaf, "reach", "3");
+	cdm_policy(mid, "reclaim");
+	CHECK_WORD(leaf, "policy", "reclaim,fail");
+	CHECK_WORD(leaf, "reach", "1");
+	CHECK_WORD(mid, "policy", "reclaim,fallback");
+	CHECK_WORD(mid, "reach", "0");
+	CHECK_EQ(cdm_write(mid, "cdm.policy", "node%d inherit,fallback",
+			   cdm_node), 0);
+	cdm_policy(group, "fail");
+	CHECK_WORD(leaf, "policy", "fail");
+	CHECK_WORD(leaf, "reach", "-");
+	CHECK_WORD(mid, "policy", "fallback");
+	cdm_policy(leaf, "inherit");
+	CHECK_WORD(leaf, "policy", "fallback");
+	cdm_policy(leaf, "reclaim,fail");
+	CHECK_WORD(leaf, "policy", "reclaim,fail");
+	CHECK_WORD(leaf, "reach", "0");
+	task_end(&task);
+#undef EFFECTIVE
+#undef CHECK_WORD
 }
 
 static long peak_of(int fd)
@@ -495,12 +682,12 @@ static void test_capacity(const char *group)
 			 node_meminfo(nodes[i], "MemTotal:") * KIB);
 }
 
-/* In each keyed file exactly the CDM nodes with memory have lines. */
+/* In each file that is read exactly the CDM nodes with memory have lines. */
 static void test_keys(const char *group)
 {
 	static const char * const keyed[] = {
-		"cdm.max", "cdm.low", "cdm.current", "cdm.peak", "cdm.events",
-		"cdm.events.local", "cdm.stat",
+		"cdm.current", "cdm.peak", "cdm.events", "cdm.events.local",
+		"cdm.stat", "cdm.effective",
 	};
 	int cdm[CDM_MAX_NODES], nr_cdm, node;
 	size_t i;
@@ -651,7 +838,7 @@ int main(void)
 	char name[128];
 	size_t i, j;
 
-	cdm_init(12 + ARRAY_SIZE(cases) * ARRAY_SIZE(files));
+	cdm_init(14 + ARRAY_SIZE(cases) * ARRAY_SIZE(files));
 	cdm_case("files are there with their modes", test_files);
 	cdm_case("a new group has no limit, promise, usage or event",
 		 test_defaults);
@@ -662,8 +849,10 @@ int main(void)
 			cdm_case_arg(name, cases[j].test, files[i]);
 		}
 	}
+	cdm_case("what is read restores a new group to the same", test_restore);
 	cdm_case("cdm.reclaim refuses bad lines", test_reclaim_lines);
 	cdm_case("cdm.policy takes its words and no other", test_policy_words);
+	cdm_case("cdm.effective is what applies", test_effective);
 	cdm_case("cdm.peak is reset for one open file", test_peak);
 	cdm_case("cdm.capacity is the nodes' MemTotal", test_capacity);
 	cdm_case("keyed files have the CDM nodes with memory", test_keys);

@@ -218,7 +218,8 @@ static void test_policy(const char *group)
 		check_refused("cdm.policy", nth, ret);
 		refused += ret < 0;
 		CHECK_EQ(cg_read(group, "cdm.policy", line, sizeof(line)), 0);
-		CHECK_STR(line, ret ? "fallback\n" : "reclaim,fail\n");
+		CHECK_STR(line, ret ? "default fallback\n" :
+				    "default reclaim,fail\n");
 		CHECK_EQ(write_fd(fd, "reclaim,fail\n"), 0);
 	}
 	close(fd);

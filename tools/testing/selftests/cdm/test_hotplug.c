@@ -4,6 +4,7 @@
  * the node, with charges, and with pages that are still in use.
  */
 
+#include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
@@ -11,8 +12,11 @@
 #include "cdm_util.h"
 
 static const char * const keyed[] = {
-	"cdm.max", "cdm.current", "cdm.peak", "cdm.events", "cdm.events.local",
+	"cdm.current", "cdm.peak", "cdm.events", "cdm.events.local", "cdm.stat",
+	"cdm.effective",
 };
+
+static const char * const settings[] = { "cdm.max", "cdm.low", "cdm.policy" };
 
 /* The plugged node; not known before the first time. */
 static int plugged = -1;
@@ -104,6 +108,57 @@ static void test_default_applies(const char *group)
 	CHECK_EQ(touch_on(denied, plugged, 60), 0);
 	CHECK_EQ(touch_on(some, plugged, 60), 25);
 	CHECK_EQ(unplug(), 0);
+}
+
+/* The node that is known to be CDM and has no memory, or -1. */
+static int find_known(const char *group)
+{
+	int node, found = -1;
+
+	for (node = 0; node < CDM_MAX_NODES; node++) {
+		if (node == cdm_node ||
+		    cdm_write(group, "cdm.max", "node%d 4096", node))
+			continue;
+		CHECK_EQ(found, -1);
+		found = node;
+		CHECK_EQ(cdm_write(group, "cdm.max", "node%d default", node),
+			 0);
+	}
+	return found;
+}
+
+/* Settings of a node can be made, seen and dropped before it has memory. */
+static void test_before(const char *group)
+{
+	int node = find_known(group);
+	size_t i;
+
+	CHECK_EQ(cdm_other_node(), -1);
+	CHECK_GE(node, 0);
+	for (i = 0; i < ARRAY_SIZE(settings); i++) {
+		const char *value = strcmp(settings[i], "cdm.policy") ?
+					    "81920" : "fail";
+
+		CHECK_EQ(cdm_has_line(group, settings[i], node), false);
+		CHECK_EQ(cdm_write(group, settings[i], "node%d %s", node,
+				   value), 0);
+		CHECK_EQ(cdm_has_line(group, settings[i], node), true);
+		CHECK_EQ(cdm_write(group, settings[i], "node%d default", node),
+			 0);
+		CHECK_EQ(cdm_has_line(group, settings[i], node), false);
+	}
+	CHECK_EQ(cdm_write(group, "cdm.reclaim", "node%d 4096", node), -ENODEV);
+	check_keys(group, node, false);
+
+	CHECK_EQ(cdm_limit(group, node, 20), 0);
+	CHECK_EQ(cdm_write(group, "cdm.low", "node%d max", node), 0);
+	CHECK_EQ(plug("movable"), 0);
+	CHECK_EQ(plugged, node);
+	CHECK_EQ(touch_on(group, node, 30), 20);
+	CHECK_EQ(cdm_item(group, "cdm.effective", node, "avail"),
+		 20 * cdm_psize);
+	CHECK_EQ(unplug(), 0);
+	CHECK_EQ(cdm_bytes(group, "cdm.max", node), 20 * cdm_psize);
 }
 
 /* Removal moves the pages to RAM, and ends their charges. */
@@ -209,10 +264,11 @@ static void test_repeat(const char *group)
 
 int main(void)
 {
-	cdm_init(6);
+	cdm_init(7);
 	/* The first case, as its groups must be older than the node. */
 	cdm_case("default applies to a node that appears later",
 		 test_default_applies);
+	cdm_case("settings of a node without memory", test_before);
 	cdm_case("a node appears in the files and goes again", test_appears);
 	cdm_case("removal evicts to RAM and ends charges",
 		 test_remove_charged);

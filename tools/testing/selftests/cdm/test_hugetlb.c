@@ -253,6 +253,33 @@ static void test_reclaim(const char *group, const void *policy)
 	cdm_check_root(0);
 }
 
+/* A copy has contents: without room it is a page of RAM's pool, not SIGBUS. */
+static void test_copy(const char *group)
+{
+	struct cdm_task parent, child;
+	struct cdm_reply reply;
+
+	cdm_policy(group, "fail");
+	CHECK_EQ(cdm_limit(group, cdm_node, base(1)), 0);
+	CHECK_EQ(cdm_set_pool(cdm_node, CDM_POOL_KB, 2), 2);
+	CHECK_EQ(cdm_set_pool(cdm_ram_node, CDM_POOL_KB, 2), 2);
+	task_start(&parent, group);
+	CHECK_EQ(task_call(&parent, op_map_loose, 1, cdm_node).ret, 0);
+	CHECK_EQ(task_call(&parent, op_touch_huge, 0, 1).dev, 1);
+	CHECK_EQ(task_fork_into(&parent, &child, group), 0);
+	reply = task_call(&child, op_touch_huge, 0, 1);
+	CHECK_EQ(reply.bus, 0);
+	CHECK_EQ(reply.ram, 1);
+	CHECK_EQ(cdm_event(group, "fail"), 0);
+	CHECK_EQ(cdm_usage(group, cdm_node), base(1));
+	task_end(&child);
+	task_end(&parent);
+	CHECK_EQ(cdm_wait_usage(group, cdm_node, 0), 0);
+	CHECK_EQ(cdm_set_pool(cdm_ram_node, CDM_POOL_KB, 0), 0);
+	CHECK_EQ(cdm_set_pool(cdm_node, CDM_POOL_KB, 0), 0);
+	cdm_check_root(0);
+}
+
 /* A child's copy is charged to the group of the child. */
 static void test_fork(const char *group)
 {
@@ -533,13 +560,14 @@ static void test_poison(const char *group)
 
 int main(void)
 {
-	cdm_init(15);
+	cdm_init(16);
 	if (!file_exists(cdm_pool_path(cdm_node, CDM_POOL_KB, "nr_hugepages")))
 		ksft_exit_skip("no huge pages\n");
 	cdm_case("a pool is the root's", test_pool);
 	cdm_case("a page in use is its user's", test_use);
 	cdm_case("pages of a pool by policies", test_policies);
 	cdm_case("refused by a quota", test_refused);
+	cdm_case("a copy is not refused", test_copy);
 	cdm_case("overcommitted pages come from RAM", test_overcommit);
 	cdm_case_arg("room is made by demotion (reclaim)", test_reclaim,
 		     "reclaim");

@@ -811,6 +811,7 @@ static void write_limit(int index, int node, long pages, bool def)
 
 static const char * const words[] = {
 	"fallback", "reclaim", "reclaim,fail", "fail", "inherit",
+	"inherit,fallback", "inherit,fail",
 };
 
 static void write_policy(struct rng *rng, int group)

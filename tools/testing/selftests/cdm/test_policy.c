@@ -16,6 +16,9 @@
 
 #include "cdm_util.h"
 
+/* Headers of Linux 6.8 and older do not have it. */
+#define WEIGHTED_INTERLEAVE	6
+
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE	23
 #endif
@@ -339,6 +342,13 @@ static void test_inherit(const char *group)
 		{ "fallback", "fail", "inherit", true },
 		{ "fallback", "fail", "fallback", false },
 		{ "reclaim", "inherit", "fail", true },
+		{ "reclaim", "inherit", "inherit,fail", true },
+		{ "inherit", "inherit", "inherit,fail", true },
+		{ "fail", "inherit", "inherit,fallback", false },
+		{ "fail", "inherit,fallback", "inherit", false },
+		{ "fail", "inherit,fallback", "inherit,fail", true },
+		{ "reclaim,fail", "inherit", "inherit", true },
+		{ "reclaim,fail", "inherit,fallback", "inherit", false },
 	};
 	struct cdm_reply reply;
 	struct cdm_task task;
@@ -622,39 +632,215 @@ static void test_mixed_mask(const char *group)
 	CHECK_EQ(task_end(&task), 0);
 }
 
-/* Below a shared limit the pages of a sibling make room. */
-static void test_reclaim_sibling(const char *group)
+/*
+ * A word in a group's own file takes from that group only, whatever the limit
+ * is that was met. That of the parent lets its children compete.
+ */
+static void test_reach(const char *group, const void *word)
 {
-	struct cdm_reply mine, theirs;
-	struct cdm_task task[2];
+	bool fails = strstr(word, "fail");
+	struct cdm_reply reply;
+	struct cdm_task cold, task;
 	char *a, *b;
 
 	cdm_make_two_groups(group, &a, &b);
 	CHECK_EQ(cdm_limit(group, cdm_node, 400), 0);
-	CHECK_EQ(cdm_write(group, "cdm.policy", "reclaim,fail"), 0);
-	task_start_on(&task[0], a, 400, cdm_node);
-	task_start(&task[1], b);
-	CHECK_EQ(task_call(&task[1], op_map, 100, cdm_node).ret, 0);
-	CHECK_EQ(task_call(&task[1], op_touch, 0, 100).bus, 0);
+	task_start_on(&cold, a, 400, cdm_node);
+	cdm_drain_lru();
+	cdm_policy(b, word);
+	task_start(&task, b);
+	CHECK_EQ(task_call(&task, op_map, 100, cdm_node).ret, 0);
+	reply = task_call(&task, op_touch, 0, 50);
+	CHECK_EQ(reply.dev, 0);
+	CHECK_EQ(reply.bus, fails ? 50 : 0);
+	CHECK_EQ(cdm_usage(a, cdm_node), 400);
+	CHECK_EQ(cdm_event(group, "taken"), 0);
 
-	mine = task_call(&task[1], op_count, 0, 100);
-	theirs = task_call(&task[0], op_count, 0, 400);
-	CHECK_EQ(mine.dev + mine.ram, 100);
-	CHECK_EQ(theirs.dev + theirs.ram, 400);
-	CHECK_GT(mine.dev, 0);
-	CHECK_GT(theirs.ram, 0);
-	CHECK_EQ(mine.bad + theirs.bad, 0);
-	CHECK_LE(mine.dev + theirs.dev, 400);
-	CHECK_EQ(cdm_usage(a, cdm_node), theirs.dev);
-	CHECK_EQ(cdm_usage(b, cdm_node), mine.dev);
-	CHECK_GE(cdm_event_local(b, "reclaim"), 1);
-	task_end(&task[0]);
-	task_end(&task[1]);
+	/* Its own pages make way for its own. */
+	CHECK_EQ(cdm_limit(group, cdm_node, 430), 0);
+	reply = task_call(&task, op_touch, 50, 50);
+	CHECK_EQ(reply.bus, 0);
+	CHECK_GT(reply.dev, 0);
+	CHECK_EQ(cdm_usage(a, cdm_node), 400);
+	CHECK_EQ(cdm_event(group, "taken"), 0);
+	CHECK_EQ(cdm_event(group, "fail"), reply.bus + (fails ? 50 : 0));
+
+	/* "inherit,fail" is the child's answer to the parent's word. */
+	cdm_policy(group, "reclaim");
+	cdm_policy(b, fails ? "inherit,fail" : "inherit");
+	reply = task_call(&task, op_map, 300, cdm_node);
+	reply = task_call(&task, op_touch, 0, 300);
+	CHECK_EQ(reply.bus, 0);
+	CHECK_LT(cdm_usage(a, cdm_node), 400);
+	CHECK_GE(cdm_event_local(a, "taken"), 1);
+	CHECK_EQ(cdm_event(a, "taken"), cdm_event_local(a, "taken"));
+	CHECK_EQ(cdm_stat(a, "taken"), cdm_stat(a, "demoted"));
+	CHECK_EQ(cdm_event(b, "taken"), 0);
+	/* For the parent it was a request from inside. */
+	CHECK_EQ(cdm_event(group, "taken"), 0);
+	CHECK_EQ(cdm_stat(group, "taken"), 0);
+	task_end(&cold);
+	task_end(&task);
+}
+
+static struct cdm_reply map_with(struct cdm_buf *buf, long pages, int mode,
+				 unsigned long nodes)
+{
+	if (buf_map(buf, pages, -1, false))
+		return buf_errno(-1);
+	return buf_errno(sys_mbind_nodes(buf->addr, pages * cdm_psize, mode,
+					 nodes, 0));
+}
+
+static struct cdm_reply op_map_mode(struct cdm_buf *buf, long pages, long mode)
+{
+	return map_with(buf, pages, mode, 1UL << cdm_node);
+}
+
+static const int preferences[] = {
+	MPOL_PREFERRED, MPOL_PREFERRED_MANY,
+	MPOL_INTERLEAVE | MPOL_F_STATIC_NODES,
+	WEIGHTED_INTERLEAVE | MPOL_F_STATIC_NODES,
+};
+
+static void test_preference(const char *group)
+{
+	long fallback = 0;
+	struct cdm_reply reply;
+	struct cdm_task task;
+	size_t i;
+
+	CHECK_EQ(cdm_limit(group, cdm_node, 10), 0);
+	cdm_policy(group, "fail");
+	task_start(&task, group);
+	for (i = 0; i < ARRAY_SIZE(preferences); i++) {
+		CHECK_EQ(task_call(&task, op_map_mode, 50, preferences[i]).ret,
+			 0);
+		reply = task_call(&task, op_touch, 0, 50);
+		CHECK_EQ(reply.bus, 0);
+		CHECK_EQ(reply.dev, 10);
+		CHECK_EQ(reply.ram, 40);
+		fallback += 40;
+		CHECK_EQ(cdm_event(group, "fallback"), fallback);
+		CHECK_EQ(cdm_event(group, "fail"), 0);
+		CHECK_EQ(task_call(&task, op_unmap, 0, 50).ret, 0);
+		CHECK_EQ(cdm_wait_usage(group, cdm_node, 0), 0);
+	}
+	task_end(&task);
+}
+
+/* One preferred node or several: older pages make way, as the word says. */
+static void test_preference_reclaims(const char *group)
+{
+	struct cdm_reply reply, all;
+	struct cdm_task task;
+	size_t i;
+
+	CHECK_EQ(cdm_limit(group, cdm_node, 200), 0);
+	cdm_policy(group, "reclaim");
+	task_start(&task, group);
+	for (i = 0; i < ARRAY_SIZE(preferences); i++) {
+		CHECK_EQ(task_call(&task, op_map_mode, 500, preferences[i]).ret,
+			 0);
+		reply = task_call(&task, op_touch, 0, 500);
+		CHECK_EQ(reply.ok, 500);
+		CHECK_EQ(reply.last_dev, true);
+		all = task_call(&task, op_count, 0, 500);
+		CHECK_GT(all.dev, 100);
+		CHECK_EQ(cdm_event(group, "fallback"), 0);
+		CHECK_EQ(task_call(&task, op_unmap, 0, 500).ret, 0);
+		CHECK_EQ(cdm_wait_usage(group, cdm_node, 0), 0);
+	}
+	task_end(&task);
+}
+
+/* Data that exists: what a child copies after fork() is not refused. */
+static void test_copies(const char *group)
+{
+	struct cdm_task parent, child;
+	struct cdm_reply reply;
+
+	CHECK_EQ(cdm_limit(group, cdm_node, 50), 0);
+	cdm_policy(group, "fail");
+	task_start_on(&parent, group, 50, cdm_node);
+	CHECK_EQ(task_fork_into(&parent, &child, group), 0);
+	reply = task_call(&child, op_touch, 0, 50);
+	CHECK_EQ(reply.bus, 0);
+	CHECK_EQ(reply.ram, 50);
+	CHECK_EQ(task_call(&child, op_verify, 0, 50).bad, 0);
+	CHECK_EQ(task_call(&parent, op_count, 0, 50).dev, 50);
+	CHECK_EQ(cdm_event(group, "fail"), 0);
+	/* A new page is. */
+	CHECK_EQ(task_call(&child, op_map, 5, cdm_node).ret, 0);
+	CHECK_EQ(task_call(&child, op_touch, 0, 5).bus, 5);
+	task_end(&child);
+	task_end(&parent);
+}
+
+static struct cdm_reply op_map_nodes(struct cdm_buf *buf, long pages,
+				     long nodes)
+{
+	return map_with(buf, pages, MPOL_BIND, nodes);
+}
+
+/*
+ * A request for two nodes. Pages make way on each by the word for the node, and
+ * in the end the nearer node's word decides.
+ */
+static void test_two_nodes(const char *group)
+{
+	static const struct {
+		const char *near, *far;
+		enum outcome outcome;
+	} table[] = {
+		{ "fail", "fallback", FAILS },
+		{ "fallback", "fail", FALLS_BACK },
+		{ "fail", "reclaim", RECLAIMS },
+		{ "reclaim", "fail", RECLAIMS },
+		{ "inherit", "fail", FALLS_BACK },
+	};
+	struct cdm_reply reply;
+	struct cdm_task task;
+	int near, far;
+	long nodes;
+	size_t i;
+
+	if (!CHECK_EQ(cdm_hotplug("add", "movable"), 0))
+		return;
+	near = cdm_node;
+	far = cdm_other_node();
+	nodes = 1UL << near | 1UL << far;
+	task_start(&task, group);
+	CHECK_EQ(task_call(&task, op_map_nodes, 1, nodes).ret, 0);
+	if (task_call(&task, op_touch, 0, 1).other) {
+		near = far;
+		far = cdm_node;
+	}
+	CHECK_EQ(task_call(&task, op_unmap, 0, 1).ret, 0);
+	CHECK_EQ(cdm_limit(group, near, 70), 0);
+	CHECK_EQ(cdm_limit(group, far, 70), 0);
+	for (i = 0; i < ARRAY_SIZE(table); i++) {
+		CHECK_EQ(cdm_write(group, "cdm.policy", "node%d %s\nnode%d %s",
+				   near, table[i].near, far, table[i].far), 0);
+		CHECK_EQ(task_call(&task, op_map_nodes, 200, nodes).ret, 0);
+		reply = task_call(&task, op_touch, 0, 140);
+		CHECK_EQ(reply.dev, 70);
+		CHECK_EQ(reply.other, 70);
+		cdm_drain_lru();
+		reply = task_call(&task, op_touch, 140, 60);
+		CHECK_EQ(reply.bus, table[i].outcome == FAILS ? 60 : 0);
+		CHECK_EQ(reply.ram, table[i].outcome == FALLS_BACK ? 60 : 0);
+		CHECK_EQ(task_call(&task, op_unmap, 0, 200).ret, 0);
+		CHECK_EQ(cdm_wait_usage(group, near, 0), 0);
+		CHECK_EQ(cdm_wait_usage(group, far, 0), 0);
+	}
+	task_end(&task);
+	CHECK_EQ(cdm_hotplug("remove", NULL), 0);
 }
 
 int main(void)
 {
-	cdm_init(3 * 2 * ARRAY_SIZE(rows) + 7);
+	cdm_init(3 * 2 * ARRAY_SIZE(rows) + 12);
 	run_rows();
 	cdm_case("inherit takes the nearest ancestor's policy", test_inherit);
 	cdm_case("the payer's policy counts", test_policy_of_payer);
@@ -663,7 +849,13 @@ int main(void)
 	cdm_case("system calls go as far as the quota does",
 		 test_syscalls_partly);
 	cdm_case("a mask with RAM in it does not fail", test_mixed_mask);
-	cdm_case("reclaim below an ancestor's limit takes from siblings",
-		 test_reclaim_sibling);
+	cdm_case_arg("a word takes from its own subtree, reclaim", test_reach,
+		     "reclaim");
+	cdm_case_arg("a word takes from its own subtree, reclaim,fail",
+		     test_reach, "reclaim,fail");
+	cdm_case("a preference never fails", test_preference);
+	cdm_case("a preference has pages make way", test_preference_reclaims);
+	cdm_case("copies are not refused", test_copies);
+	cdm_case("two nodes, each by its word", test_two_nodes);
 	cdm_exit();
 }

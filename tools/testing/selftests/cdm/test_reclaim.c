@@ -36,11 +36,6 @@
 
 #define DEMOTION	"/sys/kernel/mm/numa/demotion_enabled"
 
-static void set_policy(const char *group, const char *policy)
-{
-	CHECK_EQ(cdm_write(group, "cdm.policy", "%s", policy), 0);
-}
-
 /* Start a worker whose pages are all on the LRU lists. */
 static void start_cold(struct cdm_task *task, const char *group, long pages)
 {
@@ -364,9 +359,9 @@ static void test_held(const char *group, const void *arg)
 	task_check_at(&task, 700, 300, 400);
 	CHECK_EQ(task_call(&task, op_count, 0, 300).dev, 300);
 	/* So there is no room for others, under any policy. */
-	set_policy(group, "reclaim,fail");
+	cdm_policy(group, "reclaim,fail");
 	CHECK_EQ(task_ask(&task, 3).bus, 3);
-	set_policy(group, "reclaim");
+	cdm_policy(group, "reclaim");
 	CHECK_EQ(task_ask(&task, 3).ram, 3);
 	CHECK_EQ(cdm_usage(group, cdm_node), 300);
 	task_end(&task);
@@ -461,7 +456,7 @@ static void test_neighbours(const char *group)
 	cdm_make_two_groups(group, &a, &b);
 	cdm_make_two_groups(a, &child[0], &child[1]);
 	CHECK_EQ(cdm_limit(child[0], cdm_node, 400), 0);
-	set_policy(child[0], "reclaim");
+	cdm_policy(child[0], "reclaim");
 	start_cold(&task[0], child[1], 400);
 	start_cold(&task[1], b, 400);
 	task_start_on(&task[2], child[0], 200, other);
@@ -528,7 +523,7 @@ static void test_working_set(const char *group)
 	long out, in, pass;
 	struct cdm_task task;
 
-	set_policy(group, "reclaim");
+	cdm_policy(group, "reclaim");
 	CHECK_EQ(cdm_limit(group, cdm_node, ROOM), 0);
 	task_start(&task, group);
 	CHECK_EQ(task_ask(&task, set).bus, 0);
@@ -560,7 +555,7 @@ static void test_hysteresis(const char *group)
 	const long more = 10 * BATCH;
 	struct cdm_task task;
 
-	set_policy(group, "reclaim,fail");
+	cdm_policy(group, "reclaim,fail");
 	CHECK_EQ(cdm_limit(group, cdm_node, ROOM), 0);
 	start_cold(&task, group, ROOM);
 	CHECK_EQ(cdm_event(group, "reclaim"), 0);
@@ -603,7 +598,7 @@ static void test_no_swap(const char *group)
 	struct cdm_task task;
 
 	CHECK_EQ(cdm_set_swap(false), 0);
-	set_policy(group, "reclaim,fail");
+	cdm_policy(group, "reclaim,fail");
 	CHECK_EQ(cdm_limit(group, cdm_node, 500), 0);
 	start_cold(&task, group, 500);
 	CHECK_EQ(task_ask(&task, 300).dev, 300);
@@ -649,7 +644,7 @@ static void test_full_fail(const char *group)
 	struct cdm_task task;
 	long scanned;
 
-	set_policy(group, "reclaim,fail");
+	cdm_policy(group, "reclaim,fail");
 	task_start(&task, group);
 	CHECK_EQ(task_call(&task, op_map, ROOM + more, cdm_node).ret, 0);
 	CHECK_EQ(cdm_limit(group, cdm_node, ROOM), 0);
@@ -690,7 +685,7 @@ static void test_full_ram(const char *group)
 	struct cdm_reply reply;
 	struct cdm_task task;
 
-	set_policy(group, "reclaim");
+	cdm_policy(group, "reclaim");
 	task_start(&task, group);
 	CHECK_EQ(task_call(&task, op_map, ROOM + more, cdm_node).ret, 0);
 	CHECK_EQ(cdm_limit(group, cdm_node, ROOM), 0);
@@ -855,7 +850,8 @@ static void test_crowd(const char *group, const void *arg)
 	char *a, *b;
 
 	cdm_make_two_groups(group, &a, &b);
-	set_policy(b, crowd->policy);
+	cdm_policy(a, "fallback");
+	cdm_compete(b, crowd->policy);
 	if (!crowd->depleted)
 		CHECK_EQ(cdm_limit(group, cdm_node, ROOM), 0);
 	task_start(&cold, a);
@@ -885,7 +881,7 @@ static void test_killed(const char *group)
 
 	cdm_make_two_groups(group, &a, &b);
 	CHECK_EQ(cdm_limit(group, cdm_node, ROOM), 0);
-	set_policy(group, "reclaim");
+	cdm_policy(group, "reclaim");
 	task_start(&stays, a);
 	CHECK_EQ(task_call(&stays, op_map, pages, cdm_node).ret, 0);
 	task_send(&stays, op_touch, 0, pages);
@@ -918,7 +914,8 @@ static void test_kswapd(const char *group)
 	int i;
 
 	cdm_make_two_groups(group, &a, &b);
-	set_policy(b, "reclaim");
+	cdm_policy(a, "fallback");
+	cdm_compete(b, "reclaim");
 	kswapd = vm_event("pgdemote_kswapd");
 	task_start(&cold, a);
 	task_ask(&cold, cdm_nr_free() + 100);
@@ -941,6 +938,102 @@ static void test_kswapd(const char *group)
 	task_end(&cold);
 }
 
+/*
+ * On a depleted node a word of a group's own takes nothing from others, and
+ * wakes no kswapd.
+ */
+static void test_own_word(const char *group)
+{
+	const long high = cdm_zone_mark("high");
+	struct cdm_task cold, task;
+	struct cdm_reply reply;
+	char *a, *b;
+	long kswapd, has;
+
+	cdm_make_two_groups(group, &a, &b);
+	cdm_policy(b, "reclaim");
+	task_start(&task, b);
+	CHECK_EQ(task_ask(&task, 300).dev, 300);
+	task_start(&cold, a);
+	task_ask(&cold, cdm_nr_free() + 100);
+	CHECK_LE(cdm_nr_free(), high + UNSEEN);
+	has = cdm_usage(a, cdm_node);
+	kswapd = vm_event("pgdemote_kswapd");
+	cdm_drain_lru();
+
+	CHECK_EQ(task_call(&task, op_map, 1000, cdm_node).ret, 0);
+	reply = task_call(&task, op_touch, 0, 1000);
+	CHECK_EQ(reply.bus, 0);
+	CHECK_GT(reply.dev, 0);
+	CHECK_EQ(cdm_usage(a, cdm_node), has);
+	CHECK_EQ(cdm_event(group, "taken"), 0);
+	CHECK_EQ(cdm_stat(a, "demoted"), 0);
+	CHECK_EQ(vm_event("pgdemote_kswapd"), kswapd);
+	task_end(&task);
+	task_end(&cold);
+}
+
+/*
+ * What is taken for others counts in the group that lost it and in those above
+ * that do not contain who asked. kswapd is outside of all.
+ */
+static void test_taken(const char *group)
+{
+	struct cdm_task cold, task;
+	char *a, *b, *leaf;
+	long taken;
+
+	cdm_make_two_groups(group, &a, &b);
+	CHECK_EQ(cdm_enable(a, "+cdm"), 0);
+	leaf = cdm_make_group(a, "leaf");
+	start_cold(&cold, leaf, ROOM);
+
+	/* Its own limits and cdm.reclaim are no others. */
+	CHECK_EQ(cdm_limit(leaf, cdm_node, ROOM - 100), 0);
+	CHECK_EQ(cdm_limit(a, cdm_node, ROOM - 200), 0);
+	CHECK_EQ(cdm_reclaim(group, cdm_node, 100), 0);
+	CHECK_GE(cdm_stat(leaf, "demoted"), 300);
+	CHECK_EQ(cdm_event(leaf, "taken"), 0);
+	CHECK_EQ(cdm_event(group, "taken"), 0);
+
+	CHECK_EQ(cdm_limit(group, cdm_node, cdm_usage(group, cdm_node)), 0);
+	cdm_policy(group, "reclaim");
+	taken = cdm_stat(leaf, "demoted");
+	task_start(&task, b);
+	CHECK_EQ(task_ask(&task, 200).dev, 200);
+	taken = cdm_stat(leaf, "demoted") - taken;
+	CHECK_GE(taken, 200);
+	CHECK_GE(cdm_event_local(leaf, "taken"), 200 / (2 * BATCH));
+	CHECK_LE(cdm_event_local(leaf, "taken"), taken);
+	CHECK_EQ(cdm_event(leaf, "taken"), cdm_event_local(leaf, "taken"));
+	CHECK_EQ(cdm_event(a, "taken"), cdm_event(leaf, "taken"));
+	CHECK_EQ(cdm_event_local(a, "taken"), 0);
+	CHECK_EQ(cdm_event(group, "taken"), 0);
+	CHECK_EQ(cdm_event(b, "taken"), 0);
+	CHECK_EQ(cdm_stat(leaf, "taken"), taken);
+	CHECK_EQ(cdm_stat(a, "taken"), taken);
+	CHECK_EQ(cdm_stat(group, "taken"), 0);
+	task_end(&task);
+
+	/* kswapd, woken for somebody else. */
+	CHECK_EQ(cdm_limit(group, cdm_node, -1), 0);
+	cdm_policy(leaf, "fallback");
+	task_ask(&cold, cdm_nr_free() + 100);
+	cdm_drain_lru();
+	cdm_compete(group, "reclaim");
+	task_start(&task, b);
+	taken = vm_event("pgdemote_kswapd");
+	do {
+		CHECK_EQ(task_ask(&task, 500).bus, 0);
+	} while (vm_event("pgdemote_kswapd") == taken);
+	cdm_wait_until(5, cdm_event(group, "taken") > 0);
+	CHECK_GE(cdm_event(group, "taken"), 1);
+	CHECK_EQ(cdm_event_local(group, "taken"), 0);
+	CHECK_GE(cdm_stat(group, "taken"), 1);
+	task_end(&task);
+	task_end(&cold);
+}
+
 static long scanned_by_kswapd(const char *group)
 {
 	return cg_read_key_long(group, "memory.stat", "pgscan_kswapd ");
@@ -956,7 +1049,8 @@ static void test_kswapd_vain(const char *group)
 
 	cdm_make_two_groups(group, &a, &b);
 	CHECK_EQ(cdm_enable(group, "+memory"), 0);
-	set_policy(b, "reclaim");
+	cdm_policy(a, "fallback");
+	cdm_compete(b, "reclaim");
 	task_start(&cold, a);
 	all = cdm_nr_free() + 100;
 	CHECK_GE(task_ask(&cold, all).dev, ROOM);
@@ -993,7 +1087,8 @@ static void test_min_ttl(const char *group)
 	long kswapd;
 
 	cdm_make_two_groups(group, &a, &b);
-	set_policy(b, "reclaim");
+	cdm_policy(a, "fallback");
+	cdm_compete(b, "reclaim");
 	CHECK_EQ(file_write(MIN_TTL, "1000000"), 0);
 	task_start(&cold, a);
 	CHECK_GE(task_ask(&cold, cdm_nr_free() + 100).dev, ROOM);
@@ -1032,7 +1127,7 @@ static void test_pressure(const char *group)
 	CHECK_EQ(cdm_enable(group, "+memory"), 0);
 	cdm_make_two_groups(group, &a, &b);
 	CHECK_EQ(cdm_limit(a, cdm_node, 500), 0);
-	set_policy(a, "reclaim");
+	cdm_policy(a, "reclaim");
 	task_start(&task, a);
 	start_cold(&other, b, 500);
 	before = stalled(a);
@@ -1076,7 +1171,7 @@ static void provoke(const char *group, const char *a, const char *b,
 	struct cdm_task cold;
 	int tries = 0;
 
-	set_policy(a, "reclaim");
+	cdm_policy(a, "reclaim");
 	CHECK_EQ(cdm_limit(a, cdm_node, 500), 0);
 	CHECK_EQ(task_ask(task, 600).bus, 0);
 	CHECK_GE(traced("limit"), 100);
@@ -1089,7 +1184,7 @@ static void provoke(const char *group, const char *a, const char *b,
 		 cdm_stat(group, "demoted"));
 
 	/* Below the limit of both, protection. */
-	set_policy(a, "fallback");
+	cdm_policy(a, "fallback");
 	CHECK_EQ(cdm_limit(a, cdm_node, -1), 0);
 	CHECK_EQ(cdm_limit(group, cdm_node, ROOM), 0);
 	task_start(&cold, b);
@@ -1102,7 +1197,7 @@ static void provoke(const char *group, const char *a, const char *b,
 	CHECK_EQ(cdm_limit(group, cdm_node, -1), 0);
 
 	/* Ask for more than the node has, until kswapd does not keep up. */
-	set_policy(a, "reclaim");
+	cdm_compete(a, "reclaim");
 	do {
 		ask_together(a, SMALL_NODE / 2);
 	} while (!traced("depleted") && ++tries < 10);
@@ -1147,7 +1242,7 @@ static void run_crowds(void)
 	}
 }
 
-#define OTHERS		29
+#define OTHERS		31
 #define CASES		(ARRAY_SIZE(kinds) + ARRAY_SIZE(crowds) + OTHERS)
 
 static void run(void)
@@ -1183,6 +1278,8 @@ static void run(void)
 	cdm_case("a lower cdm.max whose writer is killed", test_lower_killed);
 	run_crowds();
 	cdm_case("a task that is killed leaves others alone", test_killed);
+	cdm_case("a group's own word on a depleted node", test_own_word);
+	cdm_case("what is taken for others", test_taken);
 	cdm_case("kswapd ends at the high watermark", test_kswapd);
 	cdm_case("kswapd swaps nothing out", test_kswapd_vain);
 	cdm_case("kswapd kills nobody", test_min_ttl);

@@ -110,6 +110,7 @@ static struct cdm_reply op_churn(struct cdm_buf *buf, long start, long b)
 
 static const char * const words[] = {
 	"fallback", "reclaim", "reclaim,fail", "fail", "inherit",
+	"inherit,fallback", "inherit,fail",
 };
 
 static char *groups[GROUPS];

@@ -44,19 +44,38 @@ static int node_line(const char *group, const char *file, int node,
 	return text_line(buf, node, line, len);
 }
 
+/* The same of a setting: without a line of its own a node has the default. */
+static int value_line(const char *group, const char *file, int node,
+		      char *line, size_t len)
+{
+	static const char key[] = "default ";
+	char buf[4096];
+
+	if (cg_read(group, file, buf, sizeof(buf)))
+		return -1;
+	if (!text_line(buf, node, line, len))
+		return 0;
+	if (strncmp(buf, key, strlen(key)))
+		return -1;
+	snprintf(line, len, "%.*s", (int)strcspn(buf + strlen(key), "\n"),
+		 buf + strlen(key));
+	return 0;
+}
+
 /**
  * cdm_bytes - read a node's value from a file of a group
  * @group: the group
  * @file: the file, cdm.max for example
  * @node: the node
  *
- * Return: bytes; LONG_MAX for "max"; CDM_NONE without such a file or line.
+ * Return: bytes; LONG_MAX for "max"; the default of a setting without a line
+ * for the node; CDM_NONE without such a file or line.
  */
 long cdm_bytes(const char *group, const char *file, int node)
 {
 	char line[256];
 
-	if (node_line(group, file, node, line, sizeof(line)))
+	if (value_line(group, file, node, line, sizeof(line)))
 		return CDM_NONE;
 	if (!strcmp(line, "max"))
 		return LONG_MAX;
@@ -107,18 +126,49 @@ long cdm_wait_dying(const char *group, long want)
 	return cdm_nr_dying(group);
 }
 
-/* Read "item=" in a node's line of a file of a group, or CDM_NONE. */
-long cdm_item(const char *group, const char *file, int node,
-	      const char *event)
+/* Does a file of a group have a line for @node? */
+bool cdm_has_line(const char *group, const char *file, int node)
+{
+	char line[512];
+
+	return !node_line(group, file, node, line, sizeof(line));
+}
+
+/*
+ * Read the word after "item=" in a node's line of a file of a group. Returns 0,
+ * or -1 if there is none.
+ */
+int cdm_word(const char *group, const char *file, int node, const char *item,
+	     char *word, size_t len)
 {
 	char line[512], key[64], *pos;
 
 	if (node_line(group, file, node, line + 1, sizeof(line) - 1))
-		return CDM_NONE;
+		return -1;
 	line[0] = ' ';
-	snprintf(key, sizeof(key), " %s=", event);
+	snprintf(key, sizeof(key), " %s=", item);
 	pos = strstr(line, key);
-	return pos ? strtol(pos + strlen(key), NULL, 10) : CDM_NONE;
+	if (!pos)
+		return -1;
+	pos += strlen(key);
+	snprintf(word, len, "%.*s", (int)strcspn(pos, " \n"), pos);
+	return 0;
+}
+
+/*
+ * Read the number after "item=" in a node's line of a file of a group, or
+ * CDM_NONE. Bytes of cdm.stat are turned into pages.
+ */
+long cdm_item(const char *group, const char *file, int node,
+	      const char *item)
+{
+	char word[64];
+	long value;
+
+	if (cdm_word(group, file, node, item, word, sizeof(word)))
+		return CDM_NONE;
+	value = strtol(word, NULL, 10);
+	return strcmp(file, "cdm.stat") ? value : value / cdm_psize;
 }
 
 long cdm_event(const char *group, const char *event)

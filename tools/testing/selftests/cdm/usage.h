@@ -3,6 +3,9 @@
 #ifndef _SELFTESTS_CDM_USAGE_H
 #define _SELFTESTS_CDM_USAGE_H
 
+#include <stdbool.h>
+#include <stddef.h>
+
 #include <stddef.h>
 
 int text_line(const char *text, int node, char *line, size_t len);
@@ -11,6 +14,9 @@ long cdm_usage(const char *group, int node);
 long cdm_wait_usage(const char *group, int node, long pages);
 long cdm_nr_dying(const char *group);
 long cdm_wait_dying(const char *group, long want);
+bool cdm_has_line(const char *group, const char *file, int node);
+int cdm_word(const char *group, const char *file, int node, const char *item,
+	     char *word, size_t len);
 long cdm_item(const char *group, const char *file, int node,
 	      const char *event);
 long cdm_audit(int node, const char *key);
