@@ -145,6 +145,7 @@ enum cdm_reclaim_reason {
  * @gfp:	flags of the request
  * @reason:	why
  * @last_resort: the request has no other way out
+ * @own:	its policy has pages make way, so in the end its own do
  * @others:	set if others may have made room meanwhile
  */
 struct cdm_way {
@@ -155,6 +156,7 @@ struct cdm_way {
 	gfp_t gfp;
 	enum cdm_reclaim_reason reason;
 	bool last_resort;
+	bool own;
 	bool others;
 };
 

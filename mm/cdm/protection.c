@@ -22,6 +22,17 @@
 #include "counter.h"
 
 /*
+ * Rounded up, so that the parts of a protection are not less than it is. The
+ * remainder is smaller than @div, so it does not matter that products wrap.
+ */
+static unsigned long cdm_part(u64 a, u64 b, u64 div)
+{
+	u64 part = mul_u64_u64_div_u64(a, b, div);
+
+	return part + (part * div != a * b);
+}
+
+/*
  * The part of its parent's protection @elow that @c gets if it has @nr pages
  * more.
  */
@@ -35,12 +46,12 @@ static unsigned long cdm_distribute_low(const struct cdm_counter *c,
 	unsigned long parent_usage = parent->usage + nr;
 
 	if (claims > elow)
-		return mul_u64_u64_div_u64(claim, elow, claims);
+		return cdm_part(claim, elow, claims);
 	if (!(cgrp_dfl_root.flags & CGRP_ROOT_MEMORY_RECURSIVE_PROT))
 		return claim;
 	if (elow > claims && parent_usage > claims && usage > claim)
-		claim += mul_u64_u64_div_u64(elow - claims, usage - claim,
-					     parent_usage - claims);
+		claim += cdm_part(elow - claims, usage - claim,
+				  parent_usage - claims);
 	return claim;
 }
 

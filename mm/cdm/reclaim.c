@@ -60,6 +60,10 @@
 #define CDM_FUTILE_PAGES	2048
 #define CDM_FUTILE_TIME		(HZ / 10)
 
+/* Pages of the largest folio that the lists may give. */
+#define CDM_LARGEST	(IS_ENABLED(CONFIG_TRANSPARENT_HUGEPAGE) ?	\
+			 (unsigned long)HPAGE_PMD_NR : 1)
+
 /* Ticks that a request waits for pages that others are moving, or for RAM. */
 #define CDM_WAIT_TICKS		10
 
@@ -232,9 +236,9 @@ static void cdm_walk_group(struct cdm_walk *walk, struct mem_cgroup *memcg,
 	owner = cdm_owner_get(cdm_memcg_owner(memcg));
 	rcu_read_unlock();
 	wanted = walk->wanted - walk->got;
-	/* There is no point in looking for less than a batch. */
+	/* The lists give a batch, or a huge page. */
 	cdm_get_share(owner, walk->root, walk->idx,
-		      max(wanted, CDM_RECLAIM_BATCH), &share);
+		      max3(wanted, CDM_RECLAIM_BATCH, CDM_LARGEST), &share);
 	low = share.low;
 	if (low)
 		walk->protected = true;
@@ -364,7 +368,7 @@ static void cdm_walk_patiently(struct cdm_walk *walk)
 
 /**
  * cdm_find_way - whose pages make way for a request that misses?
- * @way: has the node, the payer and the number of pages; gets @root and @reason
+ * @way: has the node, the payer and the number of pages; gets @root, @own and @reason
  * @limit: owner whose limit has no room, or NULL if the node is depleted
  *
  * If cdm.low promises the payer the pages, everybody's below the limit do.
@@ -380,6 +384,7 @@ bool cdm_find_way(struct cdm_way *way, struct cdm_owner *limit)
 	struct cdm_owner *widest = limit ?: cdm_root_owner;
 
 	way->root = widest;
+	way->own = reach;
 	way->reason = limit ? CDM_FOR_LIMIT : CDM_FOR_DEPLETED;
 	if (reach && cdm_owner_is_below(widest, reach))
 		return true;
@@ -456,7 +461,7 @@ unsigned long cdm_reclaim(struct cdm_way *way)
 		psi_memstall_enter(&pflags);
 	cdm_reclaim_from(&walk, way, way->root);
 	/* All that is left is protected: the payer can only take its own. */
-	if (request && !walk.got && !walk.ram_full && walk.protected &&
+	if (way->own && !walk.got && !walk.ram_full && walk.protected &&
 	    way->root != way->payer)
 		cdm_reclaim_from(&walk, way, way->payer);
 	if (request)
