@@ -116,8 +116,9 @@ cdm_dequeue_policy(struct cdm_request *rq, struct hstate *h,
 	payer = cdm_find_payer(rq->scope);
 	if (!rq->limited)
 		cdm_event(payer, idx, CDM_EV_DEPLETED);
-	/* A page of a pool has a nodemask, unless it is only preferred. */
-	if (rq->nodemask && cdm_may_refuse(rq) &&
+	/* Not a copy, and with a nodemask, or it would only be preferred. */
+	if (rq->nodemask && rq->scope && rq->scope->hole &&
+	    cdm_may_refuse(rq) &&
 	    cdm_get_policy(payer, idx).fails) {
 		current->cdm_refused = true;
 		cdm_event(payer, idx, CDM_EV_FAIL);
