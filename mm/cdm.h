@@ -331,9 +331,9 @@ static inline void cdm_migrate_owner(struct folio *dst, struct folio *src)
  */
 
 void __cdm_fallback_exclude(int nid, nodemask_t *used);
-void __cdm_mpol_nodes(unsigned short mode, unsigned short flags,
-		      nodemask_t *nodes, const nodemask_t *allowed);
-void __cdm_rebind_nodes(nodemask_t *nodes, const nodemask_t *old,
+void __cdm_mpol_nodes(struct mempolicy *pol, nodemask_t *nodes,
+		      const nodemask_t *allowed);
+void __cdm_rebind_nodes(const struct mempolicy *pol, nodemask_t *nodes,
 			const nodemask_t *allowed);
 bool __cdm_collapse_abort(int nid, const u32 *node_load);
 struct mempolicy *__cdm_readahead_policy(struct mempolicy *mpol);
@@ -360,25 +360,33 @@ static inline void cdm_fallback_exclude(int nid, nodemask_t *used)
 }
 
 /*
- * mpol_set_nodemask(): a policy of @mode and @flags that names @nodes of those
- * that it is @allowed. To interleave over all nodes does not ask for a device.
+ * A flag of struct mempolicy beside those in uapi/linux/mempolicy.h: the mask
+ * had a CDM node when the policy was set. For policies with relative nodes,
+ * which have all nodes by position only.
  */
-static inline void cdm_mpol_nodes(unsigned short mode, unsigned short flags,
-				  nodemask_t *nodes, const nodemask_t *allowed)
+#define MPOL_F_CDM	BIT(5)
+
+/*
+ * mpol_set_nodemask(), mpol_rebind_preferred(): @pol names @nodes of those that
+ * it is @allowed. To name all RAM does not ask for a device.
+ */
+static inline void cdm_mpol_nodes(struct mempolicy *pol, nodemask_t *nodes,
+				  const nodemask_t *allowed)
 {
 	if (cdm_enabled())
-		__cdm_mpol_nodes(mode, flags, nodes, allowed);
+		__cdm_mpol_nodes(pol, nodes, allowed);
 }
 
 /*
- * mpol_rebind_nodemask(): a policy for @old nodes whose cpuset becomes
- * @allowed; @nodes is what position makes of it.
+ * mpol_rebind_nodemask(): the cpuset of @pol becomes @allowed; @nodes is what
+ * position makes of its nodes.
  */
-static inline void cdm_rebind_nodes(nodemask_t *nodes, const nodemask_t *old,
+static inline void cdm_rebind_nodes(const struct mempolicy *pol,
+				    nodemask_t *nodes,
 				    const nodemask_t *allowed)
 {
 	if (cdm_enabled())
-		__cdm_rebind_nodes(nodes, old, allowed);
+		__cdm_rebind_nodes(pol, nodes, allowed);
 }
 
 /*
@@ -408,6 +416,18 @@ static inline bool cdm_alloc_preferred(gfp_t gfp, unsigned int order, int nid,
 
 /*
  * hpage_collapse_scan_abort(): no huge page in place of pages here and there.
+/*
+ * A weight for weighted interleaving is written in sysfs, 0 for the default.
+ * Nodes may become CDM later. iw_table_lock held.
+ */
+#ifdef CONFIG_CGROUP_CDM
+void cdm_weight_written(int nid, u8 weight);
+#else
+static inline void cdm_weight_written(int nid, u8 weight)
+{
+}
+#endif
+
  */
 static inline bool cdm_collapse_abort(int nid, const u32 *node_load)
 {
@@ -427,7 +447,6 @@ static inline struct mempolicy *cdm_readahead_policy(struct mempolicy *mpol,
  * The books of RAM
  */
 
-long __cdm_available(long available);
 void __cdm_si_meminfo(struct sysinfo *val);
 
 /* Of @count pages that appeared at or left @page: those that are RAM. */

@@ -9,13 +9,16 @@
  * What remains are the places in mm/ that walk over all nodes with memory and
  * name each in turn. Those ask here which nodes to use.
  */
+#include <linux/memcontrol.h>
 #include <linux/mempolicy.h>
 #include <linux/mm.h>
 #include <linux/mmzone.h>
 #include <linux/nodemask.h>
+#include <linux/rcupdate.h>
 #include <linux/seq_file.h>
 #include <linux/vmstat.h>
 
+#include "../internal.h"
 #include "internal.h"
 
 void __cdm_fallback_exclude(int nid, nodemask_t *used)
@@ -48,7 +51,14 @@ int __cdm_spread_node(int rotor, nodemask_t nodes)
 void __cdm_mpol_nodes(unsigned short mode, unsigned short flags,
 		      nodemask_t *nodes, const nodemask_t *allowed)
 {
-	if (mode != MPOL_INTERLEAVE && mode != MPOL_WEIGHTED_INTERLEAVE)
+	struct cdm_owner *payer;
+	nodemask_t ram, cdm;
+	int nid;
+
+	nodes_and(cdm, *nodes, cdm_nodes);
+	nodes_andnot(ram, *allowed, cdm_nodes);
+	if ((pol->flags & MPOL_F_STATIC_NODES) || nodes_empty(cdm) ||
+	    nodes_empty(ram) || !nodes_subset(ram, *nodes))
 		return;
 	if (!(flags & MPOL_F_STATIC_NODES) && nodes_equal(*nodes, *allowed))
 		cdm_drop_nodes(nodes);
@@ -56,20 +66,30 @@ void __cdm_mpol_nodes(unsigned short mode, unsigned short flags,
 
 /*
  * Nodes of a memory policy after its cpuset has changed: see
- * cdm_rebind_nodes(). @nodes may be empty. The policy keeps the CDM nodes that
- * it has and is allowed, and gets no others.
+ * cdm_rebind_nodes(). @nodes may be empty.
+ *
+ * With static nodes the policy has those of its nodes that are allowed, and
+ * with relative ones what position says, if it named a device when it was set.
+ * Both find a device again that had gone. Any other policy keeps the CDM nodes
+ * that it has and is still allowed, and gets no others.
  */
-void __cdm_rebind_nodes(nodemask_t *nodes, const nodemask_t *old,
+void __cdm_rebind_nodes(const struct mempolicy *pol, nodemask_t *nodes,
 			const nodemask_t *allowed)
 {
 	nodemask_t cdm, ram;
 
-	nodes_and(cdm, *old, cdm_nodes);
-	nodes_and(cdm, cdm, *allowed);
 	nodes_andnot(ram, *nodes, cdm_nodes);
-	if (nodes_subset(*old, cdm_nodes) && !nodes_empty(cdm))
-		nodes_clear(ram);
-	nodes_or(*nodes, ram, cdm);
+	if (pol->flags & MPOL_F_RELATIVE_NODES) {
+		if (!(pol->flags & MPOL_F_CDM))
+			*nodes = ram;
+	} else if (!(pol->flags & MPOL_F_STATIC_NODES)) {
+		nodes_and(cdm, pol->nodes, cdm_nodes);
+		nodes_and(cdm, cdm, *allowed);
+		if (nodes_subset(pol->nodes, cdm_nodes) && !nodes_empty(cdm))
+			nodes_clear(ram);
+		nodes_or(*nodes, ram, cdm);
+	}
+	cdm_drop_everywhere(pol, nodes, allowed);
 	if (nodes_empty(*nodes))
 		nodes_andnot(*nodes, *allowed, cdm_nodes);
 }

@@ -314,6 +314,33 @@ unsigned long cdm_owner_default(const struct cdm_owner *owner,
 }
 
 /**
+ * cdm_owner_names - does cdm.max of a group have a line for a node?
+ * @owner: the owner of the group
+ * @idx: index of the node
+ *
+ * A limit other than 0 in the group or in an ancestor below the root says that
+ * somebody meant this very node for it. A default does not.
+ *
+ * Context: any; the owner does not go away.
+ * Return: true if so.
+ */
+bool cdm_owner_names(const struct cdm_owner *owner, unsigned int idx)
+{
+	const struct cdm_counter *counter;
+
+	for (; owner->parent; owner = owner->parent) {
+		/* Written under cdm_mutex; a write that is under way may win. */
+		if (!test_bit(idx, owner->own[CDM_SETTING_MAX]))
+			continue;
+		/* Pairs with the release in cdm_counter_create(). */
+		counter = smp_load_acquire(&owner->counter[idx]);
+		if (counter && READ_ONCE(counter->max))
+			return true;
+	}
+	return false;
+}
+
+/**
  * cdm_owner_has_own - does a node have a value of its own?
  * @owner: with a reference
  * @idx: index of the node

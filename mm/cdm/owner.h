@@ -35,7 +35,7 @@ struct cdm_counter;
  * @default_value: by &enum cdm_setting: for nodes without a value of their own;
  *		cdm_mutex
  * @own:	by &enum cdm_setting: indices of nodes that have a value of
- *		their own; cdm_mutex
+ *		their own; written under cdm_mutex, read anywhere
  * @free_work:	frees the owner where sleeping is allowed
  * @rcu:	defers the free past readers that found the owner by its id
  * @counter:	by node index; published by a release store and then constant
@@ -111,6 +111,7 @@ static inline bool cdm_owner_is_below(const struct cdm_owner *owner,
 }
 
 int cdm_owner_add_node(unsigned int idx, int nid);
+bool cdm_owner_names(const struct cdm_owner *owner, unsigned int idx);
 struct cgroup_subsys_state *cdm_owner_memcg(struct cdm_owner *owner);
 
 #endif /* _MM_CDM_OWNER_H */
