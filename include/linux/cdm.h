@@ -80,16 +80,18 @@ static inline nodemask_t *cdm_ram_nodes(void)
 	return cdm_enabled() ? &cdm_ram_nodemask : &node_states[N_MEMORY];
 }
 
-int __cdm_spread_node(int rotor, nodemask_t nodes);
+void __cdm_cpuset_mems(nodemask_t *mems, const nodemask_t *own);
 void __cdm_cpuset_migrate(nodemask_t *from, nodemask_t *to);
 void __cdm_report_meminfo(struct seq_file *m);
 
-/* cpuset_spread_node(): spreading over all of a cpuset does not ask for CDM. */
-static inline int cdm_spread_node(int rotor, const nodemask_t *nodes)
+/*
+ * guarantee_online_mems(): the tasks of a cpuset with @own nodes get @mems,
+ * which are those of an ancestor if @own has no RAM. That is for the RAM alone.
+ */
+static inline void cdm_cpuset_mems(nodemask_t *mems, const nodemask_t *own)
 {
 	if (cdm_enabled())
-		return __cdm_spread_node(rotor, *nodes);
-	return next_node_in(rotor, *nodes);
+		__cdm_cpuset_mems(mems, own);
 }
 
 /**

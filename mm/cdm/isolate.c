@@ -27,29 +27,29 @@ void __cdm_fallback_exclude(int nid, nodemask_t *used)
 	node_clear(nid, *used);
 }
 
-/* Take CDM nodes out of a set, unless it has no others. */
-static void cdm_drop_nodes(nodemask_t *nodes)
-{
-	nodemask_t ram;
+/*
+ * Nodes whose weight for MPOL_WEIGHTED_INTERLEAVE was written, and not reset
+ * since. Written under iw_table_lock.
+ */
+static nodemask_t cdm_weighted;
 
-	nodes_andnot(ram, *nodes, cdm_nodes);
-	if (!nodes_empty(ram))
-		*nodes = ram;
-}
-
-int __cdm_spread_node(int rotor, nodemask_t nodes)
+void cdm_weight_written(int nid, u8 weight)
 {
-	cdm_drop_nodes(&nodes);
-	return next_node_in(rotor, nodes);
+	if (weight)
+		node_set(nid, cdm_weighted);
+	else
+		node_clear(nid, cdm_weighted);
 }
 
 /*
- * Nodes of a memory policy that is being set: see cdm_mpol_nodes(). A task that
- * interleaves over all nodes means RAM. With MPOL_F_STATIC_NODES it means each
- * node that it names.
+ * A mask with all RAM that is allowed means "everywhere", as libnuma's nodes of
+ * all or a list that was made when the program was started do. Take the CDM
+ * nodes out of it, except those that somebody meant: all of them with
+ * MPOL_F_STATIC_NODES, those whose weight the administrator wrote, and those
+ * that cdm.max of the task's cgroup has a line for.
  */
-void __cdm_mpol_nodes(unsigned short mode, unsigned short flags,
-		      nodemask_t *nodes, const nodemask_t *allowed)
+static void cdm_drop_everywhere(const struct mempolicy *pol, nodemask_t *nodes,
+				const nodemask_t *allowed)
 {
 	struct cdm_owner *payer;
 	nodemask_t ram, cdm;
@@ -60,8 +60,22 @@ void __cdm_mpol_nodes(unsigned short mode, unsigned short flags,
 	if ((pol->flags & MPOL_F_STATIC_NODES) || nodes_empty(cdm) ||
 	    nodes_empty(ram) || !nodes_subset(ram, *nodes))
 		return;
-	if (!(flags & MPOL_F_STATIC_NODES) && nodes_equal(*nodes, *allowed))
-		cdm_drop_nodes(nodes);
+	rcu_read_lock();
+	payer = cdm_find_payer(cdm_current_scope());
+	for_each_node_mask(nid, cdm)
+		if (!node_isset(nid, cdm_weighted) &&
+		    !cdm_owner_names(payer, cdm_node_idx(nid)))
+			node_clear(nid, *nodes);
+	rcu_read_unlock();
+}
+
+/* Nodes of a memory policy that is being set: see cdm_mpol_nodes(). */
+void __cdm_mpol_nodes(struct mempolicy *pol, nodemask_t *nodes,
+		      const nodemask_t *allowed)
+{
+	if (nodes_intersects(*nodes, cdm_nodes))
+		pol->flags |= MPOL_F_CDM;
+	cdm_drop_everywhere(pol, nodes, allowed);
 }
 
 /*

@@ -3,14 +3,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/mempolicy.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include "cached.h"
+#include "call.h"
 #include "node.h"
-#include "syscall.h"
 
 static long write_pages(int fd, long pages)
 {
@@ -29,8 +28,8 @@ static long write_pages(int fd, long pages)
 
 /*
  * Create the file. Without @dirty none of it is in memory afterwards; with
- * @dirty all of it is on the device, and has not been written to the disk since
- * the blocks were allocated.
+ * @dirty all of it is, in RAM, and has not been written to the disk since the
+ * blocks were allocated.
  */
 struct cdm_reply op_make_file(struct cdm_buf *buf, long pages, long dirty)
 {
@@ -41,28 +40,23 @@ struct cdm_reply op_make_file(struct cdm_buf *buf, long pages, long dirty)
 	reply.ok = write_pages(buf->fd, pages);
 	fsync(buf->fd);
 	posix_fadvise(buf->fd, 0, 0, POSIX_FADV_DONTNEED);
-	if (dirty) {
-		sys_set_mempolicy(MPOL_BIND, 1UL << cdm_node);
+	if (dirty)
 		reply.ok = write_pages(buf->fd, pages);
-		sys_set_mempolicy(MPOL_DEFAULT, 0);
-	}
 	return reply;
 }
 
-/* Read the file; with @bind, under a policy for the device. */
-struct cdm_reply op_read_file(struct cdm_buf *buf, long pages, long bind)
+/* Read the file. */
+struct cdm_reply op_read_file(struct cdm_buf *buf, long pages, long b)
 {
 	char *data = calloc(1, cdm_psize);
 	struct cdm_reply reply = { 0 };
 
-	if (bind && sys_set_mempolicy(MPOL_BIND, 1UL << cdm_node))
-		return buf_errno(-1);
+	(void)b;
 	lseek(buf->fd, 0, SEEK_SET);
 	while (reply.ok < pages && read(buf->fd, data, cdm_psize) == cdm_psize)
 		reply.ok++;
 	if (reply.ok < pages)
 		reply.ret = -errno;
-	sys_set_mempolicy(MPOL_DEFAULT, 0);
 	free(data);
 	return reply;
 }
@@ -81,4 +75,20 @@ struct cdm_reply op_where_file(struct cdm_buf *buf, long pages, long b)
 	for (i = 0; i < pages; i++)
 		__atomic_load_n(buf->addr + i * cdm_psize, __ATOMIC_RELAXED);
 	return buf_count(buf, 0, pages);
+}
+
+/*
+ * Move the file to the device: policies do not put it there. It is mapped for
+ * that, and not any more afterwards. Returns what op_move() does.
+ */
+struct cdm_reply op_move_file(struct cdm_buf *buf, long pages, long b)
+{
+	struct cdm_reply reply = op_where_file(buf, pages, b);
+
+	if (reply.ret)
+		return reply;
+	reply = op_move(buf, pages, cdm_node);
+	munmap(buf->addr, pages * cdm_psize);
+	buf->addr = NULL;
+	return reply;
 }

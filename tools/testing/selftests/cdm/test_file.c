@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Files on the device: shared memory and tmpfs, whose policy is the file's and
- * holds for all tasks that map it, and the page cache of a disk under a task's
- * policy. The task that brings a page in pays for it, and the charge ends when
- * the page leaves the file.
+ * holds for all tasks that map it. The task that brings a page in pays for it,
+ * and the charge ends when the page leaves the file. The page cache of a disk
+ * is RAM's whatever a task's policy says, and is moved there on request alone.
  */
 
 #include <fcntl.h>
@@ -11,11 +11,13 @@
 #include <linux/mempolicy.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/ipc.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/shm.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "cdm_util.h"
@@ -256,65 +258,95 @@ static void test_tmpfs_huge(const char *group)
 	unmount_tmpfs();
 }
 
-static void test_page_cache(const char *group)
+/* Reads, faults and writes of a file on a disk under @mode for the device. */
+static struct cdm_reply op_use_file(struct cdm_buf *buf, long pages, long mode)
 {
-	struct cdm_task task;
-	long dev;
+	char *data = calloc(1, cdm_psize), *addr;
+	struct cdm_reply reply = { 0 };
+	long i;
 
-	task_start(&task, group);
-	CHECK_EQ(task_call(&task, op_make_file, 100, 0).ok, 100);
-	cdm_empty_cache();
-	CHECK_EQ(task_call(&task, op_read_file, 100, false).ok, 100);
-	CHECK_EQ(task_call(&task, op_where_file, 100, 0).dev, 0);
-	CHECK_EQ(cdm_usage(group, cdm_node), 0);
-	CHECK_EQ(task_call(&task, op_unmap, 0, 100).ret, 0);
-	cdm_empty_cache();
-
-	/* Under the policy the page cache is on the device; the reader pays. */
-	CHECK_EQ(task_call(&task, op_read_file, 100, true).ok, 100);
-	CHECK_EQ(task_call(&task, op_where_file, 100, 0).dev, 100);
-	dev = cdm_usage(group, cdm_node);
-	CHECK_GE(dev, 100);
-	CHECK_EQ(dev, cdm_usage(cdm_root, cdm_node));
-	/* The charge ends when pages are evicted to RAM, or dropped. */
-	CHECK_EQ(cdm_limit(group, cdm_node, 0), 0);
-	CHECK_EQ(cdm_wait_usage(group, cdm_node, 0), 0);
-	CHECK_EQ(task_call(&task, op_where_file, 100, 0).ram, 100);
-	/* A task that may use nothing of the device can read all the same. */
-	CHECK_EQ(task_call(&task, op_unmap, 0, 100).ret, 0);
-	task_end(&task);
-	cdm_empty_cache();
-	task_start(&task, group);
-	CHECK_EQ(task_call(&task, op_make_file, 100, 0).ok, 100);
-	cdm_empty_cache();
-	CHECK_EQ(task_call(&task, op_read_file, 100, true).ok, 100);
-	CHECK_EQ(task_call(&task, op_where_file, 100, 0).ram, 100);
-	CHECK_EQ(cdm_usage(group, cdm_node), 0);
-	task_end(&task);
-	unlink(CDM_CACHED);
-	cdm_empty_cache();
+	/* The buffer itself is not to come under the policy. */
+	memset(data, 1, cdm_psize);
+	if (sys_set_mempolicy(mode, 1UL << cdm_node))
+		return buf_errno(-1);
+	/* A third is read, a third comes by faults, and a third is written. */
+	for (i = 0; i < pages / 3; i++)
+		if (pread(buf->fd, data, cdm_psize, i * cdm_psize) == cdm_psize)
+			reply.ok++;
+	addr = mmap(NULL, pages * cdm_psize, PROT_READ | PROT_WRITE, MAP_SHARED,
+		    buf->fd, 0);
+	for (; i < 2 * (pages / 3); i++, reply.ok++)
+		__atomic_fetch_add(addr + i * cdm_psize + 64, 1,
+				   __ATOMIC_RELAXED);
+	munmap(addr, pages * cdm_psize);
+	for (; i < pages; i++)
+		if (pwrite(buf->fd, data, cdm_psize, i * cdm_psize) ==
+		    cdm_psize)
+			reply.ok++;
+	if (reply.ok < pages)
+		reply.ret = -errno;
+	sys_set_mempolicy(MPOL_DEFAULT, 0);
+	free(data);
+	return reply;
 }
 
-/* With "fail" the read ends where the quota does, and says so. */
-static void test_page_cache_fail(const char *group)
+/*
+ * Page cache of a disk is RAM's under every policy of the task, and with every
+ * word in cdm.policy: nothing is charged, refused or counted.
+ */
+static void test_page_cache(const char *group)
 {
+	static const int modes[] = {
+		MPOL_BIND, MPOL_PREFERRED, MPOL_PREFERRED_MANY, MPOL_INTERLEAVE,
+	};
+	static const char * const words[] = { "fallback", "reclaim,fail" };
 	struct cdm_reply reply;
+	struct cdm_task task;
+	size_t i;
+
+	CHECK_EQ(cdm_limit(group, cdm_node, 40), 0);
+	for (i = 0; i < ARRAY_SIZE(modes); i++) {
+		cdm_policy(group, words[i % 2]);
+		task_start(&task, group);
+		CHECK_EQ(task_call(&task, op_make_file, 120, 0).ok, 120);
+		cdm_empty_cache();
+		reply = task_call(&task, op_use_file, 120, modes[i]);
+		CHECK_EQ(reply.ok, 120);
+		CHECK_EQ(reply.ret, 0);
+		reply = task_call(&task, op_where_file, 120, 0);
+		CHECK_EQ(reply.ram, 120);
+		CHECK_EQ(reply.dev, 0);
+		CHECK_EQ(cdm_usage(group, cdm_node), 0);
+		cdm_check_root(0);
+		task_end(&task);
+		unlink(CDM_CACHED);
+		cdm_empty_cache();
+	}
+	CHECK_EQ(cdm_event(group, "max"), 0);
+	CHECK_EQ(cdm_event(group, "fail"), 0);
+	CHECK_EQ(cdm_event(group, "fallback"), 0);
+}
+
+/* What a program maps of it can be moved to the device, and is charged. */
+static void test_page_cache_moved(const char *group)
+{
 	struct cdm_task task;
 
 	task_start(&task, group);
 	CHECK_EQ(task_call(&task, op_make_file, 100, 0).ok, 100);
-	/* The file system has read what it needs to find the file's blocks. */
-	CHECK_EQ(task_call(&task, op_read_file, 100, false).ok, 100);
-	file_write("/proc/sys/vm/drop_caches", "1");
-	CHECK_EQ(cdm_write(group, "cdm.policy", "fail"), 0);
-	CHECK_EQ(cdm_limit(group, cdm_node, 40), 0);
-	reply = task_call(&task, op_read_file, 100, true);
-	CHECK_EQ(reply.ok, 100);
-	CHECK_EQ(cdm_usage(group, cdm_node), 40);
-	CHECK_EQ(cdm_event(group, "fail"), 0);
+	CHECK_EQ(task_call(&task, op_move_file, 100, 0).ok, 100);
+	CHECK_EQ(cdm_usage(group, cdm_node), 100);
+	CHECK_EQ(task_call(&task, op_where_file, 100, 0).dev, 100);
+	CHECK_EQ(cdm_usage(group, cdm_node), 100);
+	cdm_check_root(100);
+	/* The charge ends when pages are evicted to RAM, or dropped. */
+	CHECK_EQ(cdm_limit(group, cdm_node, 30), 0);
+	CHECK_EQ(cdm_wait_usage(group, cdm_node, 30), 30);
+	CHECK_EQ(task_call(&task, op_where_file, 100, 0).dev, 30);
 	task_end(&task);
 	unlink(CDM_CACHED);
 	cdm_empty_cache();
+	CHECK_EQ(cdm_wait_usage(group, cdm_node, 0), 0);
 }
 
 /* Map the file of the tmpfs without a memory policy. */
@@ -367,9 +399,53 @@ static void test_not_his(const char *group)
 	unmount_tmpfs();
 }
 
-int main(void)
+#define PROGRAM	"program"
+
+/* Run a program whose text is read under the task's policy. */
+static struct cdm_reply op_run_bound(struct cdm_buf *buf, long a, long b)
 {
-	cdm_init(8);
+	struct cdm_reply reply = { 0 };
+	int status = -1;
+	pid_t pid;
+
+	(void)buf;
+	(void)a;
+	(void)b;
+	pid = fork();
+	if (!pid) {
+		sys_set_mempolicy(MPOL_PREFERRED, 1UL << cdm_node);
+		execl(PROGRAM, PROGRAM, "exit", (char *)NULL);
+		_exit(127);
+	}
+	waitpid(pid, &status, 0);
+	reply.ret = status;
+	return reply;
+}
+
+/* Nothing of it is on the device when the program has ended. */
+static void test_program(const char *group)
+{
+	struct cdm_task task;
+
+	/* A copy of this one, of which nothing is in memory. */
+	CHECK_EQ(system("cp /proc/$PPID/exe " PROGRAM), 0);
+	cdm_empty_cache();
+	task_start(&task, group);
+	CHECK_EQ(task_call(&task, op_run_bound, 0, 0).ret, 0);
+	/* Its heap and stack were. */
+	CHECK_GT(cdm_bytes(group, "cdm.peak", cdm_node), 0);
+	CHECK_EQ(cdm_wait_usage(group, cdm_node, 0), 0);
+	cdm_check_root(0);
+	task_end(&task);
+	unlink(PROGRAM);
+}
+
+int main(int argc, char **argv)
+{
+	(void)argv;
+	if (argc > 1)
+		return 0;
+	cdm_init(9);
 	cdm_case("a policy that is the file's: the first writer pays",
 		 test_shared_policy);
 	cdm_case("private mappings of a file", test_private);
@@ -378,7 +454,8 @@ int main(void)
 	cdm_case("what others bound is not refused", test_not_his);
 	cdm_case("huge pages of tmpfs, truncated in the middle",
 		 test_tmpfs_huge);
-	cdm_case("page cache read under a policy", test_page_cache);
-	cdm_case("page cache under policy fail", test_page_cache_fail);
+	cdm_case("page cache of a disk is RAM's", test_page_cache);
+	cdm_case("page cache of a disk that is moved", test_page_cache_moved);
+	cdm_case("a program under a policy leaves nothing", test_program);
 	cdm_exit();
 }

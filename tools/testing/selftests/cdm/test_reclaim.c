@@ -163,8 +163,8 @@ static struct cdm_reply make_file(struct cdm_buf *buf, long pages, bool dirty)
 {
 	struct cdm_reply reply = op_make_file(buf, pages, dirty);
 
-	if (reply.ok == pages && !dirty)
-		reply = op_read_file(buf, pages, true);
+	if (reply.ok == pages)
+		reply = op_move_file(buf, pages, 0);
 	return op_map_cached(buf, pages, 0).ret ? buf_errno(-1) : reply;
 }
 
@@ -237,11 +237,8 @@ static void test_kind(const char *group, const void *arg)
 	if (!kind->file)
 		CHECK_EQ(task_call(&task, op_touch, 0, pages).dev, pages);
 	cdm_drain_lru();
-	/* The file system may have read other pages to find the blocks. */
 	all = cdm_usage(group, cdm_node);
-	CHECK_GE(all, pages);
-	if (!kind->file)
-		CHECK_EQ(all, pages);
+	CHECK_EQ(all, pages);
 	split = vm_event("thp_split_page");
 	swapped = vm_event("pswpout");
 
