@@ -56,6 +56,9 @@ unsigned long cdm_first_page __read_mostly = ULONG_MAX;
 /* What cdm_nodes= says. */
 static nodemask_t cdm_param __initdata;
 
+/* movable_node is only on until the zones of these nodes are set up. */
+static bool cdm_movable_node __initdata;
+
 /**
  * cdm_node_idx - index of a CDM node
  * @nid: a node
@@ -279,7 +282,8 @@ static const char *__init cdm_why_unfit(const struct numa_meminfo *mi, int nid)
  * Mark the nodes of cdm_nodes= before their memory is set up: see
  * cdm_numa_init(). Their memory becomes ZONE_MOVABLE by the means of the
  * movable_node parameter, for these nodes alone if the user did not ask for it
- * elsewhere.
+ * elsewhere. It would also say where memory goes that is plugged in later, so
+ * cdm_node_init() switches it off again.
  */
 void __init __cdm_numa_init(struct numa_meminfo *mi)
 {
@@ -306,6 +310,7 @@ void __init __cdm_numa_init(struct numa_meminfo *mi)
 	if (!movable_node_is_enabled()) {
 		memblock_clear_hotplug(0, PHYS_ADDR_MAX);
 		movable_node_enabled = true;
+		cdm_movable_node = true;
 	}
 	for (i = 0; i < mi->nr_blks; i++)
 		if (node_isset(mi->blk[i].nid, cdm_param))
@@ -408,8 +413,8 @@ static struct notifier_block cdm_adistance_nb = {
  * cdm_node_register - make a node CDM before its memory goes online
  * @nid: the node, without memory
  *
- * For drivers. The memory added to the node must then be onlined to
- * ZONE_MOVABLE; anything else is rejected.
+ * For drivers. Memory added to the node goes online in ZONE_MOVABLE, whatever
+ * the global policy is; to ask for another zone is rejected.
  *
  * Context: process context, may sleep; not from a memory notifier.
  * Return:
@@ -486,6 +491,9 @@ static int __init cdm_node_init(void)
 
 	if (cdm_off)
 		return 0;
+	/* Memory has its zones, and nothing can be plugged in before this. */
+	if (cdm_movable_node)
+		movable_node_enabled = false;
 	for_each_node_mask(nid, cdm_nodes) {
 		ret = cdm_boot_node(nid);
 		if (ret)

@@ -86,11 +86,36 @@ as_shipped()
 	is "CdmTotal counts it" "$(meminfo_kb CdmTotal)" "$(node_kb 2 MemTotal)"
 }
 
+# The zone of ordinary memory that is plugged into node 3 and goes online as the
+# global policy says
+plugged_zone()
+{
+	local block
+
+	cdm-hotplug add none || return
+	for block in /sys/devices/system/node/node3/memory[0-9]*; do
+		block=/sys/devices/system/memory/${block##*/}
+		echo online > "$block/state" && cat "$block/valid_zones"
+	done | sort -u
+}
+
+ordinary()
+{
+	is "cdm_nodes=2: node 2 is taken" "$(cdm_nodes)" 2
+	is "RAM that is plugged in is not movable" "$(plugged_zone)" Normal
+}
+
+ordinary_movable()
+{
+	is "cdm_nodes=2 and movable_node: node 2 is taken" "$(cdm_nodes)" 2
+	is "RAM that is plugged in is movable" "$(plugged_zone)" Movable
+}
+
 host()
 {
 	local drop=(--without "cdm_nodes=2,3" --allow "cdm: .*ignored")
 
-	plan 31
+	plan 35
 	in_guest 4 as_shipped
 	in_guest 3 no_such_node "${drop[@]}" --append cdm_nodes=2,9
 	in_guest 3 node_with_cpus "${drop[@]}" --append cdm_nodes=0-2
@@ -98,6 +123,9 @@ host()
 	in_guest 3 garbage "${drop[@]}" --append cdm_nodes=banana
 	in_guest 4 off --append cdm=off
 	in_guest 5 no_memory --append cgroup_disable=memory
+	in_guest 2 ordinary --without "cdm_nodes=2,3" --append cdm_nodes=2
+	in_guest 2 ordinary_movable --without "cdm_nodes=2,3" \
+		--append cdm_nodes=2 --append movable_node
 }
 
 run_halves "$@"

@@ -6,10 +6,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/mempolicy.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "cdm_util.h"
+
+#define ONLINE_POLICY	"/sys/module/memory_hotplug/parameters/online_policy"
 
 static const char * const keyed[] = {
 	"cdm.current", "cdm.peak", "cdm.events", "cdm.events.local", "cdm.stat",
@@ -33,6 +37,31 @@ static int plug(const char *how)
 static int unplug(void)
 {
 	return cdm_hotplug("remove", NULL);
+}
+
+static struct cdm_reply op_map_static(struct cdm_buf *buf, long pages,
+				      long node)
+{
+	int ret = buf_map(buf, pages, -1, false);
+
+	if (ret)
+		return buf_errno(ret);
+	return buf_errno(sys_mbind(buf->addr, pages * cdm_psize,
+				   MPOL_BIND | MPOL_F_STATIC_NODES, node, 0));
+}
+
+/* The node of the page that the mapping's last page would get. */
+static struct cdm_reply op_last_node(struct cdm_buf *buf, long a, long b)
+{
+	struct cdm_reply reply = { 0 };
+	char *last = buf->addr + (buf->pages - 1) * cdm_psize;
+
+	(void)a;
+	(void)b;
+	madvise(last, cdm_psize, MADV_DONTNEED);
+	__atomic_store_n(last, 1, __ATOMIC_RELAXED);
+	reply.ret = addr_node(last);
+	return reply;
 }
 
 static void check_keys(const char *group, int node, bool there)
@@ -244,6 +273,39 @@ static void test_kernel_zone(const char *group)
 	CHECK_EQ(unplug(), 0);
 }
 
+/* Who onlines it need not know that it is CDM: the zone is right by itself. */
+static void test_plain(const char *group)
+{
+	CHECK_EQ(plug("plain"), 0);
+	CHECK_EQ(touch_on(group, plugged, 50), 50);
+	CHECK_EQ(unplug(), 0);
+	CHECK_EQ(file_write(ONLINE_POLICY, "auto-movable"), 0);
+	CHECK_EQ(plug("plain"), 0);
+	CHECK_EQ(touch_on(group, plugged, 50), 50);
+	CHECK_EQ(unplug(), 0);
+	CHECK_EQ(file_write(ONLINE_POLICY, "contig-zones"), 0);
+}
+
+/* A policy with static nodes finds the device again that was away. */
+static void test_policy_back(const char *group)
+{
+	struct cdm_task task;
+
+	CHECK_EQ(plug("movable"), 0);
+	task_start(&task, group);
+	CHECK_EQ(task_call(&task, op_map_static, 150, plugged).ret, 0);
+	CHECK_EQ(task_call(&task, op_touch, 0, 50).other, 50);
+	CHECK_EQ(unplug(), 0);
+	CHECK_EQ(task_call(&task, op_touch, 50, 50).ram, 50);
+	CHECK_EQ(plug("movable"), 0);
+	/* A work item tells cpusets. */
+	CHECK_EQ(cdm_wait_until(10, task_call(&task, op_last_node, 0, 0).ret ==
+				plugged), true);
+	CHECK_EQ(task_call(&task, op_touch, 100, 50).other, 50);
+	task_end(&task);
+	CHECK_EQ(unplug(), 0);
+}
+
 /* Repeatedly, while a task has pages on the other CDM node. */
 static void test_repeat(const char *group)
 {
@@ -264,7 +326,7 @@ static void test_repeat(const char *group)
 
 int main(void)
 {
-	cdm_init(7);
+	cdm_init(9);
 	/* The first case, as its groups must be older than the node. */
 	cdm_case("default applies to a node that appears later",
 		 test_default_applies);
@@ -274,6 +336,8 @@ int main(void)
 		 test_remove_charged);
 	cdm_case("a limit outlives the node's absence", test_line_kept);
 	cdm_case("memory that is not movable is refused", test_kernel_zone);
+	cdm_case("memory that is onlined as ever is movable", test_plain);
+	cdm_case("a policy finds the device again", test_policy_back);
 	cdm_case("add and remove repeatedly", test_repeat);
 	cdm_exit();
 }
