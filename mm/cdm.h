@@ -450,18 +450,29 @@ static inline struct mempolicy *cdm_readahead_policy(struct mempolicy *mpol,
 void __cdm_si_meminfo(struct sysinfo *val);
 
 /* Of @count pages that appeared at or left @page: those that are RAM. */
+unsigned long __cdm_total_pages(void);
 static inline long cdm_ram_count(const struct page *page, long count)
 {
 	return page_is_cdm(page) ? 0 : count;
 }
 
-/* si_mem_available(): what is on CDM nodes is not available RAM. */
-static inline long cdm_available(long available)
+/*
+ * si_mem_available(), calculate_totalreserve_pages(): of @pages that @zone
+ * keeps free those that are RAM.
+ */
+static inline unsigned long cdm_ram_reserve(struct zone *zone,
+					    unsigned long pages)
 {
-	return cdm_enabled() ? __cdm_available(available) : available;
+	return node_is_cdm(zone_to_nid(zone)) ? 0 : pages;
 }
 
-/* si_meminfo(): nor is it free RAM. */
+/* __vm_enough_memory(): what a program may map for a device. */
+static inline unsigned long cdm_total_pages(void)
+{
+	return cdm_enabled() ? __cdm_total_pages() : 0;
+}
+
+/* si_meminfo(): what is on CDM nodes is no RAM. */
 static inline void cdm_si_meminfo(struct sysinfo *val)
 {
 	if (cdm_enabled())
@@ -572,6 +583,8 @@ static inline bool cdm_may_demote(const struct folio *folio)
 {
 	return !folio_is_cdm(folio) || __cdm_may_demote(folio);
 }
+
+struct migration_target_control;
 
 /*
  * shrink_node(): on a CDM node cdm.low says who keeps what, and pages leave for

@@ -17,6 +17,7 @@
 
 #include <linux/errno.h>
 #include <linux/jump_label.h>
+#include <linux/mm.h>
 #include <linux/nodemask.h>
 
 struct seq_file;
@@ -106,6 +107,32 @@ static inline void cdm_cpuset_migrate(nodemask_t *from, nodemask_t *to)
 {
 	if (cdm_enabled())
 		__cdm_cpuset_migrate(from, to);
+}
+
+unsigned long __cdm_ram_node_state(unsigned long sum, enum node_stat_item item);
+unsigned long __cdm_ram_zone_state(unsigned long sum, enum zone_stat_item item);
+unsigned long __cdm_swapcache(unsigned long sum);
+
+/* global_node_page_state(), for who asks about RAM. */
+static inline unsigned long cdm_ram_node_state(enum node_stat_item item)
+{
+	unsigned long sum = global_node_page_state(item);
+
+	return cdm_enabled() ? __cdm_ram_node_state(sum, item) : sum;
+}
+
+/* global_zone_page_state(), in the same way. */
+static inline unsigned long cdm_ram_zone_state(enum zone_stat_item item)
+{
+	unsigned long sum = global_zone_page_state(item);
+
+	return cdm_enabled() ? __cdm_ram_zone_state(sum, item) : sum;
+}
+
+/* total_swapcache_pages(), in the same way. */
+static inline unsigned long cdm_swapcache(unsigned long sum)
+{
+	return cdm_enabled() ? __cdm_swapcache(sum) : sum;
 }
 
 /* The lines of CDM in /proc/meminfo. */

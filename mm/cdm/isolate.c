@@ -155,23 +155,35 @@ static unsigned long cdm_node_free_pages(int nid)
 	return zone_page_state(cdm_zone(nid), NR_FREE_PAGES);
 }
 
-/* Take CDM out of MemAvailable, which is never negative. */
-long __cdm_available(long available)
+/* Of @sum pages on all nodes those in RAM, never negative. */
+unsigned long __cdm_ram_node_state(unsigned long sum, enum node_stat_item item)
 {
 	int nid;
 
-	for_each_node_mask(nid, cdm_nodes) {
-		pg_data_t *pgdat = NODE_DATA(nid);
+	for_each_node_mask(nid, cdm_nodes)
+		if (node_state(nid, N_MEMORY))
+			cdm += node_page_state(NODE_DATA(nid), item);
+	return sum - min(sum, cdm);
+}
 
-		if (!node_state(nid, N_MEMORY))
-			continue;
-		available -= cdm_node_free_pages(nid) +
-			     node_page_state(pgdat, NR_ACTIVE_FILE) +
-			     node_page_state(pgdat, NR_INACTIVE_FILE);
-		/* The reserve was taken off already. */
-		available += high_wmark_pages(cdm_zone(nid));
-	}
-	return max(available, 0L);
+unsigned long __cdm_ram_zone_state(unsigned long sum, enum zone_stat_item item)
+{
+	unsigned long cdm = 0;
+	int nid;
+
+	for_each_node_mask(nid, cdm_nodes)
+		if (node_state(nid, N_MEMORY))
+			cdm += zone_page_state(cdm_zone(nid), item);
+	return sum - min(sum, cdm);
+}
+
+unsigned long __cdm_swapcache(unsigned long sum)
+{
+#ifdef CONFIG_SWAP
+	return __cdm_ram_node_state(sum, NR_SWAPCACHE);
+#else
+	return sum;
+#endif
 }
 
 /* Take CDM out of a summary, whose total leaves it out already. */
@@ -181,21 +193,28 @@ void __cdm_si_meminfo(struct sysinfo *val)
 
 	for_each_node_mask(nid, cdm_nodes)
 		if (node_state(nid, N_MEMORY))
-			val->freeram -=
-				min(val->freeram, cdm_node_free_pages(nid));
+			total += zone_managed_pages(cdm_zone(nid));
+	return total;
 }
 
 void __cdm_report_meminfo(struct seq_file *m)
 {
-	unsigned long total = 0, free = 0;
+	unsigned long free = 0;
 	int nid;
 
-	for_each_node_mask(nid, cdm_nodes) {
-		if (!node_state(nid, N_MEMORY))
-			continue;
-		total += zone_managed_pages(cdm_zone(nid));
-		free += cdm_node_free_pages(nid);
-	}
-	seq_printf(m, "CdmTotal:       %8lu kB\n", total << (PAGE_SHIFT - 10));
+	for_each_node_mask(nid, cdm_nodes)
+		if (node_state(nid, N_MEMORY))
+			free += cdm_node_free_pages(nid);
+	seq_printf(m, "CdmTotal:       %8lu kB\n",
+		   __cdm_total_pages() << (PAGE_SHIFT - 10));
 	seq_printf(m, "CdmFree:        %8lu kB\n", free << (PAGE_SHIFT - 10));
 }
+	unsigned long cdm = 0;
+	val->freeram = cdm_ram_zone_state(NR_FREE_PAGES);
+	val->sharedram = cdm_ram_node_state(NR_SHMEM);
+}
+
+/* What CDM nodes have, in pages. */
+unsigned long __cdm_total_pages(void)
+{
+	unsigned long total = 0;
