@@ -94,6 +94,7 @@ static inline bool folio_is_cdm(const struct folio *folio)
  * @vmf:	the fault that needs it; NULL for a system call
  * @bounded:	demotion may take @allowance pages more, and no others
  * @allowance:	see @bounded
+ * @pools:	what is given back was reserved in pools on CDM nodes
  * @no_room:	set by the allocator: the request missed, and @src, or the base
  *		pages, stay where they are
  * @ram_full:	set by migration in the scope around it: RAM has no room for a
@@ -114,6 +115,7 @@ struct cdm_scope {
 	struct vm_fault *vmf;
 	bool bounded;
 	unsigned long allowance;
+	bool pools;
 	bool no_room;
 	bool ram_full;
 	bool memcg_full;
@@ -415,8 +417,6 @@ static inline bool cdm_alloc_preferred(gfp_t gfp, unsigned int order, int nid,
 }
 
 /*
- * hpage_collapse_scan_abort(): no huge page in place of pages here and there.
-/*
  * A weight for weighted interleaving is written in sysfs, 0 for the default.
  * Nodes may become CDM later. iw_table_lock held.
  */
@@ -428,6 +428,8 @@ static inline void cdm_weight_written(int nid, u8 weight)
 }
 #endif
 
+/*
+ * hpage_collapse_scan_abort(): no huge page in place of pages here and there.
  */
 static inline bool cdm_collapse_abort(int nid, const u32 *node_load)
 {
@@ -448,9 +450,9 @@ static inline struct mempolicy *cdm_readahead_policy(struct mempolicy *mpol,
  */
 
 void __cdm_si_meminfo(struct sysinfo *val);
+unsigned long __cdm_total_pages(void);
 
 /* Of @count pages that appeared at or left @page: those that are RAM. */
-unsigned long __cdm_total_pages(void);
 static inline long cdm_ram_count(const struct page *page, long count)
 {
 	return page_is_cdm(page) ? 0 : count;
@@ -583,8 +585,6 @@ static inline bool cdm_may_demote(const struct folio *folio)
 {
 	return !folio_is_cdm(folio) || __cdm_may_demote(folio);
 }
-
-struct migration_target_control;
 
 /*
  * shrink_node(): on a CDM node cdm.low says who keeps what, and pages leave for

@@ -47,6 +47,8 @@
  * @own:	part of @usage that is charged to this very group
  * @leaving:	part of @own that reclaim is about to demote for others, see
  *		cdm_get_share()
+ * @reserved:	pages of pools that reservations promise to the group and those
+ *		below it, on top of @usage; hugetlb_lock
  * @dead:	the group was removed: @usage has moved to the parent, and only
  *		@own counts
  * @in_stock:	stocks may hold pages of the group or those below it; no lock,
@@ -57,8 +59,8 @@
  *		reclaim from the group and those below it; a hint, no lock
  * @stats:	events and statistics
  *
- * Everything is protected by the tree's lock, except the fields marked "no
- * lock" and @parent, which is constant. Readers that only report a number take
+ * Everything is protected by the tree's lock, except @reserved, the fields
+ * marked "no lock" and @parent, which is constant. Readers that only report a number take
  * no lock.
  */
 struct cdm_counter {
@@ -75,6 +77,7 @@ struct cdm_counter {
 	unsigned long fd_peak;
 	unsigned long own;
 	unsigned long leaving;
+	unsigned long reserved;
 	bool dead;
 	bool in_stock;
 	unsigned short last_memcg;

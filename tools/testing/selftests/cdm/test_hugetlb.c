@@ -558,9 +558,232 @@ static void test_poison(const char *group)
 	CHECK_EQ(cdm_audit(cdm_node, "poisoned"), 1);
 }
 
+static long huge_key(const char *key)
+{
+	return file_key("/proc/meminfo", key);
+}
+
+/* Reserve, and use, under a policy for the device with @mode. */
+static struct cdm_reply op_reserve(struct cdm_buf *buf, long huge, long mode)
+{
+	struct cdm_reply reply;
+
+	if (sys_set_mempolicy(mode, 1UL << cdm_node))
+		return buf_errno(-1);
+	reply = buf_map_pool(buf, huge, -1, MAP_PRIVATE);
+	sys_set_mempolicy(MPOL_DEFAULT, 0);
+	if (reply.ret)
+		return reply;
+	return buf_errno(sys_mbind(buf->addr, buf->pages * cdm_psize, mode,
+				   cdm_node, 0));
+}
+
+/*
+ * Who is denied the device cannot have its pool promised, whether he names it
+ * or not; and cannot keep it from who may have it.
+ */
+static void test_denied(const char *group)
+{
+	struct cdm_task denied, task;
+	char *a, *b;
+
+	cdm_make_two_groups(group, &a, &b);
+	CHECK_EQ(cdm_write(a, "cdm.max", "default 0"), 0);
+	CHECK_EQ(cdm_set_pool(cdm_node, CDM_POOL_KB, 5), 5);
+	task_start(&denied, a);
+	CHECK_EQ(task_call(&denied, op_map_pool, 1, -1).ret, -ENOMEM);
+	CHECK_EQ(task_call(&denied, op_map_pool, 1, cdm_node).ret, -ENOMEM);
+	/* Nor pages beyond the pool. */
+	CHECK_EQ(file_write(CDM_OVERCOMMIT, "3"), 0);
+	CHECK_EQ(task_call(&denied, op_map_pool, 1, cdm_node).ret, -ENOMEM);
+	CHECK_EQ(cdm_set_pool(cdm_node, CDM_POOL_KB, 5), 5);
+	CHECK_EQ(file_write(CDM_OVERCOMMIT, "0"), 0);
+	CHECK_EQ(huge_key("HugePages_Rsvd:"), 0);
+
+	task_start(&task, b);
+	CHECK_EQ(task_call(&task, op_map_pool, 5, cdm_node).ret, 0);
+	CHECK_EQ(task_call(&task, op_touch_huge, 0, 5).dev, 5);
+	task_end(&task);
+	task_end(&denied);
+	CHECK_EQ(cdm_set_pool(cdm_node, CDM_POOL_KB, 0), 0);
+	cdm_check_root(0);
+}
+
+/* What is reserved is there, and nobody else takes it. */
+static void test_reserved(const char *group)
+{
+	struct cdm_task task, other;
+	char *a, *b;
+
+	cdm_make_two_groups(group, &a, &b);
+	CHECK_EQ(cdm_set_pool(cdm_node, CDM_POOL_KB, 5), 5);
+	CHECK_EQ(cdm_limit(a, cdm_node, base(4)), 0);
+	task_start(&task, a);
+	task_start(&other, b);
+	/* No more than the limit, in one piece or several. */
+	CHECK_EQ(task_call(&task, op_map_pool, 5, cdm_node).ret, -ENOMEM);
+	CHECK_EQ(task_call(&other, op_map_pool, 2, cdm_node).ret, 0);
+	CHECK_EQ(task_call(&task, op_map_pool, 4, cdm_node).ret, -ENOMEM);
+	CHECK_EQ(task_call(&task, op_map_pool, 3, cdm_node).ret, 0);
+	CHECK_EQ(huge_key("HugePages_Rsvd:"), 0);
+	/* All five are free, and reserved; none can be taken out of the pool. */
+	CHECK_EQ(free_pool(cdm_node), 5);
+	CHECK_EQ(cdm_set_pool(cdm_node, CDM_POOL_KB, 0), 5);
+	CHECK_EQ(cdm_set_pool(cdm_node, CDM_POOL_KB, 5), 5);
+	task_end(&other);
+	task_start(&other, b);
+	CHECK_EQ(task_call(&other, op_map_loose, 4, cdm_node).ret, 0);
+	CHECK_EQ(task_call(&other, op_touch_huge, 0, 4).dev, 2);
+	CHECK_EQ(task_call(&task, op_touch_huge, 0, 3).dev, 3);
+	task_end(&other);
+	/* What is discarded is reserved again, with a policy or without. */
+	CHECK_EQ(task_call(&task, op_discard, base(1), base(1)).ret, 0);
+	CHECK_EQ(huge_key("HugePages_Rsvd:"), 0);
+	task_start(&other, b);
+	CHECK_EQ(task_call(&other, op_map_loose, 4, cdm_node).ret, 0);
+	CHECK_EQ(task_call(&other, op_touch_huge, 0, 4).dev, 2);
+	CHECK_EQ(task_call(&task, op_touch_huge, 0, 3).dev, 3);
+	task_end(&other);
+	/* A reservation that was used is used up; the rest goes with the map. */
+	CHECK_EQ(task_call(&task, op_unmap, 0, base(3)).ret, 0);
+	CHECK_EQ(cdm_wait_usage(a, cdm_node, 0), 0);
+	CHECK_EQ(task_call(&task, op_map_pool, 4, cdm_node).ret, 0);
+	CHECK_EQ(task_call(&task, op_touch_huge, 0, 1).dev, 1);
+	task_end(&task);
+	task_start(&task, a);
+	CHECK_EQ(task_call(&task, op_map_pool, 4, cdm_node).ret, 0);
+	CHECK_EQ(task_call(&task, op_touch_huge, 0, 4).dev, 4);
+	task_end(&task);
+	CHECK_EQ(cdm_set_pool(cdm_node, CDM_POOL_KB, 0), 0);
+	cdm_check_root(0);
+}
+
+/* A group may go while what it reserved stays, in a file. */
+static void test_reserved_file(const char *group)
+{
+	struct cdm_task task, other;
+	char *a, *b;
+
+	cdm_make_two_groups(group, &a, &b);
+	CHECK_EQ(cdm_set_pool(cdm_node, CDM_POOL_KB, 4), 4);
+	task_start(&task, a);
+	CHECK_EQ(task_call(&task, op_map_shared, 4, cdm_node).ret, 0);
+	CHECK_EQ(task_call(&task, op_touch_huge, 0, 1).dev, 1);
+	CHECK_EQ(task_fork_into(&task, &other, b), 0);
+	task_end(&task);
+	CHECK_EQ(rmdir(a), 0);
+	CHECK_EQ(task_call(&other, op_touch_huge, 0, 4).dev, 4);
+	task_end(&other);
+	CHECK_EQ(cdm_wait_usage(group, cdm_node, 0), 0);
+	/* Nothing of it is left. */
+	task_start(&task, group);
+	CHECK_EQ(task_call(&task, op_map_pool, 4, cdm_node).ret, 0);
+	task_end(&task);
+	CHECK_EQ(cdm_set_pool(cdm_node, CDM_POOL_KB, 0), 0);
+	cdm_check_root(0);
+}
+
+/* One who only prefers the device reserves in RAM what it does not have. */
+static void test_prefer(const char *group)
+{
+	struct cdm_task task, loose;
+	struct cdm_reply reply;
+
+	CHECK_EQ(cdm_set_pool(cdm_node, CDM_POOL_KB, 2), 2);
+	CHECK_EQ(cdm_set_pool(cdm_ram_node, CDM_POOL_KB, 3), 3);
+	task_start(&task, group);
+	CHECK_EQ(task_call(&task, op_reserve, 2, MPOL_PREFERRED).ret, 0);
+	CHECK_EQ(huge_key("HugePages_Rsvd:"), 0);
+	CHECK_EQ(task_call(&task, op_touch_huge, 0, 2).dev, 2);
+	task_call(&task, op_unmap, 0, base(2));
+	CHECK_EQ(cdm_wait_usage(group, cdm_node, 0), 0);
+	CHECK_EQ(task_call(&task, op_reserve, 3, MPOL_PREFERRED).ret, 0);
+	CHECK_EQ(huge_key("HugePages_Rsvd:"), 3);
+	CHECK_EQ(task_call(&task, op_map_pool, 4, -1).ret, -ENOMEM);
+	CHECK_EQ(huge_key("HugePages_Rsvd:"), 3);
+	task_end(&task);
+	CHECK_EQ(huge_key("HugePages_Rsvd:"), 0);
+
+	/* Falling back does not take what is reserved in RAM. */
+	task_start(&task, group);
+	CHECK_EQ(task_call(&task, op_map_pool, 3, -1).ret, 0);
+	task_start(&loose, group);
+	CHECK_EQ(task_call(&loose, op_map_loose, 4, cdm_node).ret, 0);
+	reply = task_call(&loose, op_touch_huge, 0, 4);
+	CHECK_EQ(reply.dev, 2);
+	CHECK_EQ(reply.ram, 0);
+	CHECK_EQ(reply.bus, 2);
+	CHECK_EQ(task_call(&task, op_touch_huge, 0, 3).ram, 3);
+	task_end(&loose);
+	task_end(&task);
+	CHECK_EQ(cdm_set_pool(cdm_ram_node, CDM_POOL_KB, 0), 0);
+	CHECK_EQ(cdm_set_pool(cdm_node, CDM_POOL_KB, 0), 0);
+	cdm_check_root(0);
+}
+
+/* Who is bound to the device reserves beyond its pool, and gives it back. */
+static void test_reserve_more(const char *group)
+{
+	struct cdm_task task;
+
+	CHECK_EQ(cdm_set_pool(cdm_node, CDM_POOL_KB, 1), 1);
+	CHECK_EQ(cdm_set_pool(cdm_ram_node, CDM_POOL_KB, 5), 5);
+	CHECK_EQ(file_write(CDM_OVERCOMMIT, "2"), 0);
+	task_start(&task, group);
+	CHECK_EQ(task_call(&task, op_map_pool, 4, cdm_node).ret, -ENOMEM);
+	CHECK_EQ(task_call(&task, op_map_pool, 3, cdm_node).ret, 0);
+	CHECK_EQ(huge_key("HugePages_Rsvd:"), 0);
+	CHECK_EQ(free_pool(cdm_node), 3);
+	CHECK_EQ(task_call(&task, op_touch_huge, 0, 2).dev, 2);
+	task_end(&task);
+	CHECK_EQ(huge_key("HugePages_Rsvd:"), 0);
+	CHECK_EQ(huge_key("HugePages_Free:"), 5);
+	CHECK_EQ(free_pool(cdm_node), 1);
+	CHECK_EQ(file_write(CDM_OVERCOMMIT, "0"), 0);
+	CHECK_EQ(cdm_set_pool(cdm_ram_node, CDM_POOL_KB, 0), 0);
+	CHECK_EQ(cdm_set_pool(cdm_node, CDM_POOL_KB, 0), 0);
+	cdm_check_root(0);
+}
+
+#define TARGET	"/proc/sys/vm/nr_hugepages"
+
+/* Numbers and targets that are of no node are of RAM. */
+static void test_numbers(const char *group)
+{
+	long limit = huge_key("CommitLimit:");
+	struct cdm_task task;
+
+	CHECK_EQ(cdm_set_pool(cdm_node, CDM_POOL_KB, 5), 5);
+	CHECK_EQ(huge_key("CommitLimit:"), limit);
+	CHECK_EQ(file_long(TARGET), 0);
+	CHECK_EQ(huge_key("HugePages_Total:"), 0);
+	CHECK_EQ(huge_key("HugePages_Free:"), 0);
+	CHECK_EQ(huge_key("Hugetlb:"), 0);
+	CHECK_EQ(file_write(TARGET, "3"), 0);
+	CHECK_EQ(file_long(TARGET), 3);
+	CHECK_EQ(huge_key("HugePages_Total:"), 3);
+	CHECK_EQ(huge_key("HugePages_Free:"), 3);
+	CHECK_EQ(huge_key("Hugetlb:"), 3 * CDM_POOL_KB);
+	CHECK_EQ(free_pool(cdm_node), 5);
+
+	/* What is reserved in RAM cannot be taken for what is on the device. */
+	task_start(&task, group);
+	CHECK_EQ(task_call(&task, op_map_pool, 2, -1).ret, 0);
+	CHECK_EQ(file_write(TARGET, "0"), 0);
+	CHECK_EQ(huge_key("HugePages_Free:"), 2);
+	CHECK_EQ(free_pool(cdm_node), 5);
+	CHECK_EQ(task_call(&task, op_touch_huge, 0, 2).ram, 2);
+	task_end(&task);
+	CHECK_EQ(file_write(TARGET, "0"), 0);
+	CHECK_EQ(huge_key("HugePages_Total:"), 0);
+	CHECK_EQ(free_pool(cdm_node), 5);
+	CHECK_EQ(cdm_set_pool(cdm_node, CDM_POOL_KB, 0), 0);
+	cdm_check_root(0);
+}
+
 int main(void)
 {
-	cdm_init(16);
+	cdm_init(22);
 	if (!file_exists(cdm_pool_path(cdm_node, CDM_POOL_KB, "nr_hugepages")))
 		ksft_exit_skip("no huge pages\n");
 	cdm_case("a pool is the root's", test_pool);
@@ -581,6 +804,12 @@ int main(void)
 	cdm_case("a page in RAM is from the RAM that is named", test_named);
 	cdm_case("moved by somebody else to another device", test_moved);
 	cdm_case("a page is taken out of service", test_soft_offline);
+	cdm_case("who is denied reserves nothing", test_denied);
+	cdm_case("what is reserved is there", test_reserved);
+	cdm_case("a file's reservation", test_reserved_file);
+	cdm_case("reserved in RAM by who prefers the device", test_prefer);
+	cdm_case("reserved beyond the pool", test_reserve_more);
+	cdm_case("numbers and targets are those of RAM", test_numbers);
 	cdm_case("a page fails in use", test_poison);
 	cdm_exit();
 }
