@@ -586,6 +586,21 @@ static inline bool cdm_may_demote(const struct folio *folio)
 	return !folio_is_cdm(folio) || __cdm_may_demote(folio);
 }
 
+struct migration_target_control;
+
+bool __cdm_demotion_targets(struct folio *folio,
+			    struct migration_target_control *mtc);
+
+/*
+ * demote_folio_list(): @folio, the first of them, and the others of its group
+ * may only go where the group's cpuset has RAM. False if that is nowhere.
+ */
+static inline bool cdm_demotion_targets(struct folio *folio,
+					struct migration_target_control *mtc)
+{
+	return !folio_is_cdm(folio) || __cdm_demotion_targets(folio, mtc);
+}
+
 /*
  * shrink_node(): on a CDM node cdm.low says who keeps what, and pages leave for
  * RAM. Reclaim that must not demote swaps for a memory limit: leave that alone.

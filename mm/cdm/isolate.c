@@ -20,6 +20,9 @@
 
 #include "../internal.h"
 #include "internal.h"
+#ifdef CONFIG_CPUSETS
+#include "../../kernel/cgroup/cpuset-internal.h"
+#endif
 
 void __cdm_fallback_exclude(int nid, nodemask_t *used)
 {
@@ -108,6 +111,14 @@ void __cdm_rebind_nodes(const struct mempolicy *pol, nodemask_t *nodes,
 		nodes_andnot(*nodes, *allowed, cdm_nodes);
 }
 
+void __cdm_cpuset_mems(nodemask_t *mems, const nodemask_t *own)
+{
+	nodemask_t others;
+
+	nodes_andnot(others, cdm_nodes, *own);
+	nodes_andnot(*mems, *mems, others);
+}
+
 void __cdm_cpuset_migrate(nodemask_t *from, nodemask_t *to)
 {
 	nodemask_t stay;
@@ -117,6 +128,45 @@ void __cdm_cpuset_migrate(nodemask_t *from, nodemask_t *to)
 	nodes_andnot(*from, *from, stay);
 	if (nodes_empty(*to))
 		nodes_clear(*from);
+}
+
+/* Of the nodes with RAM those that tasks of @cgrp may use, as they are now. */
+static void cdm_cgroup_mems(struct cgroup *cgrp, nodemask_t *mems)
+{
+	*mems = *cdm_ram_nodes();
+#ifdef CONFIG_CPUSETS
+	struct cpuset *cs;
+
+	rcu_read_lock();
+	cs = css_cs(cgroup_e_css(cgrp, &cpuset_cgrp_subsys));
+	/* One without RAM has that of an ancestor: see cdm_cpuset_mems(). */
+	while (cs && !nodes_intersects(cs->effective_mems, *mems))
+		cs = parent_cs(cs);
+	if (cs)
+		nodes_and(*mems, *mems, cs->effective_mems);
+	rcu_read_unlock();
+#endif
+}
+
+/*
+ * See cdm_demotion_targets(). Folios of a CDM node are demoted from the lists
+ * of one group at a time.
+ */
+bool __cdm_demotion_targets(struct folio *folio,
+			    struct migration_target_control *mtc)
+{
+	struct mem_cgroup *memcg = folio_memcg_check(folio);
+	nodemask_t mems;
+
+	if (!memcg)
+		return true;
+	cdm_cgroup_mems(memcg->css.cgroup, &mems);
+	nodes_and(*mtc->nmask, *mtc->nmask, mems);
+	if (nodes_empty(*mtc->nmask))
+		return false;
+	if (!node_isset(mtc->nid, *mtc->nmask))
+		mtc->nid = cdm_nearest(folio_nid(folio), mtc->nmask);
+	return true;
 }
 
 /*
@@ -158,6 +208,7 @@ static unsigned long cdm_node_free_pages(int nid)
 /* Of @sum pages on all nodes those in RAM, never negative. */
 unsigned long __cdm_ram_node_state(unsigned long sum, enum node_stat_item item)
 {
+	unsigned long cdm = 0;
 	int nid;
 
 	for_each_node_mask(nid, cdm_nodes)
@@ -189,6 +240,14 @@ unsigned long __cdm_swapcache(unsigned long sum)
 /* Take CDM out of a summary, whose total leaves it out already. */
 void __cdm_si_meminfo(struct sysinfo *val)
 {
+	val->freeram = cdm_ram_zone_state(NR_FREE_PAGES);
+	val->sharedram = cdm_ram_node_state(NR_SHMEM);
+}
+
+/* What CDM nodes have, in pages. */
+unsigned long __cdm_total_pages(void)
+{
+	unsigned long total = 0;
 	int nid;
 
 	for_each_node_mask(nid, cdm_nodes)
@@ -209,12 +268,3 @@ void __cdm_report_meminfo(struct seq_file *m)
 		   __cdm_total_pages() << (PAGE_SHIFT - 10));
 	seq_printf(m, "CdmFree:        %8lu kB\n", free << (PAGE_SHIFT - 10));
 }
-	unsigned long cdm = 0;
-	val->freeram = cdm_ram_zone_state(NR_FREE_PAGES);
-	val->sharedram = cdm_ram_node_state(NR_SHMEM);
-}
-
-/* What CDM nodes have, in pages. */
-unsigned long __cdm_total_pages(void)
-{
-	unsigned long total = 0;

@@ -3,6 +3,11 @@
 #ifndef _SELFTESTS_CDM_SYSCALL_H
 #define _SELFTESTS_CDM_SYSCALL_H
 
+#include <linux/mempolicy.h>
+
+/* An enumerator where headers have it. */
+#define MPOL_WEIGHTED_INTERLEAVE	6
+
 #ifndef MADV_COLLAPSE
 #define MADV_COLLAPSE	25
 #endif

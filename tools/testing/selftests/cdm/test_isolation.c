@@ -14,6 +14,7 @@
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "cdm_util.h"
@@ -612,6 +613,8 @@ static void test_khugepaged(const char *group)
 	CHECK_EQ(file_write(KHUGEPAGED "pages_to_scan", "4096"), 0);
 }
 
+static char *cpuset_group(const char *group, const char *mems);
+
 /* Policies that name no node, or only RAM, do not use the device. */
 static struct cdm_reply op_policy(struct cdm_buf *buf, long mode, long nodes)
 {
@@ -631,32 +634,29 @@ static unsigned long ram_mask(void)
 	return mask;
 }
 
-/* Nodes that a policy of the test names. */
-enum named { NONE, RAM, ALL };
-
-static unsigned long named_mask(enum named named)
+/* All nodes with memory. */
+static unsigned long all_mask(void)
 {
 	int nodes[CDM_MAX_NODES], nr, i;
 	unsigned long mask = 0;
 
-	if (named == RAM)
-		return ram_mask();
 	nr = node_list("/sys/devices/system/node/has_memory", nodes,
 		       CDM_MAX_NODES);
-	for (i = 0; i < nr && named == ALL; i++)
+	for (i = 0; i < nr; i++)
 		mask |= 1UL << nodes[i];
 	return mask;
 }
 
+/* Touch pages of a task under a policy of its own. */
 static struct cdm_reply touch_under(const char *group, int mode,
-				    enum named named, long pages)
+				    unsigned long nodes, long pages)
 {
 	struct cdm_reply reply;
 	struct cdm_task task;
 
 	task_start(&task, group);
-	CHECK_EQ(task_call(&task, op_policy, mode, named_mask(named)).ret, 0);
 	CHECK_EQ(task_call(&task, op_map, pages, -1).ret, 0);
+	CHECK_EQ(task_call(&task, op_policy, mode, nodes).ret, 0);
 	reply = task_call(&task, op_touch, 0, pages);
 	CHECK_EQ(reply.ok, pages);
 	task_call(&task, op_policy, MPOL_DEFAULT, 0);
@@ -664,35 +664,272 @@ static struct cdm_reply touch_under(const char *group, int mode,
 	return reply;
 }
 
+/* What get_mempolicy(2) says of the nodes in the worker's policy. */
+static struct cdm_reply op_nodes(struct cdm_buf *buf, long a, long b)
+{
+	unsigned long nodes[16] = { 0 };
+	int mode;
+
+	(void)buf;
+	(void)a;
+	(void)b;
+	if (syscall(__NR_get_mempolicy, &mode, nodes, 8 * sizeof(nodes), NULL,
+		    0))
+		return buf_errno(-1);
+	return reply_ret(nodes[0]);
+}
+
+static unsigned long nodes_under(const char *group, int mode,
+				 unsigned long nodes)
+{
+	struct cdm_task task;
+	long ret;
+
+	task_start(&task, group);
+	CHECK_EQ(task_call(&task, op_policy, mode, nodes).ret, 0);
+	ret = task_call(&task, op_nodes, 0, 0).ret;
+	task_call(&task, op_policy, MPOL_DEFAULT, 0);
+	task_end(&task);
+	return ret;
+}
+
+static const int mask_modes[] = {
+	MPOL_PREFERRED, MPOL_BIND, MPOL_INTERLEAVE, MPOL_PREFERRED_MANY,
+	MPOL_WEIGHTED_INTERLEAVE,
+};
+
 static void test_policies(const char *group)
 {
-	static const struct { int mode; enum named named; } policies[] = {
-		{ MPOL_DEFAULT, NONE },
-		{ MPOL_LOCAL, NONE },
-		{ MPOL_PREFERRED, NONE },
-		{ MPOL_PREFERRED, RAM },
-		{ MPOL_BIND, RAM },
-		{ MPOL_INTERLEAVE, RAM },
-		{ MPOL_INTERLEAVE, ALL },
-	};
 	long pages = mib_pages(SOME_MIB);
 	size_t i;
 
-	for (i = 0; i < ARRAY_SIZE(policies); i++)
-		CHECK_EQ(touch_under(group, policies[i].mode,
-				     policies[i].named, pages).ram, pages);
+	CHECK_EQ(touch_under(group, MPOL_DEFAULT, 0, pages).ram, pages);
+	CHECK_EQ(touch_under(group, MPOL_LOCAL, 0, pages).ram, pages);
+	CHECK_EQ(touch_under(group, MPOL_PREFERRED, 0, pages).ram, pages);
+	for (i = 0; i < ARRAY_SIZE(mask_modes); i++)
+		CHECK_EQ(touch_under(group, mask_modes[i], ram_mask(),
+				     pages).ram, pages);
 	check_untouched();
 }
 
-/* A policy with static nodes does ask for each node that it names. */
-static void test_policy_static(const char *group)
-{
-	struct cdm_reply reply;
+#define WEIGHTS	"/sys/kernel/mm/mempolicy/weighted_interleave/"
 
-	reply = touch_under(group, MPOL_INTERLEAVE | MPOL_F_STATIC_NODES, ALL,
-			    300);
-	CHECK_EQ(reply.dev, 100);
-	CHECK_EQ(reply.ram, 200);
+static void set_weight(int node, const char *weight)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), WEIGHTS "node%d", node);
+	CHECK_EQ(file_write(path, "%s", weight), 0);
+}
+
+/*
+ * What is left of masks with the device in them. @nodes are the nodes that the
+ * tasks of @group may use, @ram those of them with RAM.
+ *
+ *   mask			on the device
+ *   -------------------------  --------------------------------
+ *   all RAM and the device	nothing: it means everywhere
+ *   the same, static nodes	its share
+ *   the same, weight written	its share
+ *   the same, node in cdm.max	its share, but for a limit of 0
+ *   the device alone		all
+ */
+static void check_masks(const char *group, const char *child,
+			unsigned long ram)
+{
+	unsigned long mask = ram | 1UL << cdm_node;
+	long nodes = __builtin_popcountl(mask);
+	struct cdm_reply reply;
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(mask_modes); i++) {
+		CHECK_EQ(touch_under(child, mask_modes[i], mask, 60).ram, 60);
+		/* Nodes that do not exist, or are not allowed, do not count. */
+		CHECK_EQ(touch_under(child, mask_modes[i], mask | 1UL << 20,
+				     60).ram, 60);
+		CHECK_EQ(nodes_under(child, mask_modes[i], mask) &
+			 1UL << cdm_node, 0);
+	}
+	CHECK_EQ(cdm_bytes(group, "cdm.peak", cdm_node), 0);
+
+	reply = touch_under(child, MPOL_INTERLEAVE | MPOL_F_STATIC_NODES, mask,
+			    60);
+	CHECK_EQ(reply.dev, 60 / nodes);
+	CHECK_EQ(reply.ram, 60 - 60 / nodes);
+
+	/* A default says nothing about this node, and 0 says that it is not. */
+	CHECK_EQ(cdm_write(group, "cdm.max", "default 1G"), 0);
+	CHECK_EQ(touch_under(child, MPOL_INTERLEAVE, mask, 60).ram, 60);
+	CHECK_EQ(cdm_limit(group, cdm_node, 0), 0);
+	CHECK_EQ(touch_under(child, MPOL_INTERLEAVE, mask, 60).ram, 60);
+	CHECK_EQ(cdm_limit(group, cdm_node, 1000), 0);
+	for (i = 0; i < ARRAY_SIZE(mask_modes); i++) {
+		if (mask_modes[i] == MPOL_PREFERRED)
+			continue;
+		CHECK_EQ(nodes_under(child, mask_modes[i], mask), mask);
+	}
+	CHECK_EQ(touch_under(child, MPOL_WEIGHTED_INTERLEAVE, mask, 60).dev,
+		 60 / nodes);
+	CHECK_EQ(cdm_write(group, "cdm.max", "node%d default", cdm_node), 0);
+	CHECK_EQ(touch_under(child, MPOL_INTERLEAVE, mask, 60).ram, 60);
+	CHECK_EQ(cdm_write(group, "cdm.max", "default max"), 0);
+
+	CHECK_EQ(touch_under(child, MPOL_BIND, 1UL << cdm_node, 60).dev, 60);
+}
+
+/* The default weight is 1 as well; what matters is that it was written. */
+static void check_weight(const char *child, unsigned long ram)
+{
+	unsigned long mask = ram | 1UL << cdm_node;
+	long nodes = __builtin_popcountl(mask);
+
+	set_weight(cdm_node, "1");
+	CHECK_EQ(touch_under(child, MPOL_WEIGHTED_INTERLEAVE, mask, 60).dev,
+		 60 / nodes);
+	set_weight(cdm_node, "\n");
+	CHECK_EQ(touch_under(child, MPOL_WEIGHTED_INTERLEAVE, mask, 60).ram,
+		 60);
+	/* That of another node does not matter. */
+	set_weight(cdm_ram_node, "1");
+	CHECK_EQ(touch_under(child, MPOL_WEIGHTED_INTERLEAVE, mask, 60).ram,
+		 60);
+	set_weight(cdm_ram_node, "\n");
+}
+
+static void test_everywhere(const char *group)
+{
+	check_masks(group, group, ram_mask());
+	check_weight(group, ram_mask());
+	/* A mask with some of the RAM and the device means just these. */
+	CHECK_EQ(touch_under(group, MPOL_INTERLEAVE,
+			     1UL << cdm_ram_node | 1UL << cdm_node, 60).dev,
+		 30);
+}
+
+/* The group of a task may be below that which has the limit. */
+static void test_everywhere_one(const char *group)
+{
+	char mems[16], *child;
+
+	snprintf(mems, sizeof(mems), "%d,%d", cdm_ram_node, cdm_node);
+	child = cpuset_group(group, mems);
+	check_masks(group, child, 1UL << cdm_ram_node);
+	check_weight(child, 1UL << cdm_ram_node);
+}
+
+/*
+ * A cpuset that leaves one node with RAM makes everywhere of a mask that was
+ * less, in every mode; the task's own cgroup counts, and not the writer's.
+ */
+static void test_everywhere_rebound(const char *group)
+{
+	unsigned long mask = 1UL << cdm_ram_node | 1UL << cdm_node;
+	static const int modes[] = { MPOL_INTERLEAVE, MPOL_PREFERRED_MANY };
+	struct cdm_task task;
+	char *child;
+	size_t i;
+
+	child = cpuset_group(group, "");
+	for (i = 0; i < ARRAY_SIZE(modes); i++) {
+		CHECK_EQ(cdm_write(child, "cpuset.mems", "\n"), 0);
+		task_start(&task, child);
+		CHECK_EQ(task_call(&task, op_map, 60, -1).ret, 0);
+		CHECK_EQ(task_call(&task, op_policy, modes[i], mask).ret, 0);
+		CHECK_EQ(cdm_write(child, "cpuset.mems", "%d,%d", cdm_ram_node,
+				   cdm_node), 0);
+		CHECK_EQ(task_call(&task, op_nodes, 0, 0).ret,
+			 1UL << cdm_ram_node);
+		CHECK_EQ(task_call(&task, op_touch, 0, 60).ram, 60);
+		task_call(&task, op_policy, MPOL_DEFAULT, 0);
+		task_end(&task);
+	}
+
+	CHECK_EQ(cdm_limit(group, cdm_node, 1000), 0);
+	CHECK_EQ(cdm_write(child, "cpuset.mems", "\n"), 0);
+	task_start(&task, child);
+	CHECK_EQ(task_call(&task, op_map, 60, -1).ret, 0);
+	CHECK_EQ(task_call(&task, op_policy, MPOL_INTERLEAVE, mask).ret, 0);
+	CHECK_EQ(cdm_write(child, "cpuset.mems", "%d,%d", cdm_ram_node,
+			   cdm_node), 0);
+	CHECK_EQ(task_call(&task, op_touch, 0, 60).dev, 30);
+	task_call(&task, op_policy, MPOL_DEFAULT, 0);
+	task_end(&task);
+}
+
+/* A tmpfs over all nodes, and files in it. */
+static struct cdm_reply op_write_tmpfs(struct cdm_buf *buf, long pages, long b)
+{
+	(void)buf;
+	(void)b;
+	return reply_ret(write_file("tmpfs/file", pages, true));
+}
+
+static void check_tmpfs(const char *group, const char *policy, long dev)
+{
+	struct cdm_task task;
+	char options[64];
+
+	snprintf(options, sizeof(options), "mpol=%s", policy);
+	mkdir("tmpfs", 0700);
+	if (!CHECK_EQ(mount("cdm", "tmpfs", "tmpfs", 0, options), 0))
+		return;
+	task_start(&task, group);
+	CHECK_EQ(task_call(&task, op_write_tmpfs, 768, 0).ret, 0);
+	CHECK_EQ(cdm_usage(group, cdm_node), dev);
+	task_end(&task);
+	CHECK_EQ(umount("tmpfs"), 0);
+	rmdir("tmpfs");
+}
+
+static void test_everywhere_tmpfs(const char *group)
+{
+	char all[64], policy[96];
+	int nodes[CDM_MAX_NODES];
+	long nr;
+
+	CHECK_EQ(file_read("/sys/devices/system/node/has_memory", all,
+			   sizeof(all)), 0);
+	all[strcspn(all, "\n")] = '\0';
+	nr = node_list("/sys/devices/system/node/has_memory", nodes,
+		       CDM_MAX_NODES);
+	check_tmpfs(group, "interleave", 0);
+	snprintf(policy, sizeof(policy), "interleave:%s", all);
+	check_tmpfs(group, policy, 0);
+	snprintf(policy, sizeof(policy), "bind:%s", all);
+	check_tmpfs(group, policy, 0);
+	snprintf(policy, sizeof(policy), "interleave=static:%s", all);
+	check_tmpfs(group, policy, 768 / nr);
+}
+
+/*
+ * Masks and mounts from before another device came get nothing of the first
+ * one, and nothing of the other.
+ */
+static void test_everywhere_late(const char *group)
+{
+	unsigned long mask = all_mask();
+	struct cdm_task task;
+	size_t i;
+
+	mkdir("tmpfs", 0700);
+	CHECK_EQ(mount("cdm", "tmpfs", "tmpfs", 0, "mpol=interleave"), 0);
+	task_start(&task, group);
+	CHECK_EQ(task_call(&task, op_map, 60, -1).ret, 0);
+	CHECK_EQ(task_call(&task, op_policy, MPOL_INTERLEAVE, mask).ret, 0);
+	CHECK_EQ(cdm_hotplug("add", "movable"), 0);
+	CHECK_GE(cdm_other_node(), 0);
+
+	CHECK_EQ(task_call(&task, op_touch, 0, 60).ram, 60);
+	task_call(&task, op_policy, MPOL_DEFAULT, 0);
+	CHECK_EQ(task_call(&task, op_write_tmpfs, 768, 0).ret, 0);
+	for (i = 0; i < ARRAY_SIZE(mask_modes); i++)
+		CHECK_EQ(touch_under(group, mask_modes[i], mask, 60).ram, 60);
+	CHECK_EQ(cdm_bytes(group, "cdm.peak", cdm_node), 0);
+	CHECK_EQ(cdm_bytes(group, "cdm.peak", cdm_other_node()), 0);
+	task_end(&task);
+	CHECK_EQ(umount("tmpfs"), 0);
+	rmdir("tmpfs");
+	CHECK_EQ(cdm_hotplug("remove", NULL), 0);
 }
 
 /* Tasks on two CPUs share pages, which hinting faults move. */
@@ -865,6 +1102,24 @@ static void test_cpuset_position(const char *group)
 	check_untouched();
 }
 
+/* The position of a node among all that have memory. */
+static int relative(int node)
+{
+	return __builtin_popcountl(all_mask() & ((1UL << node) - 1));
+}
+
+/* Map 200 pages, bound to @nodes in the way that @flag says. */
+static struct cdm_reply op_bind_nodes(struct cdm_buf *buf, long flag,
+				      long nodes)
+{
+	int ret = buf_map(buf, 200, -1, false);
+
+	if (ret)
+		return reply_ret(ret);
+	return buf_errno(sys_mbind_nodes(buf->addr, 200 * cdm_psize,
+					 MPOL_BIND | flag, nodes, 0));
+}
+
 /* When a cpuset loses the node, old and new pages go to RAM. */
 static void cpuset_leaves_out(const char *group, cdm_op map)
 {
@@ -916,6 +1171,71 @@ static void test_cpuset_later_static(const char *group)
 	cpuset_leaves_out(group, op_bind_static);
 }
 
+/*
+ * A policy with static or relative nodes finds the device again when it comes
+ * back: that of a mapping, and that of a task. Any other has left it for good.
+ */
+static void comes_back(const char *group, int flag, unsigned long nodes,
+		       bool back)
+{
+	struct cdm_task task;
+	char mems[64], *child;
+	int bind;
+
+	child = cpuset_group(group, "");
+	ram_list(mems, sizeof(mems));
+	for (bind = 0; bind <= 1; bind++) {
+		CHECK_EQ(cdm_write(child, "cpuset.mems", "\n"), 0);
+		task_start(&task, child);
+		if (bind) {
+			CHECK_EQ(task_call(&task, op_bind_nodes, flag,
+					   nodes).ret, 0);
+		} else {
+			CHECK_EQ(task_call(&task, op_map, 200, -1).ret, 0);
+			CHECK_EQ(task_call(&task, op_policy, MPOL_BIND | flag,
+					   nodes).ret, 0);
+		}
+		CHECK_EQ(task_call(&task, op_touch, 0, 50).dev, 50);
+		CHECK_EQ(cdm_write(child, "cpuset.mems", "%s", mems), 0);
+		CHECK_EQ(task_call(&task, op_touch, 50, 50).ram, 50);
+		CHECK_EQ(cdm_write(child, "cpuset.mems", "\n"), 0);
+		CHECK_EQ(task_call(&task, op_touch, 100, 50).dev,
+			 back ? 50 : 0);
+		task_call(&task, op_policy, MPOL_DEFAULT, 0);
+		task_end(&task);
+	}
+	cg_destroy(child);
+}
+
+static void test_comes_back(const char *group)
+{
+	comes_back(group, MPOL_F_STATIC_NODES, 1UL << cdm_node, true);
+	comes_back(group, MPOL_F_RELATIVE_NODES, 1UL << relative(cdm_node),
+		   true);
+	comes_back(group, 0, 1UL << cdm_node, false);
+}
+
+/* Relative nodes that were RAM never become a device. */
+static void test_relative_ram(const char *group)
+{
+	int second = second_ram();
+	struct cdm_task task;
+	char mems[64], *child;
+
+	ram_list(mems, sizeof(mems));
+	child = cpuset_group(group, mems);
+	task_start(&task, child);
+	CHECK_EQ(task_call(&task, op_map, 200, -1).ret, 0);
+	CHECK_EQ(task_call(&task, op_policy, MPOL_BIND | MPOL_F_RELATIVE_NODES,
+			   1UL << relative(second)).ret, 0);
+	CHECK_EQ(cdm_write(child, "cpuset.mems", "%d,%d", cdm_ram_node,
+			   cdm_node), 0);
+	CHECK_EQ(task_call(&task, op_touch, 0, 100).ram, 100);
+	task_call(&task, op_policy, MPOL_DEFAULT, 0);
+	task_end(&task);
+	check_untouched();
+}
+
 /* A task whose cpuset has only the device can do everything all the same. */
 static void test_cpuset_only(const char *group)
 {
@@ -939,6 +1259,61 @@ static void test_cpuset_only(const char *group)
 	CHECK_EQ(task_end(&child_task), 0);
 	CHECK_EQ(task_end(&task), 0);
 	unlink("cache");
+}
+
+/* It gets RAM from the cpusets above, and not their other devices. */
+static void test_cpuset_other(const char *group)
+{
+	struct cdm_task task;
+	char mems[16], *child;
+	int other;
+
+	CHECK_EQ(cdm_hotplug("add", "movable"), 0);
+	other = cdm_other_node();
+	snprintf(mems, sizeof(mems), "%d", cdm_node);
+	child = cpuset_group(group, mems);
+	task_start(&task, child);
+	CHECK_EQ(task_call(&task, op_map, 100, other).ret, -EINVAL);
+	CHECK_EQ(task_call(&task, op_map, 100, cdm_node).ret, 0);
+	CHECK_EQ(task_call(&task, op_touch, 0, 100).dev, 100);
+	CHECK_LT(task_call(&task, op_move, 100, other).ret, 0);
+	CHECK_EQ(cdm_usage(child, other), 0);
+	task_end(&task);
+	CHECK_EQ(cdm_hotplug("remove", NULL), 0);
+}
+
+/* How many of the buffer's pages are on @node? */
+static struct cdm_reply op_count_on(struct cdm_buf *buf, long pages, long node)
+{
+	struct cdm_reply reply = { 0 };
+	long i;
+
+	for (i = 0; i < pages; i++)
+		reply.ret += addr_node(buf->addr + i * cdm_psize) == node;
+	return reply;
+}
+
+/* Demotion by whomever obeys the cpuset of those whose pages they are. */
+static void test_cpuset_demotion(const char *group)
+{
+	int ram[] = { cdm_ram_node, second_ram() };
+	struct cdm_task task;
+	char mems[16], *child;
+	size_t i;
+
+	child = cpuset_group(group, "");
+	for (i = 0; i < ARRAY_SIZE(ram); i++) {
+		snprintf(mems, sizeof(mems), "%d,%d", ram[i], cdm_node);
+		CHECK_EQ(cdm_write(child, "cpuset.mems", "%s", mems), 0);
+		task_start_on(&task, child, 300, cdm_node);
+		cdm_drain_lru();
+		CHECK_EQ(cdm_limit(child, cdm_node, 0), 0);
+		CHECK_EQ(cdm_usage(child, cdm_node), 0);
+		CHECK_EQ(task_call(&task, op_count_on, 300, ram[i]).ret, 300);
+		CHECK_EQ(cdm_write(child, "cdm.max", "node%d max", cdm_node),
+			 0);
+		task_end(&task);
+	}
 }
 
 #define CPUSET_V1	"cpuset-v1"
@@ -1007,7 +1382,7 @@ static void run(const char *name, void (*fn)(const char *group),
 
 int main(void)
 {
-	cdm_init(27);
+	cdm_init(35);
 	before = device_state();
 	run("base pages beyond RAM", test_anon, NULL);
 	run("huge pages beyond RAM", test_thp, THP_ENABLED);
@@ -1027,7 +1402,13 @@ int main(void)
 	run("khugepaged never adds to the device", test_khugepaged,
 	    KHUGEPAGED);
 	run("policies that do not name the device", test_policies, NULL);
-	run("interleave that insists on the device", test_policy_static,
+	run("policies for everywhere", test_everywhere, NULL);
+	run("policies for everywhere, one node with RAM", test_everywhere_one,
+	    NULL);
+	run("policies that a cpuset makes everywhere", test_everywhere_rebound,
+	    NULL);
+	run("tmpfs over everywhere", test_everywhere_tmpfs, NULL);
+	run("everywhere, and a device that comes later", test_everywhere_late,
 	    NULL);
 	run("NUMA balancing", test_numa_balancing, BALANCING);
 	run("demotion of RAM under pressure", test_demotion, DEMOTION);
@@ -1042,8 +1423,13 @@ int main(void)
 	run("a cpuset that drops the node evicts", test_cpuset_later, NULL);
 	run("a cpuset that drops the node beats static nodes",
 	    test_cpuset_later_static, NULL);
+	run("static and relative nodes come back", test_comes_back, NULL);
+	run("relative nodes of RAM never become the device",
+	    test_relative_ram, NULL);
 	run("a cpuset of the node alone does not wedge", test_cpuset_only,
 	    NULL);
+	run("a cpuset of one device has no other", test_cpuset_other, NULL);
+	run("demotion obeys the owner's cpuset", test_cpuset_demotion, NULL);
 	/* This is the last one, as it takes cpusets away from cgroup v2. */
 	run("page cache spread over a cpuset", test_cpuset_spread, NULL);
 	cdm_exit();
