@@ -74,8 +74,9 @@ static void cdm_owner_free(struct work_struct *work)
  * @group: the group
  *
  * Context: process context, takes cdm_mutex.
- * Return: the owner, with a reference for the group; -ENOMEM, or -ENOSPC if
- * there is no id left.
+ * Return: the owner, with a reference for the group; -ENOMEM, -ENOSPC if there
+ * is no id left, or -EAGAIN, as for cgroup.max.depth, if there would be more
+ * than CDM_MAX_DEPTH groups below each other.
  */
 struct cdm_owner *cdm_owner_create(struct cdm_owner *parent,
 				   struct cdm_group *group)
@@ -83,6 +84,8 @@ struct cdm_owner *cdm_owner_create(struct cdm_owner *parent,
 	struct cdm_owner *owner;
 	int id;
 
+	if (parent && parent->depth == CDM_MAX_DEPTH)
+		return ERR_PTR(-EAGAIN);
 	owner = kzalloc(sizeof(*owner), GFP_KERNEL);
 	if (!owner)
 		return ERR_PTR(-ENOMEM);
@@ -97,10 +100,12 @@ struct cdm_owner *cdm_owner_create(struct cdm_owner *parent,
 	owner->id = id;
 	refcount_set(&owner->ref, 1);
 	owner->parent = parent;
-	if (parent)
+	if (parent) {
+		owner->depth = parent->depth + 1;
 		refcount_inc(&parent->ref);
-	else
+	} else {
 		cdm_root_owner = owner;
+	}
 	owner->default_value[CDM_SETTING_MAX] = CDM_MAX;
 	owner->default_value[CDM_SETTING_POLICY] =
 		parent ? CDM_INHERIT : CDM_FALLBACK;

@@ -18,6 +18,13 @@
 
 struct cdm_counter;
 
+/*
+ * Groups below each other, without the root. Charges go from a group up to the
+ * root with interrupts off, so this bounds how long they are off, whatever
+ * groups a tenant makes.
+ */
+#define CDM_MAX_DEPTH	256
+
 /* Id of the root group's owner, the first that is created. */
 #define CDM_ROOT_ID	1
 
@@ -26,6 +33,7 @@ struct cdm_counter;
  * @id:		what a node's owner table holds for each page; 0 is nobody
  * @ref:	one for the group, for each child, for each node with pages
  *		charged to the owner itself, and for each user
+ * @depth:	groups above, at most CDM_MAX_DEPTH; 0 in the root; constant
  * @parent:	owner of the parent group; NULL in the root; constant
  * @group:	RCU: the group; NULL once it was removed
  * @cgroup:	id of the group's cgroup, for tracing; written before the owner
@@ -46,6 +54,7 @@ struct cdm_counter;
  */
 struct cdm_owner {
 	u16 id;
+	u16 depth;
 	refcount_t ref;
 	struct cdm_owner *parent;
 	struct cdm_group __rcu *group;
@@ -104,10 +113,9 @@ static inline void cdm_owner_put(struct cdm_owner *owner)
 static inline bool cdm_owner_is_below(const struct cdm_owner *owner,
 				      const struct cdm_owner *ancestor)
 {
-	for (; owner; owner = owner->parent)
-		if (owner == ancestor)
-			return true;
-	return false;
+	while (owner->depth > ancestor->depth)
+		owner = owner->parent;
+	return owner == ancestor;
 }
 
 int cdm_owner_add_node(unsigned int idx, int nid);
