@@ -6,7 +6,7 @@ import os
 import time
 
 from . import (basecheck, guesttests, measure, paths, selfcheck, selftests,
-               static, steps, upstream)
+               static, steps, stocks, upstream)
 
 # Run only when named: what needs another kernel, and a quarter of an hour or
 # more. Lane debug has all that lane full has.
@@ -46,6 +46,7 @@ def catalogue(jobs):
 
     for name, function in static.CHECKS.items():
         add(name, static_check, name, function)
+    add("model-stock", stocks.run)
     add("bases", basecheck.run)
     add("kunit", guesttests.kunit)
     add("runner", selfcheck.run)
