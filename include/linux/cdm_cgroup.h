@@ -283,10 +283,10 @@ unsigned int cdm_owner_levels(const struct cdm_owner *owner,
 /* mm/cdm/counter.c */
 extern unsigned int cdm_nr_nodes;
 
-void cdm_drain(unsigned int idx);
-unsigned long cdm_charged(struct cdm_owner *owner, unsigned int idx,
+void cdm_drain(const struct cdm_owner *owner, unsigned int idx);
+unsigned long cdm_charged(const struct cdm_owner *owner, unsigned int idx,
 			  unsigned long *usage);
-unsigned long cdm_usage(struct cdm_owner *owner, unsigned int idx);
+unsigned long cdm_usage(const struct cdm_owner *owner, unsigned int idx);
 unsigned long cdm_excess(struct cdm_owner *owner, unsigned int idx);
 unsigned long cdm_peak(const struct cdm_owner *owner, unsigned int idx,
 		       bool reset);
@@ -302,7 +302,6 @@ unsigned long cdm_available_pages(struct cdm_owner *owner, unsigned int idx);
 unsigned long cdm_protected_pages(struct cdm_owner *owner, unsigned int idx);
 
 /* mm/cdm/stat.c */
-void cdm_settle(unsigned int idx);
 unsigned long cdm_read_event(const struct cdm_owner *owner, unsigned int idx,
 			     enum cdm_event ev, bool local);
 unsigned long cdm_read_stat(const struct cdm_owner *owner, unsigned int idx,

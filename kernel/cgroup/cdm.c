@@ -200,7 +200,6 @@ static void cdm_show_events(struct seq_file *sf, bool local)
 	unsigned int idx;
 
 	while (cdm_next_shown(&idx, &nid)) {
-		cdm_settle(idx);
 		seq_printf(sf, "node%d", nid);
 		for (ev = 0; ev < CDM_NR_EVENTS; ev++)
 			seq_printf(sf, " %s=%lu", names[ev],
@@ -242,7 +241,6 @@ static int cdm_stat_show(struct seq_file *sf, void *v)
 		unsigned long usage, charged;
 
 		charged = cdm_charged(group->owner, idx, &usage);
-		cdm_settle(idx);
 		seq_printf(sf, "node%d charged=%llu uncharged=%llu", nid,
 			   cdm_bytes(charged),
 			   cdm_bytes(charged - min(usage, charged)));
@@ -413,7 +411,7 @@ static ssize_t cdm_max_write(struct kernfs_open_file *of, char *buf,
 	for (idx = 0; idx < READ_ONCE(cdm_nr_nodes); idx++) {
 		if (!cdm_excess(group->owner, idx))
 			continue;
-		cdm_drain(idx);
+		cdm_drain(group->owner, idx);
 		if (!(of->file->f_flags & O_NONBLOCK))
 			cdm_reclaim_excess(group->owner, idx);
 	}
@@ -560,6 +558,9 @@ static ssize_t cdm_peak_write(struct kernfs_open_file *of, char *buf,
 		return -ENOMEM;
 	new->of = of;
 
+	/* Interrupts other CPUs, and must not make others wait for the lock. */
+	for (idx = 0; idx < READ_ONCE(cdm_nr_nodes); idx++)
+		cdm_drain(group->owner, idx);
 	mutex_lock(&cdm_mutex);
 	if (!cdm_find_watcher(group, of)) {
 		list_add(&new->list, &group->watchers);

@@ -284,17 +284,13 @@ static u16 cdm_charge_owner(struct cdm_owner *payer, unsigned int idx,
 			    unsigned long nr, gfp_t gfp,
 			    struct cdm_owner **limit)
 {
-	u16 id;
-
 	if (cdm_should_fail_charge()) {
 		*limit = payer;
 		return 0;
 	}
-	id = cdm_try_charge(payer, idx, nr, limit);
-	if (unlikely(!id) && gfpflags_allow_blocking(gfp) &&
-	    cdm_drain_for(*limit, idx))
-		id = cdm_try_charge(payer, idx, nr, limit);
-	return id;
+	return gfpflags_allow_blocking(gfp) ?
+		       cdm_charge_wait(payer, idx, nr, limit) :
+		       cdm_try_charge(payer, idx, nr, limit);
 }
 
 /**

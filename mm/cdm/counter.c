@@ -13,7 +13,11 @@
  * a request that a higher one does not admit. The lock is no hotter than the
  * zone lock of the same node, because both are taken once per batch: a CPU
  * keeps some charge in its stock (struct cdm_stock), and a limit counts as full
- * only after all stocks were drained.
+ * only after the stocks of its subtree were drained.
+ *
+ * What stocks, drains and removals promise each other is proved by
+ * tools/testing/cdm/model/stock.pml, which has the same steps by the same
+ * names. A change here is one there first.
  *
  * A page is charged to a struct cdm_owner, which outlives its group. When the
  * group is removed its usage, which its parent's includes anyway, is dropped,
@@ -23,9 +27,14 @@
  * is raw, taken with interrupts off, and innermost. A CPU's stock is changed by
  * that CPU alone, with interrupts off.
  */
+#include <linux/bitmap.h>
+#include <linux/cpuhotplug.h>
+#include <linux/cpumask.h>
+#include <linux/init.h>
 #include <linux/jiffies.h>
 #include <linux/lockdep.h>
 #include <linux/minmax.h>
+#include <linux/overflow.h>
 #include <linux/rcupdate.h>
 #include <linux/slab.h>
 #include <linux/smp.h>
@@ -90,8 +99,8 @@ static void cdm_update_low(struct cdm_counter *c)
  * Charge @nr pages to @owner. @charged is how many pages were charged to
  * somebody: those that go into a stock are not, yet.
  */
-static void cdm_add(struct cdm_owner *owner, unsigned int idx,
-		    unsigned long nr, unsigned long charged)
+static void cdm_add_locked(struct cdm_owner *owner, unsigned int idx,
+			   unsigned long nr, unsigned long charged)
 {
 	struct cdm_counter *c = owner->counter[idx];
 
@@ -104,6 +113,7 @@ static void cdm_add(struct cdm_owner *owner, unsigned int idx,
 
 		WRITE_ONCE(c->usage, usage);
 		c->charged += charged;
+		c->changes++;
 		if (usage > c->peak)
 			WRITE_ONCE(c->peak, usage);
 		if (usage > c->fd_peak)
@@ -114,68 +124,44 @@ static void cdm_add(struct cdm_owner *owner, unsigned int idx,
 }
 
 /*
- * Take @nr pages off @owner. If they are what @slot holds, empty it under the
- * lock and report what was charged from it, so that cdm_charged() of an idle
- * group is exact meanwhile. Any context.
+ * Take @nr pages off @owner. Returns true if these were the last that it was
+ * charged for: cdm_owner_put() is due then, without the lock.
  */
-static void cdm_sub(struct cdm_owner *owner, unsigned int idx,
-		    unsigned long nr, u64 *slot)
+static bool cdm_sub_locked(struct cdm_owner *owner, unsigned int idx,
+			   unsigned long nr, unsigned long charged)
 {
 	struct cdm_counter *c = owner->counter[idx];
-	unsigned long flags, charged = 0;
 	bool last;
 
-	raw_spin_lock_irqsave(&cdm_trees[idx].lock, flags);
-	if (slot) {
-		charged = SLOT_CHARGED(*slot);
-		WRITE_ONCE(*slot, 0);
-	}
+	lockdep_assert_held(&cdm_trees[idx].lock);
 	if (WARN_ONCE(!c || c->own < nr,
 		      "cdm: owner %u gives back %lu pages of %lu\n",
-		      owner->id, nr, c ? c->own : 0)) {
-		raw_spin_unlock_irqrestore(&cdm_trees[idx].lock, flags);
-		return;
-	}
+		      owner->id, nr, c ? c->own : 0))
+		return false;
 	c->own -= nr;
 	last = nr && !c->own;
 	for (; c; c = c->parent) {
 		if (c->dead)
 			continue;
 		WRITE_ONCE(c->usage, c->usage - nr);
+		WRITE_ONCE(c->full, false);
 		c->charged += charged;
+		c->changes++;
 		if (unlikely(c->low))
 			cdm_update_low(c);
 	}
-	raw_spin_unlock_irqrestore(&cdm_trees[idx].lock, flags);
-
-	if (last)
-		cdm_owner_put(owner);
+	return last;
 }
 
 /*
  * Stocks
+ *
+ * A slot gets its first page under the tree's lock, after a look at what
+ * forbids that: a removed group, a limit that usage exceeds, a drain. So when
+ * one of these was set under the lock, all slots with pages are known: no more
+ * come up, and those that there are can be seen from other CPUs without the
+ * lock. They are emptied by their own CPUs, which an interrupt asks to do so.
  */
-
-static void cdm_flush_slot(u64 *slot)
-{
-	struct cdm_owner *owner;
-	u64 val = *slot;
-
-	if (SLOT_IS_EMPTY(val))
-		return;
-	rcu_read_lock();
-	owner = cdm_owner_by_id(SLOT_ID(val));
-	/*
-	 * A slot with pages keeps its owner alive. One that only has something
-	 * to report does not: its owner may have gone while this CPU was going
-	 * offline, which no drain interrupts any more.
-	 */
-	if (owner)
-		cdm_sub(owner, SLOT_IDX(val), SLOT_NR(val), slot);
-	else
-		WRITE_ONCE(*slot, 0);
-	rcu_read_unlock();
-}
 
 static u64 *cdm_slot(u16 id, unsigned int idx)
 {
@@ -194,71 +180,90 @@ static u64 cdm_slot_part(u64 slot, u16 id, unsigned int idx)
 }
 
 /*
- * This CPU is about to have pages of @c in stock: announce it to those who do
- * not find room. Interrupts stay off until the pages are in the slot.
+ * Empty @slot, of this CPU and the tree whose lock is held. Returns an owner
+ * that cdm_owner_put() is due for, or NULL. RCU read side.
  */
-static void cdm_mark_stock(struct cdm_counter *c, unsigned int idx)
+static struct cdm_owner *cdm_empty_slot_locked(u64 *slot)
 {
-	struct cpumask *stock_cpus = &cdm_trees[idx].stock_cpus;
-	int cpu = smp_processor_id();
+	u64 val = *slot;
+	struct cdm_owner *owner = cdm_owner_by_id(SLOT_ID(val));
 
-	if (!cpumask_test_cpu(cpu, stock_cpus))
-		cpumask_set_cpu(cpu, stock_cpus);
+	WRITE_ONCE(*slot, 0);
 	/*
-	 * Pairs with the smp_mb() in cdm_drain(): either this sees that
-	 * @in_stock was cleared, or the drain sees this CPU in @stock_cpus.
+	 * A slot with pages keeps its owner alive, and one that only has
+	 * something to report is emptied before its owner goes.
 	 */
-	smp_mb();
-	for (; c; c = c->parent)
-		if (!READ_ONCE(c->in_stock))
-			WRITE_ONCE(c->in_stock, true);
-	/*
-	 * Pairs with the smp_rmb() in cdm_full_limit(): usage that includes the
-	 * pages is not seen before the mark is.
-	 */
-	smp_wmb();
+	if (WARN_ONCE(!owner, "cdm: no owner %u\n", SLOT_ID(val)))
+		return NULL;
+	return cdm_sub_locked(owner, SLOT_IDX(val), SLOT_NR(val),
+			      SLOT_CHARGED(val)) ?
+		       owner : NULL;
 }
 
-/* Have exactly @nr pages of @id in this CPU's stock. Interrupts off. */
-static void cdm_stock_set(u16 id, unsigned int idx, unsigned int nr)
+/* Empty @slot of this CPU. Interrupts off, no tree's lock held. */
+static void cdm_empty_slot(u64 *slot)
 {
-	u64 *slot = cdm_slot(id, idx);
+	struct cdm_owner *put;
+	struct cdm_tree *tree;
 
-	if (!cdm_slot_is_of(*slot, id, idx))
-		cdm_flush_slot(slot);
-	WRITE_ONCE(*slot, SLOT_KEY(id, idx) | nr * SLOT_PAGE |
-		   SLOT_CHARGED(cdm_slot_part(*slot, id, idx)));
+	if (SLOT_IS_EMPTY(*slot))
+		return;
+	tree = &cdm_trees[SLOT_IDX(*slot)];
+	rcu_read_lock();
+	raw_spin_lock(&tree->lock);
+	put = cdm_empty_slot_locked(slot);
+	raw_spin_unlock(&tree->lock);
+	if (put)
+		cdm_owner_put(put);
+	rcu_read_unlock();
 }
 
 /*
- * Charge @nr pages, and @extra more for the stock; count @charged as charged.
- * Interrupts off, @owner is alive on the node. If @nr pages do not fit, return
- * false and the limit.
+ * Make @slot ready for pages of @id. It cannot be if it holds some of another
+ * node, whose lock is another. @put is as cdm_empty_slot_locked() returns it.
  */
-static bool cdm_charge_locked(struct cdm_owner *owner, unsigned int idx,
-			      unsigned int nr, unsigned int charged,
-			      struct cdm_counter **limit, unsigned int *extra)
+static bool cdm_clear_slot_locked(u64 *slot, u16 id, unsigned int idx,
+				  struct cdm_owner **put)
 {
-	struct cdm_counter *c = owner->counter[idx];
-	unsigned long room;
-
-	lockdep_assert_held(&cdm_trees[idx].lock);
-	room = cdm_counter_room(c, nr, limit);
-	if (room < nr)
+	if (cdm_slot_is_of(*slot, id, idx) || SLOT_IS_EMPTY(*slot))
+		return true;
+	if (SLOT_IDX(*slot) != idx)
 		return false;
-	/*
-	 * Take ahead only what cannot make another CPU meet the limit while
-	 * there is room: all stocks together get less than half of it. And
-	 * nothing with a huge page, which a stock is too small for.
-	 */
-	*extra = 0;
-	if (nr && nr < CDM_BATCH)
-		*extra = min_t(unsigned long, CDM_BATCH,
-			       (room - nr) / (2 * num_online_cpus()));
-	if (*extra)
-		cdm_mark_stock(c, idx);
-	cdm_add(owner, idx, nr + *extra, charged);
+	*put = cdm_empty_slot_locked(slot);
 	return true;
+}
+
+/*
+ * May this CPU have pages of @c in stock? Those of a removed group have no
+ * request to wait for; while a level is over its limit nothing may be charged,
+ * which a stock would allow; a drain has to come to an end, and is not to be
+ * repeated at once; and a CPU that is going offline is not asked any more. Once
+ * it has emptied its stock, see cdm_stock_cpu_down(), there is nothing in it.
+ */
+static bool cdm_may_keep(const struct cdm_counter *c)
+{
+	if (c->dead || !cpu_active(smp_processor_id()))
+		return false;
+	for (; c; c = c->parent)
+		if (c->drains || time_before(jiffies, c->keep_after) ||
+		    c->usage > c->max)
+			return false;
+	return true;
+}
+
+/* This CPU has pages of @c in stock. Tree's lock held. */
+static void cdm_mark_stock(struct cdm_counter *c)
+{
+	int cpu = smp_processor_id();
+
+	for (; c; c = c->parent) {
+		c->in_stock = true;
+		c->changes++;
+		WRITE_ONCE(c->full, false);
+		/* Atomic for those who look without the lock. */
+		if (!test_bit(cpu, c->stock_cpus))
+			set_bit(cpu, c->stock_cpus);
+	}
 }
 
 static struct cdm_owner *cdm_counter_owner(struct cdm_owner *owner,
@@ -281,16 +286,16 @@ static struct cdm_owner *cdm_counter_owner(struct cdm_owner *owner,
  *
  * Context: RCU read side; any context otherwise.
  * Return: id of the owner that was charged, or 0 if @nr pages do not fit.
- * Stocks of other CPUs may hold room, see cdm_drain().
+ * Stocks of other CPUs may hold room, see cdm_charge_wait().
  */
 u16 cdm_try_charge(struct cdm_owner *owner, unsigned int idx, unsigned int nr,
 		   struct cdm_owner **limit)
 {
-	struct cdm_counter *full;
-	unsigned int have, extra;
-	unsigned long flags;
+	unsigned int have, need, extra = 0;
+	struct cdm_owner *put = NULL;
+	struct cdm_counter *c, *full;
+	unsigned long flags, room;
 	u64 *slot, val;
-	bool ours;
 	u16 id;
 
 	local_irq_save(flags);
@@ -301,46 +306,84 @@ u16 cdm_try_charge(struct cdm_owner *owner, unsigned int idx, unsigned int nr,
 		WRITE_ONCE(*slot, val - nr * SLOT_PAGE + nr);
 		goto out;
 	}
+	/* Nothing is kept beside a huge page, which is too large for a stock. */
+	if (nr < CDM_BATCH && SLOT_IDX(*slot) != idx)
+		cdm_empty_slot(slot);
 
 	raw_spin_lock(&cdm_trees[idx].lock);
 	owner = cdm_live_owner(owner, idx);
+	c = owner->counter[idx];
 	id = owner->id;
 	slot = cdm_slot(id, idx);
 	val = cdm_slot_part(*slot, id, idx);
 	have = min(SLOT_NR(val), nr);
-	if (!cdm_charge_locked(owner, idx, nr - have, nr + SLOT_CHARGED(val),
-			       &full, &extra)) {
+	need = nr - have;
+	room = cdm_counter_room(c, need, &full);
+	if (room < need) {
+		if (full->usage >= full->max && !full->in_stock)
+			WRITE_ONCE(full->full, true);
 		raw_spin_unlock(&cdm_trees[idx].lock);
 		*limit = cdm_counter_owner(owner, idx, full);
 		id = 0;
 		goto out;
 	}
+	/*
+	 * Take ahead only what cannot make another CPU meet the limit while
+	 * there is room: all stocks together get less than half of it.
+	 */
+	if (need && need < CDM_BATCH)
+		extra = min_t(unsigned long, CDM_BATCH,
+			      (room - need) / (2 * num_online_cpus()));
+	if (extra && (!cdm_may_keep(c) ||
+		      !cdm_clear_slot_locked(slot, id, idx, &put)))
+		extra = 0;
 	/* What was charged from the slot is reported now. */
-	ours = cdm_slot_is_of(*slot, id, idx);
-	if (ours)
+	cdm_add_locked(owner, idx, need + extra, nr + SLOT_CHARGED(val));
+	if (extra || val != SLOT_KEY(id, idx))
 		WRITE_ONCE(*slot, SLOT_KEY(id, idx) |
 			   (SLOT_NR(val) - have + extra) * SLOT_PAGE);
+	if (extra)
+		cdm_mark_stock(c);
 	raw_spin_unlock(&cdm_trees[idx].lock);
-	if (!ours && extra)
-		cdm_stock_set(id, idx, extra);
+	if (put)
+		cdm_owner_put(put);
 out:
 	local_irq_restore(flags);
 	return id;
 }
 
 /*
- * Must pages of @c not wait in a stock? Those of a removed group have no
- * request to wait for, and while a level is over its limit nothing may be
- * charged, which a stock would allow.
+ * End the charge of @nr pages that find no room in @slot, of which it has
+ * @val. Interrupts off.
  */
-static bool cdm_must_not_stock(const struct cdm_counter *c)
+static void cdm_uncharge_slow(struct cdm_owner *owner, unsigned int idx,
+			      unsigned int nr, u64 *slot, u64 val)
 {
-	if (READ_ONCE(c->dead))
-		return true;
-	for (; c; c = c->parent)
-		if (READ_ONCE(c->usage) > READ_ONCE(c->max))
-			return true;
-	return false;
+	struct cdm_counter *c = owner->counter[idx];
+	unsigned int left = 0, have = SLOT_NR(val);
+	struct cdm_owner *put = NULL;
+
+	if (!have && nr < CDM_BATCH && SLOT_IDX(*slot) != idx)
+		cdm_empty_slot(slot);
+
+	raw_spin_lock(&cdm_trees[idx].lock);
+	if (cdm_may_keep(c)) {
+		if (have)
+			left = CDM_BATCH;
+		else if (nr < CDM_BATCH &&
+			 cdm_clear_slot_locked(slot, owner->id, idx, &put))
+			left = nr;
+	}
+	if (left && !have)
+		cdm_mark_stock(c);
+	if (left || val != SLOT_KEY(owner->id, idx))
+		WRITE_ONCE(*slot,
+			   SLOT_KEY(owner->id, idx) | left * SLOT_PAGE);
+	if (cdm_sub_locked(owner, idx, have + nr - left, SLOT_CHARGED(val)))
+		put = owner;
+	raw_spin_unlock(&cdm_trees[idx].lock);
+	if (put)
+		cdm_owner_put(put);
 }
 
 /**
@@ -356,161 +399,253 @@ void cdm_uncharge(u16 id, unsigned int idx, unsigned int nr)
 	struct cdm_owner *owner;
 	unsigned long flags;
 	unsigned int have;
-	u64 val;
+	u64 *slot, val;
 
 	local_irq_save(flags);
-	val = cdm_slot_part(*cdm_slot(id, idx), id, idx);
+	slot = cdm_slot(id, idx);
+	val = cdm_slot_part(*slot, id, idx);
 	have = SLOT_NR(val);
 	if (have && have + nr <= CDM_STOCK_MAX) {
-		WRITE_ONCE(*cdm_slot(id, idx), val + nr * SLOT_PAGE);
+		WRITE_ONCE(*slot, val + nr * SLOT_PAGE);
 		goto out;
 	}
-
+	rcu_read_lock();
 	/* The pages that are uncharged keep the owner alive. */
 	owner = cdm_owner_by_id(id);
-	if (WARN_ONCE(!owner, "cdm: no owner %u\n", id))
-		goto out;
-	if (have) {
-		cdm_stock_set(id, idx, CDM_BATCH);
-		cdm_sub(owner, idx, have + nr - CDM_BATCH, NULL);
-	} else if (nr >= CDM_BATCH || cdm_must_not_stock(owner->counter[idx])) {
-		cdm_sub(owner, idx, nr, NULL);
-	} else {
-		/*
-		 * Look again. The mark's smp_mb() pairs with that in
-		 * cdm_drain(), which runs after a group is removed or its limit
-		 * lowered: either this sees the new state, or the drain
-		 * interrupts this CPU once the pages are in the slot.
-		 */
-		cdm_mark_stock(owner->counter[idx], idx);
-		if (cdm_must_not_stock(owner->counter[idx]))
-			cdm_sub(owner, idx, nr, NULL);
-		else
-			cdm_stock_set(id, idx, nr);
-	}
+	if (!WARN_ONCE(!owner, "cdm: no owner %u\n", id))
+		cdm_uncharge_slow(owner, idx, nr, slot, val);
+	rcu_read_unlock();
 out:
 	local_irq_restore(flags);
 }
 
-/* Give back what this CPU holds of node *@arg. */
+/*
+ * Drains
+ */
+
+/**
+ * struct cdm_drain - what CPUs are asked to give back
+ * @owner:	that of this owner and those below it
+ * @idx:	index of the node
+ * @reports:	slots that have no pages but something to report as well
+ * @others:	set if a CPU other than the caller's had to be interrupted
+ */
+struct cdm_drain {
+	const struct cdm_owner *owner;
+	unsigned int idx;
+	bool reports;
+	bool others;
+};
+
+/* RCU read side. */
+static bool cdm_slot_is_drained(const struct cdm_drain *drain, u64 slot)
+{
+	const struct cdm_owner *holder;
+
+	if (SLOT_IDX(slot) != drain->idx ||
+	    (drain->reports ? SLOT_IS_EMPTY(slot) : !SLOT_NR(slot)))
+		return false;
+	holder = cdm_owner_by_id(SLOT_ID(slot));
+	return holder && cdm_owner_is_below(holder, drain->owner);
+}
+
+/* Has @cpu to be interrupted? Preemption off. */
+static bool cdm_cpu_is_drained(int cpu, void *arg)
+{
+	struct cdm_stock *stock = per_cpu_ptr(&cdm_stock, cpu);
+	struct cdm_drain *drain = arg;
+	bool found = false;
+	int i;
+
+	if (!test_bit(cpu, drain->owner->counter[drain->idx]->stock_cpus))
+		return false;
+	rcu_read_lock();
+	for (i = 0; i < CDM_STOCK_SLOTS && !found; i++)
+		found = cdm_slot_is_drained(drain, READ_ONCE(stock->slot[i]));
+	rcu_read_unlock();
+	if (found && cpu != smp_processor_id())
+		drain->others = true;
+	return found;
+}
+
 static void cdm_drain_local(void *arg)
 {
-	unsigned int idx = *(unsigned int *)arg, i;
-	unsigned long flags;
+	struct cdm_drain *drain = arg;
+	unsigned int i;
 
-	local_irq_save(flags);
+	rcu_read_lock();
 	for (i = 0; i < CDM_STOCK_SLOTS; i++) {
 		u64 *slot = this_cpu_ptr(&cdm_stock.slot[i]);
 
-		if (SLOT_IDX(*slot) == idx)
-			cdm_flush_slot(slot);
+		if (cdm_slot_is_drained(drain, *slot))
+			cdm_empty_slot(slot);
 	}
-	cpumask_clear_cpu(smp_processor_id(), &cdm_trees[idx].stock_cpus);
-	local_irq_restore(flags);
-}
-
-/**
- * cdm_drain - give back what the CPUs' stocks hold of a node
- * @idx: index of the node
- *
- * Afterwards every page of usage is charged for a page in use, except for what
- * charges took ahead and uncharges kept meanwhile.
- *
- * Context: interrupts on; does not sleep, but waits for other CPUs.
- */
-void cdm_drain(unsigned int idx)
-{
-	/* Pairs with the smp_mb() in cdm_mark_stock(), see cdm_uncharge(). */
-	smp_mb();
-	on_each_cpu_mask(&cdm_trees[idx].stock_cpus, cdm_drain_local, &idx,
-			 true);
+	rcu_read_unlock();
 }
 
 /*
- * Is there certainly nothing to drain for a limit at @c? The caller has found
- * it to have no room, and looks again if so: a drain may have ended meanwhile.
+ * The rest of a drain for @owner that has begun: @drains was incremented under
+ * the lock. So no slot comes up that is not seen here, and in the end none of
+ * the subtree has pages. Others that look under the lock meanwhile find
+ * @in_stock still set, and drain as well: nobody is refused before.
  */
-static bool cdm_is_drained(const struct cdm_counter *c, unsigned int idx)
+static void cdm_end_drain(const struct cdm_owner *owner, unsigned int idx)
 {
-	if (READ_ONCE(c->in_stock))
-		return false;
-	/*
-	 * Pairs with smp_mb__after_atomic() in cdm_drain_for(): if the mark was
-	 * cleared by a drain, that drain is seen until it is done.
-	 */
-	smp_rmb();
-	if (atomic_read(&cdm_trees[idx].draining))
-		return false;
-	/*
-	 * Pairs with smp_mb__before_atomic() in cdm_drain_for(): usage is now
-	 * seen without what a drain that is done has given back.
-	 */
-	smp_rmb();
-	return true;
+	struct cdm_counter *c = owner->counter[idx];
+	struct cdm_drain drain = {
+		.owner = owner,
+		.idx = idx,
+		.reports = READ_ONCE(c->dead),
+	};
+	unsigned long flags;
+
+	on_each_cpu_cond_mask(cdm_cpu_is_drained, cdm_drain_local, &drain, true,
+			      cpu_online_mask);
+	raw_spin_lock_irqsave(&cdm_trees[idx].lock, flags);
+	c->drains--;
+	c->in_stock = false;
+	/* What nobody was interrupted for does not have to be limited. */
+	if (drain.others)
+		c->keep_after = jiffies + CDM_KEEP_PAUSE;
+	raw_spin_unlock_irqrestore(&cdm_trees[idx].lock, flags);
 }
 
 /**
- * cdm_drain_for - cdm_drain(), if that may make room under a limit
- * @limit: whose limit had no room for a charge
+ * cdm_drain - give back what the CPUs' stocks hold of a group
+ * @owner: the group's, with a reference
  * @idx: index of the node
  *
- * Charges to a group whose quota is used up may fail again and again, and
- * should not interrupt all CPUs each time.
+ * Afterwards every page of usage is charged for a page in use, except for what
+ * charges took ahead and uncharges kept since then. Interrupts only CPUs that
+ * have pages of the group or those below it, and none of them twice within
+ * CDM_KEEP_PAUSE, because they keep none for that time.
  *
- * Context: RCU read side; otherwise as cdm_drain().
- * Return: true if the charge is worth another try: stocks were drained, or a
- * drain by others ended meanwhile and left room.
+ * Context: interrupts on; does not sleep, but waits for other CPUs.
  */
-bool cdm_drain_for(struct cdm_owner *limit, unsigned int idx)
+void cdm_drain(const struct cdm_owner *owner, unsigned int idx)
+{
+	struct cdm_counter *c = owner->counter[idx];
+	unsigned long flags;
+
+	if (!c)
+		return;
+	raw_spin_lock_irqsave(&cdm_trees[idx].lock, flags);
+	c->drains++;
+	raw_spin_unlock_irqrestore(&cdm_trees[idx].lock, flags);
+	cdm_end_drain(owner, idx);
+}
+
+/*
+ * @nr pages did not fit under @limit. Drain stocks if that may help. Returns
+ * true if it is worth another try: after a drain, or if others have made room.
+ * False is certain: at this instant there was no room, and nothing in stocks.
+ */
+static bool cdm_drain_for(struct cdm_owner *limit, unsigned int idx,
+			  unsigned int nr)
 {
 	struct cdm_counter *c = limit->counter[idx];
+	bool in_stock, room;
+	unsigned long flags;
 
-	if (cdm_is_drained(c, idx))
-		return READ_ONCE(c->usage) < READ_ONCE(c->max);
-	atomic_inc(&cdm_trees[idx].draining);
-	/* Pairs with the first smp_rmb() in cdm_is_drained(). */
-	smp_mb__after_atomic();
-	WRITE_ONCE(c->in_stock, false);
-	/* Its barrier also pairs with that in cdm_mark_stock(). */
-	cdm_drain(idx);
-	/*
-	 * Pairs with the second smp_rmb() in cdm_is_drained(): what was drained
-	 * is uncharged before the drain is seen to be done.
-	 */
-	smp_mb__before_atomic();
-	atomic_dec(&cdm_trees[idx].draining);
+	raw_spin_lock_irqsave(&cdm_trees[idx].lock, flags);
+	in_stock = c->in_stock;
+	if (in_stock)
+		c->drains++;
+	room = c->dead || (c->max >= nr && c->usage <= c->max - nr);
+	raw_spin_unlock_irqrestore(&cdm_trees[idx].lock, flags);
+	if (!in_stock)
+		return room;
+	cdm_end_drain(limit, idx);
 	return true;
 }
 
 /**
- * cdm_drain_all - cdm_drain() for every node
+ * cdm_charge_wait - charge pages, those that wait in stocks included
+ * @owner: who pays
+ * @idx: index of the node
+ * @nr: pages
+ * @limit: set on failure only: the lowest owner whose limit has too little room
  *
- * Context: as cdm_drain().
+ * Fails only if there was an instant at which @nr pages did not fit under
+ * @limit and no stock had a page of it. Each further round means that others
+ * got what there was.
+ *
+ * Context: RCU read side; otherwise as cdm_drain().
+ * Return: as cdm_try_charge().
  */
-void cdm_drain_all(void)
+u16 cdm_charge_wait(struct cdm_owner *owner, unsigned int idx, unsigned int nr,
+		    struct cdm_owner **limit)
 {
-	unsigned int idx;
+	u16 id;
 
-	for (idx = 0; idx < READ_ONCE(cdm_nr_nodes); idx++)
-		cdm_drain(idx);
+	do {
+		id = cdm_try_charge(owner, idx, nr, limit);
+	} while (unlikely(!id) && cdm_drain_for(*limit, idx, nr));
+	return id;
 }
 
 /**
- * cdm_stock_cpu_dead - give back what a CPU that is dead held
- * @cpu: the CPU
+ * cdm_make_fit - let pages fit that are charged where it is impossible to wait
+ * @owner: who will pay
+ * @idx: index of the node
+ * @nr: pages
+ * @limit: set on failure only: the lowest owner whose limit has too little room
  *
- * Context: process context, from CPU hotplug.
+ * Takes from stocks what is missing. Where less than twice as many pages are
+ * left, no CPU takes ahead or keeps any for CDM_KEEP_PAUSE, so that the room is
+ * there unless others use it.
+ *
+ * Context: RCU read side; otherwise as cdm_drain().
+ * Return: true if @nr pages fit.
  */
-void cdm_stock_cpu_dead(unsigned int cpu)
+bool cdm_make_fit(struct cdm_owner *owner, unsigned int idx, unsigned int nr,
+		  struct cdm_owner **limit)
 {
-	struct cdm_stock *stock = per_cpu_ptr(&cdm_stock, cpu);
+	struct cdm_counter *c, *full;
+	unsigned long flags;
+
+	for (;;) {
+		raw_spin_lock_irqsave(&cdm_trees[idx].lock, flags);
+		owner = cdm_live_owner(owner, idx);
+		c = owner->counter[idx];
+		cdm_counter_room(c, nr, &full);
+		for (; c && !full; c = c->parent)
+			if (c->max != CDM_MAX && c->max - c->usage < 2UL * nr)
+				c->keep_after = jiffies + CDM_KEEP_PAUSE;
+		raw_spin_unlock_irqrestore(&cdm_trees[idx].lock, flags);
+		if (!full)
+			return true;
+		*limit = cdm_counter_owner(owner, idx, full);
+		if (!cdm_drain_for(*limit, idx, nr))
+			return false;
+	}
+}
+
+/*
+ * A CPU that goes offline gives back what it has, while it is still there: it
+ * is not active any more and keeps nothing from here on, see cdm_may_keep().
+ */
+static int cdm_stock_cpu_down(unsigned int cpu)
+{
+	unsigned long flags;
 	unsigned int i;
 
+	local_irq_save(flags);
 	for (i = 0; i < CDM_STOCK_SLOTS; i++)
-		cdm_flush_slot(&stock->slot[i]);
-	for (i = 0; i < CDM_MAX_NODES; i++)
-		cpumask_clear_cpu(cpu, &cdm_trees[i].stock_cpus);
+		cdm_empty_slot(this_cpu_ptr(&cdm_stock.slot[i]));
+	local_irq_restore(flags);
+	return 0;
 }
+
+static int __init cdm_counter_init(void)
+{
+	int ret;
+
+	ret = cpuhp_setup_state_nocalls(CPUHP_AP_ONLINE_DYN, "mm/cdm:online",
+					NULL, cdm_stock_cpu_down);
+	return ret < 0 ? ret : 0;
+}
+subsys_initcall(cdm_counter_init);
 
 /*
  * Limits and readings
@@ -522,10 +657,9 @@ void cdm_stock_cpu_dead(unsigned int cpu)
  * @idx: index of the node
  *
  * Looks at the limits without the lock, for a quota that is used up and asked
- * for again and again. The answer is an owner only if it is certain: there is
- * no room at this moment, nothing in any stock, and no protection on the node
- * that could say otherwise. Only the stock of a CPU that is just going offline
- * may be missed.
+ * for again and again. The answer is an owner only if it is certain: a request
+ * has found no room and nothing in any stock, which still holds; and there is
+ * no protection on the node that could say otherwise.
  *
  * Context: RCU read side; any context otherwise.
  * Return: the lowest such owner, or NULL.
@@ -543,11 +677,7 @@ struct cdm_owner *cdm_full_limit(struct cdm_owner *owner, unsigned int idx)
 			return NULL;
 		c = owner->counter[idx];
 	}
-	/* Pairs with the smp_wmb() in cdm_mark_stock(). */
-	smp_rmb();
-	if (!cdm_is_drained(c, idx))
-		return NULL;
-	return READ_ONCE(c->usage) < READ_ONCE(c->max) ? NULL : owner;
+	return READ_ONCE(c->full) ? owner : NULL;
 }
 
 /**
@@ -593,20 +723,28 @@ unsigned long cdm_headroom(struct cdm_owner *owner, unsigned int idx)
 	return room;
 }
 
-/*
- * Pages of @owner and those below it that wait in stocks. Pages that were
- * charged from these stocks but not reported are added to @charged. RCU read
- * side.
+/**
+ * cdm_stock_pages - pages of a group and those below it that wait in stocks
+ * @owner: the group's
+ * @idx: index of a node that has counters
+ * @charged: pages that were charged from these stocks but not reported are
+ *	     added to this
+ *
+ * Context: any; not under a tree's lock, because it looks at many CPUs.
+ * Return: pages, see cdm_has_changed().
  */
-static unsigned long cdm_stock_pages(const struct cdm_owner *owner,
-				     unsigned int idx, unsigned long *charged)
+unsigned long cdm_stock_pages(const struct cdm_owner *owner, unsigned int idx,
+			      unsigned long *charged)
 {
 	unsigned long nr = 0;
 	int cpu, i;
 
-	for_each_cpu(cpu, &cdm_trees[idx].stock_cpus) {
+	for_each_possible_cpu(cpu) {
 		struct cdm_stock *stock = per_cpu_ptr(&cdm_stock, cpu);
 
+		if (!test_bit(cpu, owner->counter[idx]->stock_cpus))
+			continue;
+		rcu_read_lock();
 		for (i = 0; i < CDM_STOCK_SLOTS; i++) {
 			u64 val = READ_ONCE(stock->slot[i]);
 			struct cdm_owner *holder;
@@ -619,24 +757,34 @@ static unsigned long cdm_stock_pages(const struct cdm_owner *owner,
 				*charged += SLOT_CHARGED(val);
 			}
 		}
+		rcu_read_unlock();
 	}
 	return nr;
 }
 
 /**
- * cdm_usage_locked - usage of a group without what waits in stocks
- * @owner: alive on the node
+ * cdm_has_changed - must a reader add up again?
+ * @c: counter of what is read
  * @idx: index of the node
+ * @changes: what @c->changes was at the beginning, under the tree's lock
  *
- * Context: RCU read side, under the tree's lock.
- * Return: pages.
+ * Slots and pending numbers are moved to the counters under the tree's lock,
+ * which @changes counts. What was read from them in between belongs to the
+ * counters' numbers from the beginning if that did not go on.
+ *
+ * Context: any.
+ * Return: true if numbers were moved meanwhile.
  */
-unsigned long cdm_usage_locked(const struct cdm_owner *owner, unsigned int idx)
+bool cdm_has_changed(const struct cdm_counter *c, unsigned int idx,
+		     unsigned int changes)
 {
-	unsigned long usage = owner->counter[idx]->usage, charged = 0;
+	unsigned long flags;
+	bool changed;
 
-	lockdep_assert_held(&cdm_trees[idx].lock);
-	return usage - min(usage, cdm_stock_pages(owner, idx, &charged));
+	raw_spin_lock_irqsave(&cdm_trees[idx].lock, flags);
+	changed = c->changes != changes;
+	raw_spin_unlock_irqrestore(&cdm_trees[idx].lock, flags);
+	return changed;
 }
 
 /**
@@ -645,28 +793,33 @@ unsigned long cdm_usage_locked(const struct cdm_owner *owner, unsigned int idx)
  * @idx: index of the node
  * @usage: set to the number of them that are in use
  *
- * Exact while nothing is charged; otherwise off by no more than the pages
- * charged and uncharged during the call.
+ * Exact while nothing is charged or uncharged. Otherwise off by no more than
+ * the pages charged and uncharged during the call; or, if charges came too fast
+ * to read the stocks between two of them, the pages that stocks hold. Neither
+ * interrupts other CPUs nor holds the lock while it looks at their stocks.
  *
- * Context: process context.
+ * Context: any.
  * Return: pages.
  */
-unsigned long cdm_charged(struct cdm_owner *owner, unsigned int idx,
+unsigned long cdm_charged(const struct cdm_owner *owner, unsigned int idx,
 			  unsigned long *usage)
 {
 	struct cdm_counter *c = owner->counter[idx];
 	unsigned long flags, charged, stock;
+	int tries = CDM_READ_TRIES;
+	unsigned int changes;
 
 	*usage = 0;
 	if (!c)
 		return 0;
-	rcu_read_lock();
-	raw_spin_lock_irqsave(&cdm_trees[idx].lock, flags);
-	charged = c->charged;
-	*usage = c->usage;
-	stock = cdm_stock_pages(owner, idx, &charged);
-	raw_spin_unlock_irqrestore(&cdm_trees[idx].lock, flags);
-	rcu_read_unlock();
+	do {
+		raw_spin_lock_irqsave(&cdm_trees[idx].lock, flags);
+		changes = c->changes;
+		charged = c->charged;
+		*usage = c->usage;
+		raw_spin_unlock_irqrestore(&cdm_trees[idx].lock, flags);
+		stock = cdm_stock_pages(owner, idx, &charged);
+	} while (cdm_has_changed(c, idx, changes) && --tries);
 	*usage -= min(*usage, stock);
 	return charged;
 }
@@ -679,7 +832,7 @@ unsigned long cdm_charged(struct cdm_owner *owner, unsigned int idx,
  * Context: process context.
  * Return: pages, as exact as those of cdm_charged().
  */
-unsigned long cdm_usage(struct cdm_owner *owner, unsigned int idx)
+unsigned long cdm_usage(const struct cdm_owner *owner, unsigned int idx)
 {
 	unsigned long usage;
 
@@ -732,7 +885,10 @@ unsigned long cdm_peak(const struct cdm_owner *owner, unsigned int idx,
  * @idx: index of a node that has counters
  * @peak: set to the mark that ends here
  *
- * Context: as cdm_drain().
+ * What waits in stocks is not in use: it is exact after cdm_drain(), which the
+ * caller does first, without a lock that others need.
+ *
+ * Context: any.
  * Return: usage in pages, which the new mark begins with.
  */
 unsigned long cdm_reset_peak(struct cdm_owner *owner, unsigned int idx,
@@ -741,8 +897,6 @@ unsigned long cdm_reset_peak(struct cdm_owner *owner, unsigned int idx,
 	struct cdm_counter *c = owner->counter[idx];
 	unsigned long flags, usage;
 
-	/* What waits in stocks is not in use. */
-	cdm_drain(idx);
 	raw_spin_lock_irqsave(&cdm_trees[idx].lock, flags);
 	usage = c->usage;
 	*peak = c->fd_peak;
@@ -790,6 +944,7 @@ void cdm_set_setting(struct cdm_owner *owner, unsigned int idx,
 	switch (which) {
 	case CDM_SETTING_MAX:
 		WRITE_ONCE(c->max, value);
+		WRITE_ONCE(c->full, false);
 		break;
 	case CDM_SETTING_LOW:
 		WRITE_ONCE(tree->nr_low, tree->nr_low + !!value - !!c->low);
@@ -869,13 +1024,15 @@ int cdm_counter_create(struct cdm_owner *owner, unsigned int idx)
 	lockdep_assert_held(&cdm_mutex);
 	if (owner->counter[idx])
 		return 0;
-	c = kzalloc(sizeof(*c), GFP_KERNEL);
+	c = kzalloc(struct_size(c, stock_cpus, BITS_TO_LONGS(nr_cpu_ids)),
+		    GFP_KERNEL);
 	if (!c)
 		return -ENOMEM;
 	c->parent = owner->parent ? owner->parent->counter[idx] : NULL;
 	c->max = owner->default_value[CDM_SETTING_MAX];
 	c->policy = owner->default_value[CDM_SETTING_POLICY];
 	c->futile_until = jiffies;
+	c->keep_after = jiffies;
 	/* Pairs with smp_load_acquire() in cdm_live_owner(). */
 	smp_store_release(&owner->counter[idx], c);
 	cdm_set_setting(owner, idx, CDM_SETTING_LOW,
@@ -889,7 +1046,10 @@ int cdm_counter_create(struct cdm_owner *owner, unsigned int idx)
  * @idx: index of a node that has counters
  *
  * The parent's usage includes them already. Until here new pages could be
- * charged to the group; from here on its ancestors pay.
+ * charged to the group; from here on its ancestors pay, and no CPU keeps pages
+ * of the group: see cdm_may_keep(). What stocks have of it is given back when
+ * the group is freed, by cdm_owner_release(), or before, if an ancestor's limit
+ * is met.
  *
  * Context: process context, interrupts on.
  */
@@ -902,6 +1062,4 @@ void cdm_counter_retire(struct cdm_owner *owner, unsigned int idx)
 	WRITE_ONCE(c->usage, 0);
 	raw_spin_unlock_irq(&cdm_trees[idx].lock);
 	cdm_set_setting(owner, idx, CDM_SETTING_LOW, 0);
-	/* No CPU keeps pages of the group from here on: see cdm_uncharge(). */
-	cdm_drain(idx);
 }

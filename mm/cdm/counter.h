@@ -9,7 +9,8 @@
 #include <linux/bits.h>
 #include <linux/cache.h>
 #include <linux/cdm_cgroup.h>
-#include <linux/cpumask.h>
+#include <linux/jiffies.h>
+#include <linux/minmax.h>
 #include <linux/percpu.h>
 #include <linux/spinlock.h>
 
@@ -22,6 +23,18 @@
  * demoted, so that the next ones find room.
  */
 #define CDM_RECLAIM_BATCH	64
+
+/*
+ * Ticks for which no CPU keeps pages of a subtree after other CPUs were
+ * interrupted to give back what they had of it.
+ */
+#define CDM_KEEP_PAUSE	max(HZ / 10, 1)
+
+/*
+ * Times that a reader adds up what is pending on CPUs, until nothing changes
+ * meanwhile. A group without charges and events does not need more than a few.
+ */
+#define CDM_READ_TRIES	16
 
 /* Pages that a charge takes ahead, and that a slot of a stock holds at most. */
 #define CDM_BATCH	128U
@@ -51,17 +64,25 @@
  *		below it, on top of @usage; hugetlb_lock
  * @dead:	the group was removed: @usage has moved to the parent, and only
  *		@own counts
- * @in_stock:	stocks may hold pages of the group or those below it; no lock,
- *		see cdm_drain_for()
+ * @in_stock:	stocks may hold pages of the group or those below it
+ * @full:	there is no room for a page, and none waits in a stock; set by
+ *		the request that finds out
+ * @drains:	runs of cdm_drain() for the group that are under way
+ * @keep_after:	jiffies; before, no CPU keeps pages of the group or those below
+ *		it
+ * @changes:	counts changes of the group's numbers and of those below it, for
+ *		readers that add what is pending on CPUs
  * @futile_until: jiffies; reclaim from the group and those below it found
  *		nothing and is not worth a try before; no lock
  * @last_memcg:	id of the memory group that was the last to give pages to
  *		reclaim from the group and those below it; a hint, no lock
  * @stats:	events and statistics
+ * @stock_cpus:	CPUs that have ever kept pages of the group or those below it
  *
  * Everything is protected by the tree's lock, except @reserved, the fields
- * marked "no lock" and @parent, which is constant. Readers that only report a number take
- * no lock.
+ * marked "no lock" and @parent, which is constant. Readers that only report a
+ * number take no lock, nor does who looks whether @full is set, or where to look
+ * for stocks.
  */
 struct cdm_counter {
 	struct cdm_counter *parent;
@@ -80,24 +101,24 @@ struct cdm_counter {
 	unsigned long reserved;
 	bool dead;
 	bool in_stock;
+	bool full;
 	unsigned short last_memcg;
+	unsigned int drains;
+	unsigned int changes;
+	unsigned long keep_after;
 	unsigned long futile_until;
 	struct cdm_stats stats;
+	unsigned long stock_cpus[];
 };
 
 /**
  * struct cdm_tree - what the counters of one node have in common
  * @lock:	protects every struct cdm_counter of the node
  * @nr_low:	counters with @low set; written under @lock, read anywhere
- * @stock_cpus:	CPUs whose stock may hold pages of the node; a CPU sets its bit
- *		before it keeps pages, and clears it when it has none
- * @draining:	runs of cdm_drain_for() under way
  */
 struct cdm_tree {
 	raw_spinlock_t lock;
 	unsigned int nr_low;
-	struct cpumask stock_cpus;
-	atomic_t draining;
 } ____cacheline_aligned_in_smp;
 
 extern struct cdm_tree cdm_trees[CDM_MAX_NODES];
@@ -123,7 +144,8 @@ struct cdm_share {
  * A slot is one word, so that a reader on another CPU sees a consistent one:
  * the owner's id, the node's index, the number of pages, and how many pages
  * were charged from it since that was last reported to the counters. Only its
- * own CPU changes a slot, by one instruction or with interrupts off. A CPU
+ * own CPU changes a slot: by one instruction or with interrupts off; and under
+ * the tree's lock if it had no pages before, or if usage changes as well. A CPU
  * holds CDM_STOCK_SLOTS * CDM_STOCK_MAX pages at most.
  */
 struct cdm_stock {
@@ -189,15 +211,19 @@ void cdm_set_setting(struct cdm_owner *owner, unsigned int idx,
 
 u16 cdm_try_charge(struct cdm_owner *owner, unsigned int idx, unsigned int nr,
 		   struct cdm_owner **limit);
+u16 cdm_charge_wait(struct cdm_owner *owner, unsigned int idx, unsigned int nr,
+		    struct cdm_owner **limit);
+bool cdm_make_fit(struct cdm_owner *owner, unsigned int idx, unsigned int nr,
+		  struct cdm_owner **limit);
 void cdm_uncharge(u16 id, unsigned int idx, unsigned int nr);
-void cdm_drain_all(void);
-void cdm_stock_cpu_dead(unsigned int cpu);
-bool cdm_drain_for(struct cdm_owner *limit, unsigned int idx);
 struct cdm_owner *cdm_full_limit(struct cdm_owner *owner, unsigned int idx);
 struct cdm_owner *cdm_find_limit(struct cdm_owner *owner, unsigned int idx,
 				 unsigned int nr);
 unsigned long cdm_headroom(struct cdm_owner *owner, unsigned int idx);
-unsigned long cdm_usage_locked(const struct cdm_owner *owner, unsigned int idx);
+unsigned long cdm_stock_pages(const struct cdm_owner *owner, unsigned int idx,
+			      unsigned long *charged);
+bool cdm_has_changed(const struct cdm_counter *c, unsigned int idx,
+		     unsigned int changes);
 
 /* protection.c */
 void cdm_get_share(struct cdm_owner *owner, const struct cdm_owner *root,

@@ -693,21 +693,16 @@ static void cdm_make_room(struct cdm_owner *payer, unsigned int idx,
 	struct cdm_owner *limit;
 	unsigned long got;
 	int round;
-	u16 id;
+	bool fits;
 
-	if (cdm_headroom(payer, idx) >= nr)
-		return;
-	cdm_drain(idx);
 	for (round = 0;
 	     round < CDM_RECLAIM_ROUNDS && !fatal_signal_pending(current);
 	     round++) {
 		rcu_read_lock();
-		id = cdm_try_charge(payer, idx, nr, &limit);
+		fits = cdm_make_fit(payer, idx, nr, &limit);
 		rcu_read_unlock();
-		if (id) {
-			cdm_uncharge(id, idx, nr);
+		if (fits)
 			return;
-		}
 		/* The limit is the payer's, or that of an ancestor. */
 		if (!cdm_find_way(&way, limit))
 			return;
@@ -716,7 +711,6 @@ static void cdm_make_room(struct cdm_owner *payer, unsigned int idx,
 		got = cdm_reclaim(&way);
 		if (!got && !way.others)
 			return;
-		cdm_drain(idx);
 	}
 }
 

@@ -55,11 +55,9 @@ static void cdm_owner_free(struct work_struct *work)
 {
 	struct cdm_owner *owner = container_of(work, struct cdm_owner,
 					       free_work);
-	unsigned int idx;
 
 	/* What is pending for it goes to its ancestors. */
-	for (idx = 0; idx < READ_ONCE(cdm_nr_nodes); idx++)
-		cdm_settle(idx);
+	cdm_settle(owner);
 	mutex_lock(&cdm_mutex);
 	idr_remove(&cdm_owners, owner->id);
 	mutex_unlock(&cdm_mutex);
@@ -184,12 +182,20 @@ void cdm_owner_detach(struct cdm_owner *owner)
 
 /**
  * cdm_owner_release - drop a group's reference on its owner
- * @owner: after cdm_owner_detach()
+ * @owner: after cdm_owner_detach() and a grace period
  *
- * Context: any.
+ * Nobody charges pages to the owner any more. What CPUs have in stock for it
+ * would keep it, and is given back here, where no lock is held that others
+ * wait for.
+ *
+ * Context: process context, interrupts on.
  */
 void cdm_owner_release(struct cdm_owner *owner)
 {
+	unsigned int idx;
+
+	for (idx = 0; idx < READ_ONCE(cdm_nr_nodes); idx++)
+		cdm_drain(owner, idx);
 	cdm_owner_put(owner);
 }
 

@@ -80,6 +80,21 @@ struct cdm_owner *cdm_find_payer(struct cdm_scope *scope)
 	return owner ? owner : cdm_current_owner();
 }
 
+/* Let a copy of @src fit under its payer's limits, on whatever node. */
+static void cdm_make_copy_fit(struct folio *src)
+{
+	struct cdm_owner *payer, *limit;
+	unsigned int idx;
+
+	rcu_read_lock();
+	payer = cdm_folio_owner(src);
+	if (!payer)
+		payer = cdm_current_owner();
+	for (idx = 0; idx < READ_ONCE(cdm_nr_nodes); idx++)
+		cdm_make_fit(payer, idx, folio_nr_pages(src), &limit);
+	rcu_read_unlock();
+}
+
 /*
  * migrate_folio_unmap(): see cdm_get_new_folio(). Its caller asks
  * __cdm_migrate_error() next, in this task, why there is no copy.
@@ -93,7 +108,7 @@ struct folio *__cdm_get_new_folio(new_folio_t get_new_folio, struct folio *src,
 
 	/* A pool page is charged where it is impossible to wait for a drain. */
 	if (folio_test_hugetlb(src))
-		cdm_drain_all();
+		cdm_make_copy_fit(src);
 	cdm_scope_begin(&scope, src, NULL);
 	dst = get_new_folio(src, private);
 	cdm_scope_end(&scope);

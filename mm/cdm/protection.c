@@ -100,18 +100,31 @@ void cdm_get_share(struct cdm_owner *owner, const struct cdm_owner *root,
 		   unsigned int idx, unsigned long wanted,
 		   struct cdm_share *share)
 {
-	unsigned long flags, elow = 0, usage = 0;
+	unsigned long flags, elow = 0, usage = 0, stock = 0, charged = 0;
+	int tries = CDM_READ_TRIES;
+	unsigned int changes = 0;
 	struct cdm_counter *c;
 
 	*share = (struct cdm_share){ .pages = ULONG_MAX };
 	rcu_read_lock();
-	raw_spin_lock_irqsave(&cdm_trees[idx].lock, flags);
 	owner = cdm_live_owner(owner, idx);
 	c = owner->counter[idx];
-	if (cdm_trees[idx].nr_low)
+	raw_spin_lock_irqsave(&cdm_trees[idx].lock, flags);
+	for (;;) {
+		if (!cdm_trees[idx].nr_low)
+			break;
 		elow = cdm_effective_low(c, root->counter[idx], 0);
+		if (!elow || (tries < CDM_READ_TRIES && changes == c->changes) ||
+		    !tries--)
+			break;
+		changes = c->changes;
+		raw_spin_unlock_irqrestore(&cdm_trees[idx].lock, flags);
+		/* Not under the lock: this looks at the stocks of CPUs. */
+		stock = cdm_stock_pages(owner, idx, &charged);
+		raw_spin_lock_irqsave(&cdm_trees[idx].lock, flags);
+	}
 	if (elow) {
-		usage = cdm_usage_locked(owner, idx);
+		usage = c->usage - min(c->usage, stock);
 		usage -= min(usage, c->leaving);
 		share->pages = min(usage - min(usage, elow), wanted);
 		share->low = usage && !share->pages;
@@ -137,6 +150,8 @@ void cdm_put_share(unsigned int idx, struct cdm_share *share)
 		return;
 	raw_spin_lock_irqsave(&cdm_trees[idx].lock, flags);
 	share->counter->leaving -= share->pages;
+	/* The pages may have gone to stocks since others looked there. */
+	share->counter->changes++;
 	raw_spin_unlock_irqrestore(&cdm_trees[idx].lock, flags);
 }
 
@@ -180,12 +195,14 @@ bool cdm_is_entitled(struct cdm_owner *owner, const struct cdm_owner *root,
 	if (!READ_ONCE(cdm_trees[idx].nr_low))
 		return false;
 	rcu_read_lock();
-	raw_spin_lock_irqsave(&cdm_trees[idx].lock, flags);
 	owner = cdm_live_owner(owner, idx);
+	raw_spin_lock_irqsave(&cdm_trees[idx].lock, flags);
 	elow = cdm_effective_low(owner->counter[idx], root->counter[idx], nr);
-	usage = nr + (elow ? cdm_usage_locked(owner, idx) :
-			     owner->counter[idx]->usage);
+	usage = nr + owner->counter[idx]->usage;
 	raw_spin_unlock_irqrestore(&cdm_trees[idx].lock, flags);
+	/* Not under the lock: this looks at the stocks of CPUs. */
+	if (elow && elow < usage)
+		usage = nr + cdm_usage(owner, idx);
 	rcu_read_unlock();
 	return elow >= usage;
 }

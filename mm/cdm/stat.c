@@ -3,9 +3,9 @@
  * Events and statistics of coherent device memory
  *
  * What happens often, and many times in a row for the same owner, is pending on
- * the CPU that saw it until something else happens there, or until somebody
- * asks (cdm_settle()): migrated pages, and base pages that go to RAM because a
- * quota is used up. Everything else is counted at once.
+ * the CPU that saw it until something else happens there: migrated pages, and
+ * base pages that go to RAM because a quota is used up. Everything else is
+ * counted at once. A reader adds up what is pending, and interrupts nobody.
  *
  * The numbers are in the counters (struct cdm_stats) and change under the lock
  * of the node's tree. Those who poll cdm.events are woken outside that lock,
@@ -26,17 +26,15 @@
 #include "stat.h"
 
 /*
- * By node index: CPUs that may have something pending; a CPU sets its bit
- * before it has, and clears it when it has nothing.
- */
-static struct cpumask cdm_pending_cpus[CDM_MAX_NODES];
-
-/*
  * Migrated pages
  */
 
 DEFINE_PER_CPU(struct cdm_pending_stat, cdm_pending_stat);
 
+/*
+ * Interrupts off. Under the tree's lock @p is emptied as the counters get what
+ * it has, so that a reader finds out: see cdm_has_changed().
+ */
 static void cdm_flush_pending_stat(struct cdm_pending_stat *p)
 {
 	unsigned int idx = PENDING_IDX(p->key);
@@ -45,20 +43,23 @@ static void cdm_flush_pending_stat(struct cdm_pending_stat *p)
 	unsigned long flags;
 	int item;
 
+	if (!p->key)
+		return;
 	rcu_read_lock();
-	owner = p->key ? cdm_owner_by_id(PENDING_ID(p->key)) : NULL;
-	if (owner) {
-		raw_spin_lock_irqsave(&cdm_trees[idx].lock, flags);
-		c = cdm_live_owner(owner, idx)->counter[idx];
-		for (; c; c = c->parent)
-			for (item = 0; item < CDM_NR_STATS; item++)
-				WRITE_ONCE(c->stats.pages[item],
-					   c->stats.pages[item] +
-					   p->pages[item]);
-		raw_spin_unlock_irqrestore(&cdm_trees[idx].lock, flags);
+	owner = cdm_owner_by_id(PENDING_ID(p->key));
+	raw_spin_lock_irqsave(&cdm_trees[idx].lock, flags);
+	c = owner ? cdm_live_owner(owner, idx)->counter[idx] : NULL;
+	for (; c; c = c->parent) {
+		for (item = 0; item < CDM_NR_STATS; item++)
+			WRITE_ONCE(c->stats.pages[item],
+				   c->stats.pages[item] + p->pages[item]);
+		c->changes++;
 	}
+	WRITE_ONCE(p->key, 0);
+	for (item = 0; item < CDM_NR_STATS; item++)
+		WRITE_ONCE(p->pages[item], 0);
+	raw_spin_unlock_irqrestore(&cdm_trees[idx].lock, flags);
 	rcu_read_unlock();
-	memset(p, 0, sizeof(*p));
 }
 
 /* From here on this CPU's pending pages are those of @key. Interrupts off. */
@@ -67,28 +68,24 @@ void cdm_start_pending_stat(u32 key)
 	struct cdm_pending_stat *p = this_cpu_ptr(&cdm_pending_stat);
 
 	cdm_flush_pending_stat(p);
-	p->key = key;
-	cpumask_set_cpu(smp_processor_id(),
-			&cdm_pending_cpus[PENDING_IDX(key)]);
+	WRITE_ONCE(p->key, key);
 }
 
 /*
  * Events
  */
 
-/* Events of @owner and those above it. Any context, RCU read side. */
-static void cdm_count_events(struct cdm_owner *owner, unsigned int idx,
-			     enum cdm_event ev, unsigned int nr)
+/* Events of @owner and those above it. Tree's lock held, RCU read side. */
+static void cdm_count_events_locked(struct cdm_owner *owner, unsigned int idx,
+				    enum cdm_event ev, unsigned int nr)
 {
-	struct cdm_counter *c;
-	unsigned long flags;
+	struct cdm_counter *c = cdm_live_owner(owner, idx)->counter[idx];
 
-	raw_spin_lock_irqsave(&cdm_trees[idx].lock, flags);
-	c = cdm_live_owner(owner, idx)->counter[idx];
 	WRITE_ONCE(c->stats.events_local[ev], c->stats.events_local[ev] + nr);
-	for (; c; c = c->parent)
+	for (; c; c = c->parent) {
 		WRITE_ONCE(c->stats.events[ev], c->stats.events[ev] + nr);
-	raw_spin_unlock_irqrestore(&cdm_trees[idx].lock, flags);
+		c->changes++;
+	}
 }
 
 /* Wake those who wait for events of @owner. RCU read side, tree unlocked. */
@@ -116,8 +113,12 @@ static void cdm_notify(struct cdm_owner *owner, unsigned int idx)
  */
 void cdm_event(struct cdm_owner *owner, unsigned int idx, enum cdm_event ev)
 {
+	unsigned long flags;
+
 	rcu_read_lock();
-	cdm_count_events(owner, idx, ev, 1);
+	raw_spin_lock_irqsave(&cdm_trees[idx].lock, flags);
+	cdm_count_events_locked(owner, idx, ev, 1);
+	raw_spin_unlock_irqrestore(&cdm_trees[idx].lock, flags);
 	cdm_notify(owner, idx);
 	rcu_read_unlock();
 }
@@ -187,24 +188,27 @@ DEFINE_PER_CPU(struct cdm_pending_fallbacks, cdm_pending_fallbacks) = {
 	.timer = __TIMER_INITIALIZER(cdm_fallbacks_timer, TIMER_PINNED),
 };
 
+/* Interrupts off, or the CPU is dead. See cdm_flush_pending_stat(). */
 static void cdm_flush_fallbacks(struct cdm_pending_fallbacks *p)
 {
 	u64 word = p->word;
+	unsigned int idx = FALLBACK_IDX(word), nr = FALLBACK_NR(word);
 	struct cdm_owner *owner;
+	unsigned long flags;
 
-	if (!FALLBACK_NR(word))
+	if (!nr)
 		return;
 	rcu_read_lock();
+	raw_spin_lock_irqsave(&cdm_trees[idx].lock, flags);
 	owner = cdm_owner_by_id(FALLBACK_LIMIT(word));
 	if (owner)
-		cdm_count_events(owner, FALLBACK_IDX(word), CDM_EV_MAX,
-				 FALLBACK_NR(word));
+		cdm_count_events_locked(owner, idx, CDM_EV_MAX, nr);
 	owner = cdm_owner_by_id(FALLBACK_PAYER(word));
 	if (owner)
-		cdm_count_events(owner, FALLBACK_IDX(word), CDM_EV_FALLBACK,
-				 FALLBACK_NR(word));
-	rcu_read_unlock();
+		cdm_count_events_locked(owner, idx, CDM_EV_FALLBACK, nr);
 	WRITE_ONCE(p->word, word & ~FALLBACK_NR_MASK);
+	raw_spin_unlock_irqrestore(&cdm_trees[idx].lock, flags);
+	rcu_read_unlock();
 }
 
 /* Wake those who wait for what @word has counted. Interrupts on. */
@@ -254,11 +258,8 @@ noinline void cdm_start_pending_fallbacks(u64 key)
 		WRITE_ONCE(p->word, key);
 	}
 	WRITE_ONCE(p->word, p->word + 1);
-	if (FALLBACK_NR(p->word) == 1) {
-		cpumask_set_cpu(smp_processor_id(),
-				&cdm_pending_cpus[FALLBACK_IDX(key)]);
+	if (FALLBACK_NR(p->word) == 1)
 		mod_timer(&p->timer, jiffies + 1);
-	}
 	local_irq_restore(flags);
 	/* The timer will not know of those any more. */
 	if (other)
@@ -269,29 +270,73 @@ noinline void cdm_start_pending_fallbacks(u64 key)
  * Readings
  */
 
-static void cdm_settle_local(void *arg)
+/* Whose are the events @ev of @word? An id, or 0. */
+static u16 cdm_fallbacks_of(u64 word, enum cdm_event ev)
 {
-	unsigned int idx = *(unsigned int *)arg;
-	unsigned long flags;
-
-	local_irq_save(flags);
-	if (PENDING_IDX(this_cpu_read(cdm_pending_stat.key)) == idx)
-		cdm_flush_pending_stat(this_cpu_ptr(&cdm_pending_stat));
-	if (FALLBACK_IDX(this_cpu_read(cdm_pending_fallbacks.word)) == idx)
-		cdm_flush_fallbacks(this_cpu_ptr(&cdm_pending_fallbacks));
-	cpumask_clear_cpu(smp_processor_id(), &cdm_pending_cpus[idx]);
-	local_irq_restore(flags);
+	switch (ev) {
+	case CDM_EV_MAX:
+		return FALLBACK_LIMIT(word);
+	case CDM_EV_FALLBACK:
+		return FALLBACK_PAYER(word);
+	default:
+		return 0;
+	}
 }
 
-/**
- * cdm_settle - add to the counters of a node what CPUs have pending
- * @idx: index of the node
- *
- * Context: interrupts on; does not sleep, but waits for other CPUs.
- */
-void cdm_settle(unsigned int idx)
+/* Is @id that of @owner, or with @below of one below it? */
+static bool cdm_is_counted(u16 id, unsigned int idx,
+			   const struct cdm_owner *owner, bool below)
 {
-	on_each_cpu_mask(&cdm_pending_cpus[idx], cdm_settle_local, &idx, true);
+	struct cdm_owner *found;
+	bool counted;
+
+	rcu_read_lock();
+	found = id ? cdm_owner_by_id(id) : NULL;
+	if (found)
+		found = cdm_live_owner(found, idx);
+	counted = found && (below ? cdm_owner_is_below(found, owner) :
+				    found == owner);
+	rcu_read_unlock();
+	return counted;
+}
+
+/* Events that are pending on CPUs. */
+static unsigned long cdm_pending_events(const struct cdm_owner *owner,
+					unsigned int idx, enum cdm_event ev,
+					bool local)
+{
+	unsigned long nr = 0;
+	int cpu;
+
+	for_each_possible_cpu(cpu) {
+		u64 word = READ_ONCE(per_cpu(cdm_pending_fallbacks, cpu).word);
+
+		if (FALLBACK_NR(word) && FALLBACK_IDX(word) == idx &&
+		    cdm_is_counted(cdm_fallbacks_of(word, ev), idx, owner,
+				   !local))
+			nr += FALLBACK_NR(word);
+	}
+	return nr;
+}
+
+/* Pages that are pending on CPUs. */
+static unsigned long cdm_pending_pages(const struct cdm_owner *owner,
+				       unsigned int idx, enum cdm_stat item)
+{
+	unsigned long nr = 0;
+	int cpu;
+
+	for_each_possible_cpu(cpu) {
+		struct cdm_pending_stat *p = per_cpu_ptr(&cdm_pending_stat,
+							 cpu);
+		u32 key = READ_ONCE(p->key);
+
+		/* If the pages are another owner's, @changes tells. */
+		if (key && PENDING_IDX(key) == idx &&
+		    cdm_is_counted(PENDING_ID(key), idx, owner, true))
+			nr += READ_ONCE(p->pages[item]);
+	}
+	return nr;
 }
 
 /**
@@ -301,16 +346,50 @@ void cdm_settle(unsigned int idx)
  * @ev: the event
  * @local: of the group alone, without those below it
  *
- * Context: any; exact after cdm_settle().
+ * Adds what is pending on CPUs, without interrupting them, and without a lock
+ * while it does so. Exact while nothing happens to the group or those below it;
+ * otherwise off by no more than the events during the call; or, if they came
+ * too fast to read between two of them, those that were pending.
+ *
+ * Context: any.
  * Return: number.
  */
 unsigned long cdm_read_event(const struct cdm_owner *owner, unsigned int idx,
 			     enum cdm_event ev, bool local)
 {
-	const struct cdm_stats *stats = &owner->counter[idx]->stats;
+	const struct cdm_counter *c = owner->counter[idx];
+	int tries = CDM_READ_TRIES;
+	unsigned long flags, nr;
+	unsigned int changes;
 
-	return READ_ONCE(*(local ? &stats->events_local[ev] :
-				   &stats->events[ev]));
+	do {
+		raw_spin_lock_irqsave(&cdm_trees[idx].lock, flags);
+		changes = c->changes;
+		nr = local ? c->stats.events_local[ev] : c->stats.events[ev];
+		raw_spin_unlock_irqrestore(&cdm_trees[idx].lock, flags);
+		if (ev != CDM_EV_MAX && ev != CDM_EV_FALLBACK)
+			break;
+		nr += cdm_pending_events(owner, idx, ev, local);
+	} while (cdm_has_changed(c, idx, changes) && --tries);
+	return nr;
+}
+
+static unsigned long cdm_read_pages(const struct cdm_owner *owner,
+				    unsigned int idx, enum cdm_stat item)
+{
+	const struct cdm_counter *c = owner->counter[idx];
+	int tries = CDM_READ_TRIES;
+	unsigned long flags, nr;
+	unsigned int changes;
+
+	do {
+		raw_spin_lock_irqsave(&cdm_trees[idx].lock, flags);
+		changes = c->changes;
+		nr = c->stats.pages[item];
+		raw_spin_unlock_irqrestore(&cdm_trees[idx].lock, flags);
+		nr += cdm_pending_pages(owner, idx, item);
+	} while (cdm_has_changed(c, idx, changes) && --tries);
+	return nr;
 }
 
 /**
@@ -319,31 +398,60 @@ unsigned long cdm_read_event(const struct cdm_owner *owner, unsigned int idx,
  * @idx: index of a node that has counters
  * @item: what happened to them
  *
- * Context: any; exact after cdm_settle().
+ * Context: any; as exact as cdm_read_event().
  * Return: pages.
  */
 unsigned long cdm_read_stat(const struct cdm_owner *owner, unsigned int idx,
 			    enum cdm_stat item)
 {
-	const struct cdm_stats *stats = &owner->counter[idx]->stats;
-
 	if (item != CDM_STAT_DEMOTED)
-		return READ_ONCE(stats->pages[item]);
-	return READ_ONCE(stats->pages[CDM_STAT_DEMOTED_ANON]) +
-	       READ_ONCE(stats->pages[CDM_STAT_DEMOTED_FILE]) +
-	       READ_ONCE(stats->pages[CDM_STAT_DEMOTED_SHMEM]);
+		return cdm_read_pages(owner, idx, item);
+	return cdm_read_pages(owner, idx, CDM_STAT_DEMOTED_ANON) +
+	       cdm_read_pages(owner, idx, CDM_STAT_DEMOTED_FILE) +
+	       cdm_read_pages(owner, idx, CDM_STAT_DEMOTED_SHMEM);
 }
 
-/* All that a dead CPU held: the stocks are counter.c's. */
+/*
+ * An owner that goes
+ */
+
+/* Has @cpu something pending for the owner? */
+static bool cdm_cpu_is_settled(int cpu, void *arg)
+{
+	u64 word = READ_ONCE(per_cpu(cdm_pending_fallbacks, cpu).word);
+	u32 key = READ_ONCE(per_cpu(cdm_pending_stat, cpu).key);
+	const struct cdm_owner *owner = arg;
+
+	return PENDING_ID(key) == owner->id ||
+	       (FALLBACK_NR(word) && (FALLBACK_PAYER(word) == owner->id ||
+				      FALLBACK_LIMIT(word) == owner->id));
+}
+
+static void cdm_settle_local(void *arg)
+{
+	cdm_flush_pending_stat(this_cpu_ptr(&cdm_pending_stat));
+	cdm_flush_fallbacks(this_cpu_ptr(&cdm_pending_fallbacks));
+}
+
+/**
+ * cdm_settle - add to the counters what CPUs have pending for an owner
+ * @owner: the owner, which nobody has any more
+ *
+ * Interrupts the CPUs that have.
+ *
+ * Context: interrupts on; does not sleep, but waits for other CPUs.
+ */
+void cdm_settle(struct cdm_owner *owner)
+{
+	on_each_cpu_cond_mask(cdm_cpu_is_settled, cdm_settle_local, owner, true,
+			      cpu_online_mask);
+}
+
+/* What a dead CPU had pending. Its stock it has emptied itself: counter.c. */
 static int cdm_cpu_dead(unsigned int cpu)
 {
-	unsigned int i;
-
-	cdm_stock_cpu_dead(cpu);
 	cdm_flush_pending_stat(per_cpu_ptr(&cdm_pending_stat, cpu));
 	cdm_flush_fallbacks(per_cpu_ptr(&cdm_pending_fallbacks, cpu));
-	for (i = 0; i < CDM_MAX_NODES; i++)
-		cpumask_clear_cpu(cpu, &cdm_pending_cpus[i]);
 	return 0;
 }
 

@@ -32,8 +32,9 @@ struct cdm_stats {
  * @key:	the owner's id and the node's index; 0 for none
  * @pages:	by &enum cdm_stat
  *
- * Pages of one owner tend to be migrated many in a row. Only its own CPU uses
- * it, with interrupts off.
+ * Pages of one owner tend to be migrated many in a row. Only its own CPU
+ * changes it, with interrupts off, and empties it under the lock of the node's
+ * tree.
  */
 struct cdm_pending_stat {
 	u32 key;
@@ -53,7 +54,8 @@ DECLARE_PER_CPU(struct cdm_pending_stat, cdm_pending_stat);
  *
  * Base pages that one limit has no room for and that go to RAM, of one payer:
  * there tend to be many in a row. Only its own CPU changes @word: by one
- * instruction if that only counts one more, or with interrupts off.
+ * instruction if that only counts one more, or with interrupts off; and empties
+ * it under the lock of the node's tree.
  */
 struct cdm_pending_fallbacks {
 	u64 word;
@@ -66,6 +68,7 @@ DECLARE_PER_CPU(struct cdm_pending_fallbacks, cdm_pending_fallbacks);
 #define FALLBACK_KEY(payer, limit, idx)					\
 	((u64)(payer) << 48 | (u64)(limit) << 32 | (u64)(idx) << 24)
 
+void cdm_settle(struct cdm_owner *owner);
 void cdm_event(struct cdm_owner *owner, unsigned int idx, enum cdm_event ev);
 void cdm_count_taken(struct cdm_owner *victim, const struct cdm_owner *payer,
 		     unsigned int idx, unsigned long pages);

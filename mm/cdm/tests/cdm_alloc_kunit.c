@@ -37,7 +37,7 @@ static void contiguous(struct kunit *test)
 	free_contig_range(page_to_pfn(page), nr);
 	KUNIT_EXPECT_EQ(test, cdm_usage(root, idx), before);
 
-	cdm_drain(idx);
+	cdm_drain(root, idx);
 	cdm_set_setting(root, idx, CDM_SETTING_MAX, before + nr - 1);
 	KUNIT_EXPECT_NULL(test, alloc_contig_pages(nr, gfp, nid, NULL));
 	cdm_set_setting(root, idx, CDM_SETTING_MAX, CDM_MAX);

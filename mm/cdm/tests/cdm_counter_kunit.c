@@ -7,6 +7,8 @@
 #include <linux/delay.h>
 #include <linux/jiffies.h>
 #include <linux/module.h>
+#include <linux/percpu.h>
+#include <linux/preempt.h>
 #include <linux/prandom.h>
 #include <linux/smp.h>
 #include <linux/workqueue.h>
@@ -93,20 +95,226 @@ static void full_limit(struct kunit *test)
 	KUNIT_EXPECT_GT(test, c->usage, 2);
 	cdm_set_setting(owner, IDX, CDM_SETTING_MAX, 2);
 	KUNIT_EXPECT_NULL(test, cdm_full_limit(owner, IDX));
-	KUNIT_EXPECT_TRUE(test, cdm_drain_for(owner, IDX));
+	KUNIT_EXPECT_FALSE(test, cdm_make_fit(owner, IDX, 1, &limit));
 	KUNIT_EXPECT_EQ(test, c->usage, 2);
+	/* Only a request that has found no room says so. */
+	KUNIT_EXPECT_NULL(test, cdm_full_limit(owner, IDX));
+	KUNIT_EXPECT_EQ(test, cdm_try_charge(owner, IDX, 1, &limit), 0);
 	KUNIT_EXPECT_PTR_EQ(test, cdm_full_limit(owner, IDX), owner);
-	KUNIT_EXPECT_FALSE(test, cdm_drain_for(owner, IDX));
 	/* Over it by a page in use: what is freed waits nowhere. */
 	cdm_set_setting(owner, IDX, CDM_SETTING_MAX, 1);
+	KUNIT_EXPECT_NULL(test, cdm_full_limit(owner, IDX));
 	cdm_uncharge(owner->id, IDX, 1);
 	KUNIT_EXPECT_EQ(test, c->usage, 1);
 	KUNIT_EXPECT_FALSE(test, c->in_stock);
+	KUNIT_EXPECT_EQ(test, cdm_try_charge(owner, IDX, 1, &limit), 0);
 	KUNIT_EXPECT_PTR_EQ(test, cdm_full_limit(owner, IDX), owner);
-	rcu_read_unlock();
+	/* A page that is freed may wait in a stock: that is not full. */
 	cdm_uncharge(owner->id, IDX, 1);
+	KUNIT_EXPECT_NULL(test, cdm_full_limit(owner, IDX));
+	rcu_read_unlock();
 	KUNIT_EXPECT_EQ(test, usage(owner), 0);
 	remove_owner(owner);
+}
+
+/**
+ * struct remote - a charge or uncharge on another CPU
+ * @owner:	group to charge
+ * @id:		owner to uncharge, or what the charge returned
+ * @nr:		pages
+ */
+struct remote {
+	struct cdm_owner *owner;
+	u16 id;
+	unsigned int nr;
+};
+
+static unsigned int other_cpu(void)
+{
+	unsigned int cpu =
+		cpumask_any_but(cpu_online_mask, raw_smp_processor_id());
+
+	return cpu < nr_cpu_ids ? cpu : raw_smp_processor_id();
+}
+
+static long remote_charge(void *arg)
+{
+	struct remote *r = arg;
+	struct cdm_owner *limit;
+
+	r->id = charge(r->owner, r->nr, &limit);
+	return 0;
+}
+
+static void remote_uncharge(void *arg)
+{
+	struct remote *r = arg;
+
+	cdm_uncharge(r->id, IDX, r->nr);
+}
+
+static u16 charge_there(struct cdm_owner *owner, unsigned int nr)
+{
+	struct remote r = { .owner = owner, .nr = nr };
+
+	work_on_cpu(other_cpu(), remote_charge, &r);
+	return r.id;
+}
+
+static void uncharge_there(u16 id, unsigned int nr)
+{
+	struct remote r = { .id = id, .nr = nr };
+
+	smp_call_function_single(other_cpu(), remote_uncharge, &r, true);
+}
+
+/* Pages of @owner that wait in the stock of the CPU that others run on. */
+static unsigned int stock_there(const struct cdm_owner *owner)
+{
+	const struct cdm_stock *stock = per_cpu_ptr(&cdm_stock, other_cpu());
+	u64 slot = READ_ONCE(stock->slot[SLOT_NUMBER(owner->id, IDX)]);
+
+	return slot >> 32 == SLOT_KEY(owner->id, IDX) >> 32 ?
+		       (u16)(slot >> 16) : 0;
+}
+
+/* Neighbours whose pages are in different slots of a stock. */
+static void make_neighbours(struct kunit *test, struct cdm_owner **a,
+			    struct cdm_owner **b)
+{
+	*a = make_owner(test, cdm_root_owner);
+	*b = make_owner(test, cdm_root_owner);
+	KUNIT_ASSERT_NE(test, SLOT_NUMBER((*a)->id, IDX),
+			SLOT_NUMBER((*b)->id, IDX));
+}
+
+/*
+ * A limit that is met takes from its own subtree's stocks alone, and the CPU
+ * that was interrupted keeps none of it for a while. Nothing is refused for
+ * that.
+ */
+static void drain_own(struct kunit *test)
+{
+	struct cdm_owner *a, *b, *child, *limit;
+	unsigned int kept;
+
+	if (num_online_cpus() < 2)
+		kunit_skip(test, "needs two CPUs");
+	make_neighbours(test, &a, &b);
+	child = make_owner(test, a);
+	migrate_disable();
+	cdm_set_setting(a, IDX, CDM_SETTING_MAX, 400);
+	KUNIT_EXPECT_EQ(test, charge_there(b, 1), b->id);
+	kept = stock_there(b);
+	KUNIT_EXPECT_GT(test, kept, 0);
+	KUNIT_EXPECT_EQ(test, charge_there(child, 1), child->id);
+	KUNIT_EXPECT_GT(test, stock_there(child), 0);
+
+	/* All that is left, what waits there included. */
+	KUNIT_EXPECT_EQ(test, charge(child, 399, &limit), child->id);
+	KUNIT_EXPECT_EQ(test, stock_there(child), 0);
+	KUNIT_EXPECT_EQ(test, stock_there(b), kept);
+	KUNIT_EXPECT_EQ(test, charge(child, 1, &limit), 0);
+	KUNIT_EXPECT_PTR_EQ(test, limit, a);
+
+	/* Freed there, it does not stay, and can be had here at once. */
+	a->counter[IDX]->keep_after = jiffies + HZ * 1000;
+	uncharge_there(child->id, 1);
+	KUNIT_EXPECT_EQ(test, stock_there(child), 0);
+	rcu_read_lock();
+	KUNIT_EXPECT_EQ(test, cdm_try_charge(child, IDX, 1, &limit),
+			child->id);
+	rcu_read_unlock();
+	a->counter[IDX]->keep_after = jiffies;
+	uncharge_there(child->id, 1);
+	KUNIT_EXPECT_EQ(test, stock_there(child), 1);
+	migrate_enable();
+
+	cdm_uncharge(child->id, IDX, 399);
+	cdm_uncharge(b->id, IDX, 1);
+	remove_owner(child);
+	remove_owner(a);
+	remove_owner(b);
+}
+
+/* Readers leave what waits in stocks where it is. */
+static void reading(struct kunit *test)
+{
+	struct cdm_owner *owner = make_owner(test, cdm_root_owner);
+	unsigned long used;
+	unsigned int kept;
+
+	if (num_online_cpus() < 2)
+		kunit_skip(test, "needs two CPUs");
+	migrate_disable();
+	KUNIT_EXPECT_EQ(test, charge_there(owner, 3), owner->id);
+	KUNIT_EXPECT_EQ(test, charge_there(owner, 4), owner->id);
+	kept = stock_there(owner);
+	KUNIT_EXPECT_GT(test, kept, 0);
+	KUNIT_EXPECT_EQ(test, cdm_charged(owner, IDX, &used), 7);
+	KUNIT_EXPECT_EQ(test, used, 7);
+	KUNIT_EXPECT_EQ(test, usage(owner), 7);
+	KUNIT_EXPECT_EQ(test, stock_there(owner), kept);
+	migrate_enable();
+	cdm_uncharge(owner->id, IDX, 7);
+	KUNIT_EXPECT_EQ(test, cdm_charged(owner, IDX, &used), 7);
+	KUNIT_EXPECT_EQ(test, used, 0);
+	remove_owner(owner);
+}
+
+/*
+ * A huge page of a pool is charged where nobody can wait: once it fits, stocks
+ * do not take the room again.
+ */
+static void make_fit(struct kunit *test)
+{
+	struct cdm_owner *owner = make_owner(test, cdm_root_owner), *limit;
+	unsigned int i;
+
+	cdm_set_setting(owner, IDX, CDM_SETTING_MAX, 600);
+	KUNIT_EXPECT_EQ(test, charge(owner, 1, &limit), owner->id);
+	KUNIT_EXPECT_EQ(test, charge_there(owner, 1), owner->id);
+	rcu_read_lock();
+	KUNIT_EXPECT_FALSE(test, cdm_make_fit(owner, IDX, 599, &limit));
+	KUNIT_EXPECT_PTR_EQ(test, limit, owner);
+	KUNIT_EXPECT_TRUE(test, cdm_make_fit(owner, IDX, 500, &limit));
+	owner->counter[IDX]->keep_after = jiffies + HZ * 1000;
+	rcu_read_unlock();
+	for (i = 0; i < 98; i++)
+		KUNIT_EXPECT_EQ(test, charge_there(owner, 1), owner->id);
+	rcu_read_lock();
+	KUNIT_EXPECT_EQ(test, cdm_try_charge(owner, IDX, 500, &limit),
+			owner->id);
+	rcu_read_unlock();
+	cdm_uncharge(owner->id, IDX, 500);
+	cdm_uncharge(owner->id, IDX, 100);
+	remove_owner(owner);
+}
+
+/* Groups below each other, which a charge has to go through. */
+static void depth(struct kunit *test)
+{
+	struct cdm_owner **owner, *more, *limit;
+	int i;
+
+	owner = kunit_kcalloc(test, CDM_MAX_DEPTH, sizeof(*owner), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, owner);
+	for (i = 0; i < CDM_MAX_DEPTH; i++)
+		owner[i] = make_owner(test, i ? owner[i - 1] : cdm_root_owner);
+	more = cdm_owner_create(owner[CDM_MAX_DEPTH - 1], NULL);
+	KUNIT_EXPECT_TRUE(test, IS_ERR(more));
+	KUNIT_EXPECT_EQ(test, PTR_ERR(more), -EAGAIN);
+	KUNIT_EXPECT_EQ(test, charge(owner[CDM_MAX_DEPTH - 1], 5, &limit),
+			owner[CDM_MAX_DEPTH - 1]->id);
+	KUNIT_EXPECT_EQ(test, usage(owner[0]), 5);
+	cdm_uncharge(owner[CDM_MAX_DEPTH - 1]->id, IDX, 5);
+	for (i = CDM_MAX_DEPTH - 1; i >= 0; i--) {
+		cdm_owner_offline(owner[i]);
+		cdm_owner_detach(owner[i]);
+	}
+	synchronize_rcu();
+	for (i = CDM_MAX_DEPTH - 1; i >= 0; i--)
+		cdm_owner_release(owner[i]);
 }
 
 /*
@@ -267,65 +475,24 @@ static bool model_fits(const struct model *m, int group, unsigned long nr)
 	return true;
 }
 
-/**
- * struct remote - a charge or uncharge on another CPU
- * @owner:	group to charge
- * @id:		owner to uncharge, or what the charge returned
- * @nr:		pages
- */
-struct remote {
-	struct cdm_owner *owner;
-	u16 id;
-	unsigned int nr;
-};
-
-static unsigned int other_cpu(void)
-{
-	unsigned int cpu =
-		cpumask_any_but(cpu_online_mask, raw_smp_processor_id());
-
-	return cpu < nr_cpu_ids ? cpu : raw_smp_processor_id();
-}
-
-static long remote_charge(void *arg)
-{
-	struct remote *r = arg;
-	struct cdm_owner *limit;
-
-	r->id = charge(r->owner, r->nr, &limit);
-	return 0;
-}
-
-static void remote_uncharge(void *arg)
-{
-	struct remote *r = arg;
-
-	cdm_uncharge(r->id, IDX, r->nr);
-}
-
 /* On whichever CPU, so that stocks are filled and emptied on different ones. */
 static void model_uncharge(struct model *m, u16 id, unsigned int nr)
 {
-	struct remote r = { .id = id, .nr = nr };
-
 	if (!nr)
 		return;
 	if (prandom_u32_state(&m->rnd) % 4)
 		cdm_uncharge(id, IDX, nr);
 	else
-		smp_call_function_single(other_cpu(), remote_uncharge, &r,
-					 true);
+		uncharge_there(id, nr);
 }
 
 static u16 model_charge(struct model *m, int group, unsigned int nr)
 {
-	struct remote r = { .owner = m->owner[group], .nr = nr };
 	struct cdm_owner *limit;
 
 	if (prandom_u32_state(&m->rnd) % 32)
 		return charge(m->owner[group], nr, &limit);
-	work_on_cpu(other_cpu(), remote_charge, &r);
-	return r.id;
+	return charge_there(m->owner[group], nr);
 }
 
 static void model_free_gone(struct model *m)
@@ -415,7 +582,10 @@ static void model_step(struct kunit *test, struct model *m)
 				prandom_u32_state(&m->rnd) % 3000 : CDM_MAX;
 		cdm_set_setting(owner, IDX, CDM_SETTING_MAX, m->max[group]);
 		/* As a write to cdm.max does when usage is over. */
-		cdm_drain(IDX);
+		if (cdm_excess(owner, IDX))
+			cdm_drain(owner, IDX);
+		/* Stocks are what is tested. */
+		owner->counter[IDX]->keep_after = jiffies;
 		break;
 	case 8 ... 35:
 		if (model_fits(m, group, nr)) {
@@ -562,7 +732,6 @@ static void id_reuse(struct kunit *test)
 	/* They are freed by a worker. */
 	end = jiffies + 10 * HZ;
 	do {
-		cdm_drain(IDX);
 		for (left = 0, i = 1; i <= U16_MAX; i++)
 			left += id_used(i) && !test_bit(i, had);
 		if (left)
@@ -575,6 +744,10 @@ static struct kunit_case cdm_counter_cases[] = {
 	KUNIT_CASE(limit_is_exact),
 	KUNIT_CASE(lowest_limit),
 	KUNIT_CASE(full_limit),
+	KUNIT_CASE(drain_own),
+	KUNIT_CASE(reading),
+	KUNIT_CASE(make_fit),
+	KUNIT_CASE(depth),
 	KUNIT_CASE(removal_moves_charge),
 	KUNIT_CASE(late_charge),
 	KUNIT_CASE(new_node),

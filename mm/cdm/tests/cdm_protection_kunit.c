@@ -68,7 +68,7 @@ static void expect_tree(struct kunit *test, unsigned long low,
 						       &limit));
 		sum += (unsigned long)child[i].usage * unit;
 	}
-	cdm_drain(IDX);
+	cdm_drain(cdm_root_owner, IDX);
 	for (i = 0; i < nr; i++) {
 		unsigned long pages = (unsigned long)child[i].usage * unit;
 

@@ -14,6 +14,5 @@ SIZE(owner, struct cdm_owner);
 SIZE(counter, struct cdm_counter);
 SIZE(tree, struct cdm_tree);
 SIZE(stock, struct cdm_stock);
-SIZE(pending_cpus, struct cpumask);
 SIZE(pending, struct cdm_pending_stat);
 SIZE(fallbacks, struct cdm_pending_fallbacks);

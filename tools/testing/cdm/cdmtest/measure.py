@@ -119,7 +119,7 @@ def memory(place):
         "CDM page": s["entry"],
         "group": allocated(s["group"]) + allocated(s["owner"]),
         "group and node": allocated(s["counter"]),
-        "node": s["tree"] + s["pending_cpus"],
+        "node": s["tree"],
         "node, for each 128 MiB of a directory": s["directory"],
         "CPU": s["stock"] + s["pending"] + s["fallbacks"],
     }
