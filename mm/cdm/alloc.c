@@ -358,7 +358,7 @@ static struct page *cdm_alloc_node(struct cdm_request *rq, int nid)
 		return page;
 	}
 
-	cdm_uncharge(id, idx, 1U << rq->order);
+	cdm_cancel_charge(id, idx, 1U << rq->order);
 	rcu_read_lock();
 	cdm_note_miss(rq, nid, false);
 	cdm_event(cdm_find_payer(rq->scope), idx, CDM_EV_DEPLETED);
@@ -730,7 +730,7 @@ static __always_inline struct page *cdm_alloc_fast(gfp_t gfp,
 		return fall_back ? cdm_alloc_fallback(gfp, from) : NULL;
 	page = __alloc_pages_zone(gfp, order, zone);
 	if (unlikely(!page)) {
-		cdm_uncharge(id, idx, 1U << order);
+		cdm_cancel_charge(id, idx, 1U << order);
 		return NULL;
 	}
 	if (unlikely(order)) {
@@ -743,10 +743,17 @@ static __always_inline struct page *cdm_alloc_fast(gfp_t gfp,
 	return page;
 }
 
-/* Not inlined: base pages should not pay for the registers that this needs. */
+/*
+ * Not inlined: base pages should not pay for the registers that this needs. For
+ * orders that CPUs have no lists of there is no short way.
+ */
 static noinline struct page *cdm_alloc_huge(gfp_t gfp, unsigned int order,
 					    int nid, int from)
 {
+	if (order > PAGE_ALLOC_COSTLY_ORDER &&
+	    !(IS_ENABLED(CONFIG_TRANSPARENT_HUGEPAGE) &&
+	      order == HPAGE_PMD_ORDER))
+		return NULL;
 	return cdm_alloc_fast(gfp, order, nid, from);
 }
 

@@ -419,6 +419,46 @@ out:
 	local_irq_restore(flags);
 }
 
+/**
+ * cdm_cancel_charge - take back a charge for which there was no page
+ * @id: owner that was charged
+ * @idx: index of the node
+ * @nr: pages
+ *
+ * The pages do not count as charged, unlike those that are uncharged.
+ *
+ * Context: any.
+ */
+void cdm_cancel_charge(u16 id, unsigned int idx, unsigned int nr)
+{
+	struct cdm_tree *tree = &cdm_trees[idx];
+	struct cdm_owner *owner;
+	unsigned long flags;
+	bool last = false;
+	u64 *slot, val;
+
+	local_irq_save(flags);
+	slot = cdm_slot(id, idx);
+	val = cdm_slot_part(*slot, id, idx);
+	if (SLOT_NR(val) && SLOT_NR(val) + nr <= CDM_STOCK_MAX &&
+	    SLOT_CHARGED(val) >= nr) {
+		WRITE_ONCE(*slot, val + nr * SLOT_PAGE - nr);
+		goto out;
+	}
+	rcu_read_lock();
+	owner = cdm_owner_by_id(id);
+	if (!WARN_ONCE(!owner, "cdm: no owner %u\n", id)) {
+		raw_spin_lock(&tree->lock);
+		last = cdm_sub_locked(owner, idx, nr, -(unsigned long)nr);
+		raw_spin_unlock(&tree->lock);
+		if (last)
+			cdm_owner_put(owner);
+	}
+	rcu_read_unlock();
+out:
+	local_irq_restore(flags);
+}
+
 /*
  * Drains
  */

@@ -216,6 +216,7 @@ u16 cdm_charge_wait(struct cdm_owner *owner, unsigned int idx, unsigned int nr,
 bool cdm_make_fit(struct cdm_owner *owner, unsigned int idx, unsigned int nr,
 		  struct cdm_owner **limit);
 void cdm_uncharge(u16 id, unsigned int idx, unsigned int nr);
+void cdm_cancel_charge(u16 id, unsigned int idx, unsigned int nr);
 struct cdm_owner *cdm_full_limit(struct cdm_owner *owner, unsigned int idx);
 struct cdm_owner *cdm_find_limit(struct cdm_owner *owner, unsigned int idx,
 				 unsigned int nr);

@@ -587,7 +587,7 @@ cdm_dequeue_node(struct cdm_request *rq, struct hstate *h, int nid,
 	folio = dequeue(h, nid);
 	if (!folio) {
 		/* The free pages are bad, or may not be pinned. */
-		cdm_uncharge(id, cdm_node_idx(nid), 1U << rq->order);
+		cdm_cancel_charge(id, cdm_node_idx(nid), 1U << rq->order);
 		cdm_note_miss(rq, nid, false);
 		return NULL;
 	}

@@ -262,6 +262,30 @@ static void reading(struct kunit *test)
 	remove_owner(owner);
 }
 
+/* A charge for which there was no page does not count as one. */
+static void cancelled(struct kunit *test)
+{
+	static const unsigned int nr[] = { 1, 1, 16, 127, 128, 512, 1 };
+	struct cdm_owner *owner = make_owner(test, cdm_root_owner), *limit;
+	unsigned long used;
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(nr); i++) {
+		KUNIT_EXPECT_EQ(test, charge(owner, nr[i], &limit), owner->id);
+		cdm_cancel_charge(owner->id, IDX, nr[i]);
+		KUNIT_EXPECT_EQ(test, cdm_charged(owner, IDX, &used), 0);
+		KUNIT_EXPECT_EQ(test, used, 0);
+	}
+	/* Charged on one CPU, cancelled on another. */
+	KUNIT_EXPECT_EQ(test, charge_there(owner, 1), owner->id);
+	KUNIT_EXPECT_EQ(test, charge_there(owner, 1), owner->id);
+	cdm_cancel_charge(owner->id, IDX, 1);
+	KUNIT_EXPECT_EQ(test, cdm_charged(owner, IDX, &used), 1);
+	KUNIT_EXPECT_EQ(test, used, 1);
+	cdm_uncharge(owner->id, IDX, 1);
+	remove_owner(owner);
+}
+
 /*
  * A huge page of a pool is charged where nobody can wait: once it fits, stocks
  * do not take the room again.
@@ -746,6 +770,7 @@ static struct kunit_case cdm_counter_cases[] = {
 	KUNIT_CASE(full_limit),
 	KUNIT_CASE(drain_own),
 	KUNIT_CASE(reading),
+	KUNIT_CASE(cancelled),
 	KUNIT_CASE(make_fit),
 	KUNIT_CASE(depth),
 	KUNIT_CASE(removal_moves_charge),
