@@ -4,7 +4,7 @@
  * of the guests that make bench boots: see scripts/bench, which reads what this
  * prints, and Documentation/mm/cdm/bench.rst.
  *
- *	init [quick] [lines]
+ *	init [quick] [lines] [calls]
  *
  * QEMU's -icount makes the time stamp counter go on by one with every
  * instruction, so differences of it are counts. A line of results is
@@ -1233,6 +1233,174 @@ static void two_cpus(const char *name, int round, int node, int flags)
 	       2 * LINES_PAGES * LINES_ROUNDS, shared->windows);
 }
 
+/*
+ * Several CPUs: how often one of them interrupts the others.
+ */
+
+#define CALLS_ROUNDS	1000
+#define CALLS_QUOTA	256
+
+/* Function call interrupts that all CPUs but @except have had. */
+static long calls(int except)
+{
+	static char buf[1 << 16];
+	int fd = open("/proc/interrupts", O_RDONLY), cpu;
+	long sum = 0, n;
+	ssize_t len, got = 0;
+	char *pos, *next;
+
+	while (fd >= 0 && (len = read(fd, buf + got,
+				      sizeof(buf) - 1 - got)) > 0)
+		got += len;
+	buf[got] = '\0';
+	close(fd);
+	pos = strstr(buf, "Function call interrupts");
+	if (!pos)
+		fail("/proc/interrupts");
+	*pos = '\0';
+	pos = strchr(strrchr(buf, '\n'), ':') + 1;
+	for (cpu = 0; ; cpu++, pos = next) {
+		n = strtol(pos, &next, 10);
+		if (next == pos)
+			return sum;
+		sum += cpu == except ? 0 : n;
+	}
+}
+
+static void on_cpu(int cpu)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	if (sched_setaffinity(0, sizeof(set), &set))
+		fail("affinity");
+}
+
+/* Use and free pages of the device, and one more than the quota allows. */
+static pid_t start_user(const char *dir, int cpu, long nr)
+{
+	pid_t pid = fork();
+	char *p;
+
+	if (pid)
+		return pid;
+	enter(dir);
+	on_cpu(cpu);
+	p = map(ANON, (nr + 1) * PAGE);
+	place_at(p, (nr + 1) * PAGE, &device, 0);
+	for (;;) {
+		touch(p, nr + 1, PAGE);
+		__sync_fetch_and_add(&shared->ready, 1);
+		madvise(p, (nr + 1) * PAGE, MADV_DONTNEED);
+	}
+}
+
+/* At its limit: a page that fits, freed and used, and one that does not. */
+static void at_limit(char *p)
+{
+	int i;
+
+	for (i = 0; i < CALLS_ROUNDS; i++) {
+		madvise(p, PAGE, MADV_DONTNEED);
+		touch_page(p);
+		touch_page(p + CALLS_QUOTA * PAGE);
+		madvise(p + CALLS_QUOTA * PAGE, PAGE, MADV_DONTNEED);
+	}
+}
+
+static void read_group(const char *dir)
+{
+	static const char * const files[] = {
+		"cdm.events", "cdm.stat", "cdm.current", "cdm.peak",
+	};
+	char buf[1024];
+	int fd[4], i, seen;
+
+	for (i = 0; i < 4; i++)
+		fd[i] = open(in(dir, files[i]), O_RDONLY);
+	for (i = 0; i < CALLS_ROUNDS; i++) {
+		if (pread(fd[i % 4], buf, sizeof(buf), 0) <= 0)
+			fail("%s", files[i % 4]);
+		/* Until there is something to read again. */
+		seen = __atomic_load_n(&shared->ready, __ATOMIC_SEQ_CST);
+		while (__atomic_load_n(&shared->ready, __ATOMIC_SEQ_CST) ==
+		       seen)
+			sched_yield();
+	}
+	for (i = 0; i < 4; i++)
+		close(fd[i]);
+}
+
+static void reset_peak(const char *dir)
+{
+	int i;
+
+	for (i = 0; i < CALLS_ROUNDS; i++)
+		if (!write_to(in(dir, "cdm.peak"), "reset"))
+			fail("cdm.peak");
+}
+
+enum caller { READER, FULL, DRAIN };
+
+/*
+ * What CPU 1 does to all others, which are busy: it reads their group's files,
+ * or meets the limit of its own group beside them, or resets cdm.peak of the
+ * one that they are below.
+ */
+static void calls_of(enum caller caller)
+{
+	static const char * const name[] = {
+		"calls/reader", "calls/full", "calls/drain",
+	};
+	int cpus = sysconf(_SC_NPROCESSORS_ONLN), cpu, n;
+	char top[32], own[48], others[48];
+	pid_t pid[64], me;
+	long before;
+	char *p;
+
+	snprintf(top, sizeof(top), CG "/calls%d", caller);
+	enable(CG);
+	make(top);
+	enable(top);
+	snprintf(own, sizeof(own), "%s/own", top);
+	snprintf(others, sizeof(others), "%s/others", top);
+	make(own);
+	make(others);
+	/* Readers find fallbacks that are not counted yet. */
+	write_to(in(caller == READER ? others : own, "cdm.max"), "node%d %ld",
+		 DEVICE, CALLS_QUOTA * PAGE);
+	shared->ready = 0;
+	for (cpu = n = 0; cpu < cpus && n < 64; cpu++)
+		if (cpu != 1)
+			pid[n++] = start_user(others, cpu, CALLS_QUOTA / cpus);
+	me = fork();
+	if (!me) {
+		enter(own);
+		on_cpu(1);
+		p = map(ANON, (CALLS_QUOTA + 1) * PAGE);
+		place_at(p, (CALLS_QUOTA + 1) * PAGE, &device, 0);
+		touch(p, CALLS_QUOTA, PAGE);
+		while (__atomic_load_n(&shared->ready, __ATOMIC_SEQ_CST) < 100)
+			sched_yield();
+		before = calls(1);
+		if (caller == READER)
+			read_group(others);
+		else if (caller == FULL)
+			at_limit(p);
+		else
+			reset_peak(top);
+		printf("= %s n=%d calls=%ld window=0\n", name[caller],
+		       CALLS_ROUNDS, calls(1) - before);
+		exit(0);
+	}
+	wait_for(me, name[caller]);
+	while (n--) {
+		kill(pid[n], SIGKILL);
+		waitpid(pid[n], NULL, 0);
+	}
+}
+
 static bool has_word(const char *path, const char *word)
 {
 	char line[256] = "", *w;
@@ -1276,7 +1444,7 @@ static void setup(void)
 
 int main(int argc, char **argv)
 {
-	bool lines = false;
+	bool lines = false, called = false;
 	pid_t pid;
 	int i;
 
@@ -1284,6 +1452,7 @@ int main(int argc, char **argv)
 	for (i = 1; i < argc; i++) {
 		quick |= !strcmp(argv[i], "quick");
 		lines |= !strcmp(argv[i], "lines");
+		called |= !strcmp(argv[i], "calls");
 	}
 	/* The first process must not exit, and a failure must end the run. */
 	pid = fork();
@@ -1294,8 +1463,10 @@ int main(int argc, char **argv)
 		reboot(RB_POWER_OFF);
 	}
 	setup();
-	if (!lines)
+	if (!lines && !called)
 		one_cpu();
+	for (i = READER; called && i <= DRAIN; i++)
+		calls_of(i);
 	for (i = 0; lines && i < 3; i++) {
 		if (has_node)
 			two_cpus("lines/device", i, DEVICE, 0);

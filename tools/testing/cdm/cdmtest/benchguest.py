@@ -71,7 +71,7 @@ def programs(place):
 
 # A guest.
 
-def qemu(kernel, words, plugin, initrd, profile, device_mb, seed, cpus):
+def qemu(kernel, words, plugin, initrd, profile, device_mb, seed, cpus, what):
     place, arch = kernel.place, kernel.place.arch
     cmdline = f"console={arch.console} {arch.bench_cmdline} {CMDLINE} " \
         f"{kernel.append}"
@@ -100,7 +100,8 @@ def qemu(kernel, words, plugin, initrd, profile, device_mb, seed, cpus):
         # With several CPUs there is no -icount that a plugin survives.
         cmd += ["-accel", "tcg,thread=multi"]
         load += ",lines=on"
-    return [*cmd, "-plugin", load]
+    # Interrupts are counted by the guest itself.
+    return cmd if what == "calls" else [*cmd, "-plugin", load]
 
 
 class Run:
@@ -155,7 +156,7 @@ class Bench:
         self.program, self.plugin = programs(self.place)
         self.modules = {}
 
-    def boot(self, kernel, seed=1, cpus=1):
+    def boot(self, kernel, seed=1, cpus=1, what="lines"):
         place = kernel.place
         if place.lane not in self.modules:
             self.modules[place.lane] = module(place)
@@ -166,11 +167,12 @@ class Bench:
             ("cdm_bench.ko", 0o100644,
              files.read(self.modules[place.lane]))]))
         words = ("quick" if self.kind == "quick" else "") + \
-            (" lines" if cpus > 1 else "")
+            (f" {what}" if cpus > 1 else "")
         cmd = qemu(kernel, words, self.plugin, initrd, profile,
-                   DEVICE_MB[self.kind], seed, cpus)
+                   DEVICE_MB[self.kind], seed, cpus, what)
         p = clock.run(cmd, 1500)
-        kept = f"{place.logs}/bench-{kernel.name}-{seed}-{cpus}.log"
+        kept = f"{place.logs}/bench-{kernel.name}-{seed}-{cpus}" + \
+            ("-calls.log" if what == "calls" else ".log")
         files.write(kept, p.stdout)
         run = Run(p.stdout, profile)
         for f in (initrd, profile):

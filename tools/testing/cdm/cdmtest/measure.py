@@ -139,7 +139,9 @@ def stamp(place):
 def collect(lanes, kind, repeats):
     """(all that there is to say, the targets, what went wrong)"""
     bench = Bench(kernels(*lanes), kind)
-    steps = len(bench.systems) * repeats + 1
+    # Interrupts by the number of CPUs of the guest.
+    many = [2] if kind == "quick" else [2, 8]
+    steps = len(bench.systems) * repeats + 1 + len(many)
     runs, results, wrong, step = {}, {}, [], 0
     for kernel in bench.systems:
         runs[kernel.name] = []
@@ -148,9 +150,14 @@ def collect(lanes, kind, repeats):
             log.note(f"bench: guest {step} of {steps}: {kernel.title}")
             runs[kernel.name].append(bench.boot(kernel, seed))
         results[kernel.name] = summary(runs[kernel.name])
-    log.note(f"bench: guest {steps} of {steps}: two CPUs")
+    log.note(f"bench: guest {step + 1} of {steps}: two CPUs")
     two = bench.boot(bench.systems[-1], cpus=2)
-    for run in [*sum(runs.values(), []), two]:
+    calls = {}
+    for i, cpus in enumerate(many):
+        log.note(f"bench: guest {step + 2 + i} of {steps}: interrupts, {cpus} "
+                 "CPUs")
+        calls[cpus] = bench.boot(bench.systems[-1], cpus=cpus, what="calls")
+    for run in [*sum(runs.values(), []), two, *calls.values()]:
         wrong += run.wrong
     lines = [shared_writes(two, case, functions_of(bench.place, objects))
              for case, objects in (("lines/device", OWN),
@@ -158,6 +165,7 @@ def collect(lanes, kind, repeats):
                                    ("lines/device", COUNTERS))]
     rows = targets.targets(results, lines, functions_of(bench.place, REMOVAL),
                            functions_of(bench.place, OWN))
+    rows += targets.interrupts({cpus: run.cases for cpus, run in calls.items()})
     found = {
         "license": "SPDX-License-Identifier: GPL-2.0", "kind": kind,
         "stamp": stamp(bench.place), "repeats": repeats,

@@ -158,6 +158,21 @@ def targets(results, lines, removal, own):
     ]
 
 
+def interrupts(calls):
+    """Rows of what a CPU sends to the others; calls is {CPUs: {case: ...}}.
+    Those of a drain are limited by time, to ten a second for each CPU that the
+    group runs on; the others should be none, but for what is not ours.
+    """
+    def row(cpus, case, what, limit):
+        got = calls[cpus].get(f"calls/{case}")
+        return Row(f"interrupts by 1000 {what}, {cpus} CPUs", limit, limit / 2,
+                   got and 1000 * got["calls"] / got["n"], digits=0)
+    return [row(cpus, *rest) for cpus in calls for rest in (
+        ("reader", "reads", 25 * cpus),
+        ("full", "rounds at a full quota", 25 * cpus),
+        ("drain", "drains", 100 * (cpus - 1)))]
+
+
 # What RAM cost when that was last recorded, by compiler.
 
 RECORD = f"{BENCH}/baseline.json"
