@@ -47,11 +47,19 @@
 #ifndef OPS
 #define OPS	2
 #endif
-/* Who lowers a limit does nothing else, or there are too many orders. */
-#ifdef LOWER
+/*
+ * Who removes a group or lowers a limit does nothing else, and where a limit is
+ * lowered all is done in A: or there are too many orders.
+ */
+#if defined(REMOVE) || defined(LOWER)
 #define MORE	(ops < OPS && me != 2)
 #else
 #define MORE	(ops < OPS)
+#endif
+#ifdef LOWER
+#define ALSO_P	0
+#else
+#define ALSO_P	1
 #endif
 
 /* A slot: the owner and up to SLOT_MAX pages. */
@@ -537,7 +545,7 @@ end:	do
 	:: atomic { MORE && !dead -> ops++; users++; g = A }
 		charge();
 		atomic { users--; g = 0 }
-	:: atomic { MORE -> ops++; g = P }
+	:: atomic { MORE && ALSO_P -> ops++; g = P }
 		charge()
 	:: atomic { MORE && used[A] ->
 		ops++; used[A]--; freed[A]++; g = A }
@@ -557,12 +565,10 @@ end:	do
 #define SAME(i, j)	(slot[i] >= slot[j])
 #ifdef LIMIT
 #define SYMMETRY	(SAME(0, 1) && SAME(1, 2))
-#else
-#ifdef HOTPLUG
+#elif defined(HOTPLUG)
 #define SYMMETRY	SAME(0, 2)
 #else
 #define SYMMETRY	SAME(0, 1)
-#endif
 #endif
 
 init
