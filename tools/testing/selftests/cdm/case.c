@@ -136,7 +136,7 @@ static void check_log(void)
 static void check_books(void)
 {
 	int nodes[CDM_MAX_NODES], nr, i;
-	char audit[4096] = "", line[512];
+	char audit[4096] = "", line[512], *owners;
 	size_t len;
 
 	nr = coherent_nodes(nodes);
@@ -157,6 +157,10 @@ static void check_books(void)
 			cdm_fail(__FILE__, __LINE__, "audit: node%d %s",
 				 nodes[i], line);
 	}
+	owners = strstr(audit, "owners ");
+	if (!owners || strstr(owners, " BAD"))
+		cdm_fail(__FILE__, __LINE__, "audit: %s",
+			 owners ? owners : "no owners");
 }
 
 static void case_begin(const char *name)
