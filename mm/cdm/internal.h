@@ -53,6 +53,8 @@ static __always_inline u16 *cdm_entry(const struct page *page, unsigned int idx)
 
 int cdm_owner_table_grow(unsigned int idx, unsigned long start_pfn,
 			 unsigned long nr_pages);
+void cdm_owner_table_end(unsigned int idx, unsigned long start_pfn,
+			 unsigned long nr_pages);
 void cdm_set_owner(struct page *page, unsigned int order, u16 id);
 void cdm_set_owner_range(struct page *page, unsigned long nr, u16 id);
 u16 cdm_get_owner(const struct page *page);

@@ -367,6 +367,14 @@ static int cdm_going_online(const struct memory_notify *arg)
 	return cdm_prepare(idx, nid, arg->start_pfn, arg->nr_pages);
 }
 
+static void cdm_gone_offline(const struct memory_notify *arg)
+{
+	int idx = cdm_node_idx(pfn_to_nid(arg->start_pfn));
+
+	if (idx >= 0)
+		cdm_owner_table_end(idx, arg->start_pfn, arg->nr_pages);
+}
+
 static int cdm_memory_callback(struct notifier_block *nb, unsigned long action,
 			       void *data)
 {
@@ -384,6 +392,7 @@ static int cdm_memory_callback(struct notifier_block *nb, unsigned long action,
 				nid);
 		break;
 	case MEM_OFFLINE:
+		cdm_gone_offline(arg);
 		if (nid >= 0 && node_is_cdm(nid))
 			pr_info("node %d: coherent device memory gone\n", nid);
 		break;

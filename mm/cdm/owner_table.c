@@ -20,10 +20,12 @@
  * without bounds: they have a page, so its section has been online. Others use
  * cdm_find_entry().
  */
+#include <linux/jiffies.h>
 #include <linux/memory_hotplug.h>
 #include <linux/mm.h>
 #include <linux/mmzone.h>
 #include <linux/mutex.h>
+#include <linux/page-flags.h>
 #include <linux/rcupdate.h>
 #include <linux/sched.h>
 #include <linux/slab.h>
@@ -225,6 +227,56 @@ u16 cdm_get_owner(const struct page *page)
 	id = READ_ONCE(*cdm_entry(page, cdm_idx[page_to_nid(page)]));
 	preempt_enable();
 	return id;
+}
+
+/*
+ * End the charge of a page that is lost with its memory. Whoever holds it may
+ * free it at this moment, and then ends the charge.
+ */
+static void cdm_end_charge(struct page *page, unsigned int idx)
+{
+	int ticks = HZ;
+	u16 id;
+
+	/* A driver's that it gave up in place: nobody frees it. */
+	if (PageOffline(page) || get_page_unless_zero(page)) {
+		id = cdm_get_owner(page);
+		cdm_set_owner(page, 0, 0);
+		if (id)
+			cdm_uncharge(id, idx, 1);
+		if (!PageOffline(page))
+			put_page(page);
+		return;
+	}
+	/* Between the last reference and free_pages_prepare(). */
+	while (cdm_get_owner(page) && ticks--)
+		schedule_timeout_uninterruptible(1);
+}
+
+/**
+ * cdm_owner_table_end - end the charges of memory that has gone offline
+ * @idx: index of the node
+ * @start_pfn: first page
+ * @nr_pages: length of the range
+ *
+ * Pages that are in use do not go offline, with two exceptions: those with
+ * hardware errors, and those that a driver has marked PageOffline(). They
+ * would be charged for ever; and when the memory comes back it is given to the
+ * allocator in large pieces, whose first entry would count for all of them.
+ *
+ * Context: process context, sleeps.
+ */
+void cdm_owner_table_end(unsigned int idx, unsigned long start_pfn,
+			 unsigned long nr_pages)
+{
+	unsigned long pfn;
+
+	for (pfn = start_pfn; pfn < start_pfn + nr_pages; pfn++) {
+		if (cdm_get_owner(pfn_to_page(pfn)))
+			cdm_end_charge(pfn_to_page(pfn), idx);
+		if (!(pfn % PAGES_PER_SECTION))
+			cond_resched();
+	}
 }
 
 /*

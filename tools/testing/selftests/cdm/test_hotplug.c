@@ -233,6 +233,35 @@ static void test_remove_charged(const char *group)
 	CHECK_EQ(unplug(), 0);
 }
 
+#define PLANT	"/sys/kernel/debug/cdm/plant"
+#define POISON	"/sys/kernel/debug/hwpoison/corrupt-pfn"
+
+/*
+ * Memory goes with a page in it that is charged: one of a driver's that has
+ * failed, or one that a driver lets go in place. The charge ends, and nothing
+ * of it is left when the memory comes back.
+ */
+static void test_remove_held(const char *group, const void *kind)
+{
+	CHECK_EQ(plug("movable"), 0);
+	CHECK_EQ(cg_enter_current(group), 0);
+	CHECK_EQ(file_write(PLANT, "%s %d", (const char *)kind, plugged), 0);
+	CHECK_EQ(cg_enter_current(cdm_root), 0);
+	CHECK_EQ(cdm_usage(group, plugged), 1);
+	/* The kernel cannot do anything about it, and says so. */
+	if (!strcmp(kind, "page"))
+		file_write(POISON, "%ld", file_long(PLANT));
+	CHECK_EQ(cdm_usage(group, plugged), 1);
+
+	CHECK_EQ(unplug(), 0);
+	CHECK_EQ(plug("movable"), 0);
+	CHECK_EQ(cdm_usage(group, plugged), 0);
+	CHECK_EQ(cdm_usage(cdm_root, plugged), 0);
+	CHECK_EQ(cdm_audit(plugged, "stale"), 0);
+	CHECK_EQ(touch_on(group, plugged, 100), 100);
+	CHECK_EQ(unplug(), 0);
+}
+
 /* A group's own setting for a node outlives the node. */
 static void test_line_kept(const char *group)
 {
@@ -339,5 +368,9 @@ int main(void)
 	cdm_case("memory that is onlined as ever is movable", test_plain);
 	cdm_case("a policy finds the device again", test_policy_back);
 	cdm_case("add and remove repeatedly", test_repeat);
+	cdm_case_arg("a driver's bad page goes with its memory",
+		     test_remove_held, "page");
+	cdm_case_arg("a page that a driver lets go in place",
+		     test_remove_held, "offline");
 	cdm_exit();
 }
