@@ -259,8 +259,8 @@ static void cdm_walk_group(struct cdm_walk *walk, struct mem_cgroup *memcg,
 }
 
 /*
- * From the group after @memcg, which has a reference that is dropped, to the
- * one with id @last; all of them if that is 0.
+ * From the group after @memcg to the one with id @last; all of them if that is
+ * 0. @memcg has a reference that is dropped, unless it is the walk's root.
  */
 static void cdm_walk_part(struct cdm_walk *walk, struct mem_cgroup *memcg,
 			  unsigned short last, int pass)
@@ -293,8 +293,13 @@ static void cdm_walk_once(struct cdm_walk *walk, int pass)
 
 	rcu_read_lock();
 	memcg = last ? mem_cgroup_from_id(last) : NULL;
-	if (memcg && (!mem_cgroup_is_descendant(memcg, walk->memcg) ||
-		      !css_tryget(&memcg->css)))
+	/*
+	 * As mem_cgroup_iter() has it: the caller's reference does for the
+	 * root, and nobody would drop another one.
+	 */
+	if (memcg && memcg != walk->memcg &&
+	    (!mem_cgroup_is_descendant(memcg, walk->memcg) ||
+	     !css_tryget(&memcg->css)))
 		memcg = NULL;
 	rcu_read_unlock();
 	if (memcg)

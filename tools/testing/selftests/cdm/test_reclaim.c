@@ -1226,6 +1226,124 @@ static void test_trace(const char *group)
 	task_end(&task);
 }
 
+/*
+ * What reclaim leaves behind
+ */
+
+/*
+ * Have @child reclaim from itself, several times: by its limit, by a lower one,
+ * and by cdm.reclaim.
+ */
+static void reclaim_from_itself(const char *child)
+{
+	struct cdm_task task;
+	int i;
+
+	cdm_policy(child, "reclaim");
+	CHECK_EQ(cdm_limit(child, cdm_node, ROOM), 0);
+	start_cold(&task, child, ROOM);
+	CHECK_EQ(task_ask(&task, ROOM / 2).dev, ROOM / 2);
+	cdm_drain_lru();
+	for (i = 1; i <= 3; i++)
+		CHECK_EQ(cdm_limit(child, cdm_node, ROOM - i * 2 * BATCH), 0);
+	for (i = 0; i < 3; i++)
+		CHECK_EQ(cdm_reclaim(child, cdm_node, BATCH), 0);
+	task_end(&task);
+	CHECK_EQ(cdm_wait_usage(child, cdm_node, 0), 0);
+}
+
+static long nr_dying(const char *group)
+{
+	cdm_empty_cache();
+	return cg_read_key_long(group, "cgroup.stat",
+				"nr_dying_subsys_memory ");
+}
+
+/*
+ * A group that has reclaimed from itself is freed when it is removed. Each CPU
+ * may have the charges of one in stock, and keeps that.
+ */
+static void test_freed(const char *group)
+{
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN), groups = cpus + 4, i;
+	char name[16], *child;
+
+	CHECK_EQ(cdm_enable(group, "+cdm"), 0);
+	for (i = 0; i < groups; i++) {
+		snprintf(name, sizeof(name), "child%ld", i);
+		child = cdm_make_group(group, name);
+		reclaim_from_itself(child);
+		CHECK_EQ(rmdir(child), 0);
+	}
+	cdm_wait_until(10, nr_dying(group) <= cpus);
+	CHECK_LE(nr_dying(group), cpus);
+	CHECK_EQ(cdm_wait_dying(group, 0), 0);
+}
+
+/* The process that has this name, or 0. */
+static int find_process(const char *name)
+{
+	char path[64], comm[32];
+	int pid;
+
+	for (pid = 1; pid < 4096; pid++) {
+		snprintf(path, sizeof(path), "/proc/%d/comm", pid);
+		if (file_read(path, comm, sizeof(comm)))
+			continue;
+		comm[strcspn(comm, "\n")] = '\0';
+		if (!strcmp(comm, name))
+			return pid;
+	}
+	return 0;
+}
+
+#define KMALLOC		"kmem/kmalloc"
+#define KFREE		"kmem/kfree"
+
+/*
+ * kswapd of a device gives back all memory that it takes for itself. A group's
+ * filters of page tables, which stay with the group, are of 4096 bytes.
+ */
+static void test_kswapd_memory(const char *group)
+{
+	long kswapd = vm_event("pgdemote_kswapd"), taken, freed;
+	struct cdm_task cold, task;
+	struct cdm_wait wait;
+	char *a, *b, filter[64];
+	int pid;
+
+	snprintf(filter, sizeof(filter), "kswapd%d", cdm_node);
+	pid = find_process(filter);
+	CHECK_GT(pid, 0);
+	cdm_make_two_groups(group, &a, &b);
+	cdm_policy(a, "fallback");
+	cdm_compete(b, "reclaim");
+	task_start(&cold, a);
+	CHECK_GE(task_ask(&cold, cdm_nr_free() + 100).dev, ROOM);
+	task_start(&task, b);
+	snprintf(filter, sizeof(filter), "common_pid == %d", pid);
+	cdm_trace_filter(KFREE, filter);
+	strcat(filter, " && bytes_req < 4096");
+	cdm_trace_filter(KMALLOC, filter);
+	cdm_trace_begin(KMALLOC);
+	cdm_trace_begin(KFREE);
+	/* So many that generations of pages run out, and it ages the others. */
+	wait = cdm_wait_begin(20);
+	while (vm_event("pgdemote_kswapd") < kswapd + 2 * ROOM &&
+	       cdm_wait_more(&wait))
+		CHECK_EQ(task_ask(&task, 100).bus, 0);
+	CHECK_GE(vm_event("pgdemote_kswapd"), kswapd + 2 * ROOM);
+	cdm_trace_end(KMALLOC);
+	cdm_trace_end(KFREE);
+	cdm_trace_sum("kmalloc:", "", "bytes_req=", &taken);
+	cdm_trace_sum("kfree:", "", "ptr=", &freed);
+	CHECK_EQ(taken, freed);
+	cdm_trace_filter(KMALLOC, "0");
+	cdm_trace_filter(KFREE, "0");
+	task_end(&task);
+	task_end(&cold);
+}
+
 static void run_crowds(void)
 {
 	char name[128];
@@ -1239,7 +1357,7 @@ static void run_crowds(void)
 	}
 }
 
-#define OTHERS		31
+#define OTHERS		33
 #define CASES		(ARRAY_SIZE(kinds) + ARRAY_SIZE(crowds) + OTHERS)
 
 static void run(void)
@@ -1280,6 +1398,8 @@ static void run(void)
 	cdm_case("kswapd ends at the high watermark", test_kswapd);
 	cdm_case("kswapd swaps nothing out", test_kswapd_vain);
 	cdm_case("kswapd kills nobody", test_min_ttl);
+	cdm_case("kswapd keeps no memory", test_kswapd_memory);
+	cdm_case("a group that reclaimed from itself is freed", test_freed);
 	cdm_case("a task that waits for demotion is stalled", test_pressure);
 	cdm_case("every page is traced, with its reason", test_trace);
 }

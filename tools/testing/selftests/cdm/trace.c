@@ -19,6 +19,15 @@ static void trace_enable(const char *event, bool on)
 	CHECK_EQ(file_write(path, "%d", on), 0);
 }
 
+/* Trace an event only where @filter is true; "0" for all of them. */
+void cdm_trace_filter(const char *event, const char *filter)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), CDM_TRACING "events/%s/filter", event);
+	CHECK_EQ(file_write(path, "%s", filter), 0);
+}
+
 void cdm_trace_begin(const char *event)
 {
 	int fd = open(CDM_TRACING "trace", O_WRONLY | O_TRUNC | O_CLOEXEC);

@@ -5,6 +5,7 @@
 
 /* Trace an event, or all events of a system, into an empty buffer. */
 #define CDM_TRACING	"/sys/kernel/tracing/"
+void cdm_trace_filter(const char *event, const char *filter);
 void cdm_trace_begin(const char *event);
 void cdm_trace_end(const char *event);
 long cdm_trace_sum(const char *event, const char *text, const char *key,
