@@ -95,6 +95,7 @@ static inline bool folio_is_cdm(const struct folio *folio)
  * @bounded:	demotion may take @allowance pages more, and no others
  * @allowance:	see @bounded
  * @pools:	what is given back was reserved in pools on CDM nodes
+ * @memalloc:	PF_MEMALLOC of the task when it began: see cdm_is_for_reclaim()
  * @no_room:	set by the allocator: the request missed, and @src, or the base
  *		pages, stay where they are
  * @ram_full:	set by migration in the scope around it: RAM has no room for a
@@ -116,6 +117,7 @@ struct cdm_scope {
 	bool bounded;
 	unsigned long allowance;
 	bool pools;
+	bool memalloc;
 	bool no_room;
 	bool ram_full;
 	bool memcg_full;
@@ -129,6 +131,7 @@ static inline void cdm_scope_begin(struct cdm_scope *scope, struct folio *src,
 	*scope = (struct cdm_scope){
 		.src = src,
 		.mm = mm,
+		.memalloc = current->flags & PF_MEMALLOC,
 		.outer = current->cdm_scope,
 	};
 	current->cdm_scope = scope;

@@ -4,7 +4,7 @@
  *
  * This header is for drivers, and has the few hooks outside mm/: cpusets and
  * /proc/meminfo. Those inside mm/ are in mm/cdm.h. A module can only call
- * cdm_node_register().
+ * cdm_node_register(), and have the hook that zsmalloc has.
  *
  * A hook costs a patched-out branch until the first CDM node is known, and
  * nothing at all without CONFIG_CGROUP_CDM. Where cdm_enabled() is constant the

@@ -64,6 +64,17 @@ bool cdm_node_allowed(int nid)
 		node_isset(nid, cpuset_current_mems_allowed));
 }
 
+/*
+ * Reclaim in a task whose memory policy names CDM allocates for itself (buffers
+ * of what it writes), not for the task, nor for whom the task works: a scope is
+ * none of its business unless it began in reclaim, as that of a migration does.
+ */
+static bool cdm_is_for_reclaim(const struct cdm_request *rq)
+{
+	return (current->flags & PF_MEMALLOC) &&
+	       !(rq->scope && rq->scope->memalloc);
+}
+
 /**
  * cdm_candidates - nodes that a request may use
  * @rq: the request
@@ -85,11 +96,7 @@ bool cdm_candidates(const struct cdm_request *rq, nodemask_t *nodes,
 		return false;
 	if (rq->scope && rq->scope->ram_only)
 		return false;
-	/*
-	 * Reclaim in a task whose memory policy names CDM allocates for itself
-	 * (compressed swap), not for the task.
-	 */
-	if ((current->flags & PF_MEMALLOC) && !rq->scope)
+	if (cdm_is_for_reclaim(rq))
 		return false;
 	if (rq->nodemask) {
 		nodes_and(*nodes, *rq->nodemask, cdm_nodes);

@@ -30,6 +30,8 @@
 #include "internal.h"
 
 DEFINE_STATIC_KEY_FALSE(cdm_key);
+/* zsmalloc, which has a hook, may be a module. */
+EXPORT_SYMBOL_GPL(cdm_key);
 
 nodemask_t cdm_nodes __read_mostly;
 

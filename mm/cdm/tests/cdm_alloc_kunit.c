@@ -4,10 +4,16 @@
  *
  * They need a CDM node at boot, and nobody who uses it.
  */
+#include <linux/err.h>
 #include <linux/gfp.h>
 #include <linux/memcontrol.h>
+#include <linux/mempolicy.h>
+#include <linux/migrate.h>
 #include <linux/module.h>
 #include <linux/pagemap.h>
+#include <linux/sched/mm.h>
+#include <linux/vmstat.h>
+#include <linux/zsmalloc.h>
 
 #include "cdm_kunit.h"
 
@@ -164,12 +170,171 @@ static void poisoned(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, cdm_usage(root, idx), before);
 }
 
+/* Where a page is that names the node; it is freed. */
+static int node_of_page(struct kunit *test, int nid)
+{
+	struct page *page = __alloc_pages(GFP_HIGHUSER_MOVABLE | __GFP_NOWARN,
+					  0, nid, NULL);
+	int ret;
+
+	KUNIT_ASSERT_NOT_NULL(test, page);
+	ret = page_to_nid(page);
+	__free_page(page);
+	return ret;
+}
+
+/*
+ * Reclaim that begins inside of a scope asks for itself. A scope that begins in
+ * reclaim is that of a migration, which asks for whom it names.
+ */
+static void in_reclaim(struct kunit *test)
+{
+	struct cdm_scope scope;
+	unsigned int flags;
+	int nid;
+
+	if (nodes_empty(cdm_nodes))
+		kunit_skip(test, "no node");
+	nid = first_node(cdm_nodes);
+	KUNIT_EXPECT_EQ(test, node_of_page(test, nid), nid);
+	flags = memalloc_noreclaim_save();
+	KUNIT_EXPECT_NE(test, node_of_page(test, nid), nid);
+	cdm_scope_begin(&scope, NULL, &init_mm);
+	KUNIT_EXPECT_EQ(test, node_of_page(test, nid), nid);
+	cdm_scope_end(&scope);
+	memalloc_noreclaim_restore(flags);
+
+	cdm_scope_begin(&scope, NULL, &init_mm);
+	KUNIT_EXPECT_EQ(test, node_of_page(test, nid), nid);
+	flags = memalloc_noreclaim_save();
+	KUNIT_EXPECT_NE(test, node_of_page(test, nid), nid);
+	memalloc_noreclaim_restore(flags);
+	cdm_scope_end(&scope);
+}
+
+#if IS_BUILTIN(CONFIG_ZSMALLOC)
+/*
+ * Who writes to a compressed disk with a policy for the device. There is no
+ * reclaim, and each object fills most of a page of its own.
+ */
+static void compressed(struct kunit *test)
+{
+	const gfp_t gfp = GFP_NOIO | __GFP_HIGHMEM | __GFP_MOVABLE;
+	struct mempolicy bind = {
+		.refcnt = ATOMIC_INIT(1),
+		.mode = MPOL_BIND,
+	}, *old = current->mempolicy;
+	unsigned long handle[16];
+	struct zs_pool *pool;
+	int nid, i;
+
+	if (nodes_empty(cdm_nodes))
+		kunit_skip(test, "no node");
+	nid = first_node(cdm_nodes);
+	node_set(nid, bind.nodes);
+	pool = zs_create_pool("cdm_test");
+	KUNIT_ASSERT_NOT_NULL(test, pool);
+	current->mempolicy = &bind;
+	for (i = 0; i < ARRAY_SIZE(handle); i++)
+		handle[i] = zs_malloc(pool, PAGE_SIZE - 100, gfp);
+	current->mempolicy = old;
+	KUNIT_EXPECT_GT(test, zs_get_total_pages(pool), 0);
+	KUNIT_EXPECT_EQ(test, zone_page_state(cdm_zone(nid), NR_ZSPAGES), 0);
+	for (i = 0; i < ARRAY_SIZE(handle); i++)
+		if (!IS_ERR_VALUE(handle[i]))
+			zs_free(pool, handle[i]);
+	zs_destroy_pool(pool);
+}
+#endif
+
+static bool isolate_page(struct page *page, isolate_mode_t mode)
+{
+	return true;
+}
+
+static void putback_page(struct page *page)
+{
+}
+
+static int migrate_page(struct page *dst, struct page *src,
+			enum migrate_mode mode);
+
+static const struct movable_operations mops = {
+	.isolate_page = isolate_page,
+	.migrate_page = migrate_page,
+	.putback_page = putback_page,
+};
+
+static struct page *moved_to;
+
+/* The driver's reference moves, too. */
+static int migrate_page(struct page *dst, struct page *src,
+			enum migrate_mode mode)
+{
+	__SetPageMovable(dst, &mops);
+	get_page(dst);
+	__ClearPageMovable(src);
+	put_page(src);
+	moved_to = dst;
+	return MIGRATEPAGE_SUCCESS;
+}
+
+/* As compaction, which takes the copy's page past the door. */
+static struct folio *past_the_door(struct folio *src, unsigned long nid)
+{
+	struct page *page = __alloc_pages_raw(GFP_HIGHUSER_MOVABLE |
+					      __GFP_THISNODE, 0, nid, NULL);
+
+	return page ? page_folio(page) : NULL;
+}
+
+/* A page of a driver's own that is moved within the node stays charged. */
+static void drivers_page(struct kunit *test)
+{
+	struct cdm_owner *root = cdm_root_owner;
+	unsigned long before;
+	struct page *page;
+	LIST_HEAD(list);
+	int idx, nid;
+
+	if (nodes_empty(cdm_nodes) || !IS_ENABLED(CONFIG_COMPACTION))
+		kunit_skip(test, "no node, or no movable pages");
+	nid = first_node(cdm_nodes);
+	idx = cdm_node_idx(nid);
+	before = cdm_usage(root, idx);
+	page = alloc_pages_node(nid, GFP_HIGHUSER_MOVABLE | __GFP_THISNODE, 0);
+	KUNIT_ASSERT_NOT_NULL(test, page);
+	lock_page(page);
+	__SetPageMovable(page, &mops);
+	unlock_page(page);
+
+	moved_to = NULL;
+	KUNIT_ASSERT_TRUE(test, isolate_movable_page(page, 0));
+	list_add(&page->lru, &list);
+	KUNIT_EXPECT_EQ(test, migrate_pages(&list, past_the_door, NULL, nid,
+					    MIGRATE_SYNC, MR_COMPACTION, NULL),
+			0);
+	KUNIT_ASSERT_NOT_NULL(test, moved_to);
+	KUNIT_EXPECT_EQ(test, cdm_get_owner(moved_to), CDM_ROOT_ID);
+	KUNIT_EXPECT_EQ(test, cdm_usage(root, idx), before + 1);
+	lock_page(moved_to);
+	__ClearPageMovable(moved_to);
+	unlock_page(moved_to);
+	put_page(moved_to);
+	KUNIT_EXPECT_EQ(test, cdm_usage(root, idx), before);
+}
+
 static struct kunit_case cdm_alloc_cases[] = {
 	KUNIT_CASE(contiguous),
 	KUNIT_CASE(in_bulk),
 	KUNIT_CASE(no_node),
 	KUNIT_CASE(replaced),
 	KUNIT_CASE(poisoned),
+	KUNIT_CASE(in_reclaim),
+#if IS_BUILTIN(CONFIG_ZSMALLOC)
+	KUNIT_CASE(compressed),
+#endif
+	KUNIT_CASE(drivers_page),
 	{ }
 };
 
