@@ -15,6 +15,7 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "cdm_util.h"
@@ -330,6 +331,59 @@ static void test_swap(const char *group)
 	check_untouched();
 	task_end(&task);
 	cdm_set_zswap(false);
+}
+
+/* Pages that compression makes no smaller than a quarter. */
+static char *make_noise(long pages)
+{
+	long page = cdm_psize / sizeof(int), i;
+	int *noise = mmap(NULL, pages * cdm_psize, PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (noise == MAP_FAILED)
+		return NULL;
+	srandom(1);
+	for (i = 0; i < pages * page; i++)
+		noise[i] = i % page < page / 4 ? random() : 0;
+	return (char *)noise;
+}
+
+#define NOISE	64
+
+/*
+ * A task with a policy for the device writes to the memory of another one,
+ * whose memory.max has no room. Reclaim begins in the fault that is for others.
+ */
+static void test_swap_remote(const char *group)
+{
+	long pages = mib_pages(SOME_MIB), zspages = vm_event("nr_zspages");
+	struct iovec local = { .iov_len = NOISE * cdm_psize }, remote;
+	struct cdm_task owner;
+	long addr, i;
+
+	local.iov_base = make_noise(NOISE);
+	cdm_set_zswap(true);
+	/* The compressed pages count in it, too. */
+	cdm_set_memory(group, "memory.max", pages * 3 / 4);
+	task_start(&owner, group);
+	CHECK_EQ(task_call(&owner, op_map, pages, cdm_ram_node).ret, 0);
+	addr = task_call(&owner, op_address, 0, 0).ret;
+	CHECK_EQ(sys_set_mempolicy(MPOL_BIND, 1UL << cdm_node), 0);
+	for (i = 0; i < pages; i += NOISE) {
+		remote.iov_base = (void *)(addr + i * cdm_psize);
+		remote.iov_len = local.iov_len;
+		if (!CHECK_EQ(process_vm_writev(owner.pid, &local, 1, &remote,
+						1, 0), local.iov_len))
+			break;
+	}
+	CHECK_EQ(sys_set_mempolicy(MPOL_DEFAULT, 0), 0);
+	/* Compressed pages are there, and none of them on a device. */
+	CHECK_GT(vm_event("nr_zspages"), zspages);
+	CHECK_EQ(cdm_audit(cdm_node, "foreign"), 0);
+	CHECK_EQ(cdm_usage(group, cdm_node), 0);
+	task_end(&owner);
+	cdm_set_zswap(false);
+	munmap(local.iov_base, local.iov_len);
 }
 
 /*
@@ -1382,7 +1436,7 @@ static void run(const char *name, void (*fn)(const char *group),
 
 int main(void)
 {
-	cdm_init(35);
+	cdm_init(36);
 	before = device_state();
 	run("base pages beyond RAM", test_anon, NULL);
 	run("huge pages beyond RAM", test_thp, THP_ENABLED);
@@ -1394,6 +1448,8 @@ int main(void)
 	run("hugetlb overcommit", test_hugetlb_surplus,
 	    "/proc/sys/vm/nr_overcommit_hugepages");
 	run("swap out and in, compressed", test_swap, NULL);
+	run("swap out in a fault for others, compressed", test_swap_remote,
+	    NULL);
 	run("swap readahead of another group's pages", test_swap_readahead,
 	    NULL);
 	run("KSM merges in RAM", test_ksm, KSM);
