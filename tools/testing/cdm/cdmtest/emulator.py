@@ -44,7 +44,8 @@ class Emulator:
         self.old_tty = None
         # A file that lives only as long as it is open, so no run leaves one.
         self.initrd = os.memfd_create("initramfs", 0)
-        os.write(self.initrd, guest.initramfs(job, self.interactive))
+        os.write(self.initrd, guest.initramfs(job, self.interactive,
+                                              args.leaves))
         self.qemu = self.start(place, accel)
 
     def chardev(self, name):

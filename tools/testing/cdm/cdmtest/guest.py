@@ -15,7 +15,7 @@ OWN = ("/tmp/", "/run/", "/dev/")
 EXE, FILE, DIR = 0o100755, 0o100644, 0o040755
 
 
-def initramfs(job, interactive):
+def initramfs(job, interactive, leaves):
     busybox = shutil.which("busybox", path="/bin:/usr/bin")
     if not busybox:
         log.die("no busybox on this machine (package busybox-static)")
@@ -28,6 +28,7 @@ def initramfs(job, interactive):
         ("run/cdm/busybox", EXE, files.read(busybox)),
         ("init", EXE, init),
         ("run/cdm/init", EXE, init),
+        ("run/cdm/audit", EXE, files.read(f"{paths.GUEST}/audit")),
         ("run/cdm/bin/cdm-hotplug", EXE,
          files.read(f"{paths.GUEST}/cdm-hotplug")),
         ("run/cdm/job", EXE, job.encode()),
@@ -35,6 +36,8 @@ def initramfs(job, interactive):
     ]
     if interactive:
         entries.append(("run/cdm/interactive", FILE, b""))
+    if leaves:
+        entries.append(("run/cdm/leaves", FILE, b""))
     return cpio.archive(entries)
 
 

@@ -27,6 +27,43 @@ def crash(cmd):
     return vm.wait(), out
 
 
+# Leaks of each kind, see mm/cdm/audit.c, and what has to be said of them. CPUs
+# may keep some address spaces, so there are more of those. There is no module
+# in the guest whose users could be counted.
+PLANTS = """
+cd /sys/fs/cgroup
+echo +cdm >cgroup.subtree_control
+plant() {
+	mkdir -p "$1"
+	sh -c 'echo 0 >"$1/cgroup.procs" &&
+		echo "$2" >/sys/kernel/debug/cdm/plant' plant "$1" "$2"
+}
+for i in 1 2 3 4; do
+	plant group mm
+done
+plant css css
+plant owner owner
+rmdir css owner
+for kind in pid slab percpu "page 2" "movable 2" "unowned 2" "wrong 2"; do
+	plant group "$kind"
+done
+echo "fake 1 1 - Live 0" >/tmp/modules
+mount --bind /tmp/modules /proc/modules
+"""
+PLANTED = r"""
+audit of device nodes: node2 .* unowned 1 stale 0 foreign 1 .* BAD
+audit of device nodes: node2 .* wrong [1-9]\d* BAD
+audit of device nodes: owners \d+ idle 1 BAD
+kernel: nr_dying_subsys_memory: 0 at the start, 1
+kernel: module:fake: 0 at the start, 1
+kernel: pages:node2: 0 at the start, 4
+kernel: percpu: \d+
+kernel: slab:kmalloc\S+: \d+
+kernel: slab:mm_struct: \d+
+kernel: slab:pid: \d+
+""".strip().splitlines()
+
+
 def run(jobs):
     """It tells what happened in the guest, and how that ended."""
     lane = jobs.place.lane
@@ -73,6 +110,13 @@ def run(jobs):
                         "ls", f"{top}/scripts/vm"])
     jobs.report.result(p.returncode == 0, "runner: a clone below /tmp",
                        p.stdout, began)
+    began = time.monotonic()
+    status, out, _ = jobs.vm("runner", [], ["sh", "-c", PLANTS])
+    lost = [x for x in PLANTED if not re.search(x, out)]
+    jobs.report.result(status == 125 and not lost,
+                       "runner: every kind of leak",
+                       f"status {status}, not said:\n" + "\n".join(lost)
+                       + f"\n{out}", began)
     began = time.monotonic()
     _, out, kept = jobs.vm("runner", [], ["sh", "-c", "\n".join(
         f"echo {shlex.quote(x)} >/dev/kmsg" for x in console.EXAMPLES)])
