@@ -151,7 +151,7 @@ static void cdm_audit_node(struct seq_file *m, unsigned int idx, int nid,
 	memset(by_owner, 0, (U16_MAX + 1) * sizeof(*by_owner));
 	cdm_audit_walk(cdm_zone(nid), &audit);
 
-	cdm_drain(idx);
+	cdm_drain(cdm_root_owner, idx);
 	charged = cdm_usage(cdm_root_owner, idx);
 	wrong = cdm_audit_charges(idx, by_owner);
 	ok = !audit.unowned && !audit.stale && !audit.foreign && !wrong &&
