@@ -226,18 +226,24 @@ struct cdm_reply buf_map_memfd(struct cdm_buf *buf, long pages)
 struct cdm_reply buf_map_pool(struct cdm_buf *buf, long huge, int node,
 			      int flags)
 {
+	void *addr;
 	int error;
 
-	/* The task's policy says which pools a reservation counts. */
+	buf->pages = huge * cdm_hpages;
+	/*
+	 * The task's policy says which pools a reservation counts. Write first
+	 * to what is written to below: after fork() that takes a copy.
+	 */
+	errno = 0;
 	if (node >= 0 && sys_set_mempolicy(MPOL_BIND, 1UL << node))
 		return buf_errno(-1);
-	buf->pages = huge * cdm_hpages;
-	buf->addr = mmap(NULL, buf->pages * cdm_psize, PROT_READ | PROT_WRITE,
-			 MAP_ANONYMOUS | MAP_HUGETLB | flags, -1, 0);
+	addr = mmap(NULL, buf->pages * cdm_psize, PROT_READ | PROT_WRITE,
+		    MAP_ANONYMOUS | MAP_HUGETLB | flags, -1, 0);
 	error = errno;
 	if (node >= 0)
 		sys_set_mempolicy(MPOL_DEFAULT, 0);
 	errno = error;
+	buf->addr = addr;
 	if (buf->addr == MAP_FAILED)
 		return buf_errno(-1);
 	return node < 0 ? buf_errno(0) : buf_bind(buf, node, 0);
