@@ -1266,7 +1266,7 @@ static long nr_dying(const char *group)
 static void test_freed(const char *group)
 {
 	long cpus = sysconf(_SC_NPROCESSORS_ONLN), groups = cpus + 4, i;
-	char name[16], *child;
+	char name[32], *child;
 
 	CHECK_EQ(cdm_enable(group, "+cdm"), 0);
 	for (i = 0; i < groups; i++) {
