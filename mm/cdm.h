@@ -577,6 +577,16 @@ static inline void cdm_hugetlb_to_pool(struct folio *folio)
  * Reclaim
  */
 
+/*
+ * folio_evictable() of a folio that is not, and folio_referenced_one() of one
+ * in a locked area: locked memory leaves a device like any other, and stays
+ * locked, in RAM. So it is on the lists where demotion looks, and has an age.
+ */
+static inline bool cdm_locked_leaves(const struct folio *folio)
+{
+	return folio_is_cdm(folio);
+}
+
 unsigned long __cdm_shrink_node(struct pglist_data *pgdat, int priority);
 bool __cdm_may_demote(const struct folio *folio);
 

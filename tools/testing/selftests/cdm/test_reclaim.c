@@ -324,28 +324,13 @@ static void test_stuck_disk(const char *group)
 	cdm_empty_cache();
 }
 
-static struct cdm_reply op_munlock(struct cdm_buf *buf, long first, long nr)
+/* Pages that are pinned stay, and stay charged, whatever asks for them. */
+static void test_pinned(const char *group)
 {
-	return buf_errno(munlock(buf->addr + first * cdm_psize,
-				 nr * cdm_psize));
-}
-
-struct hold {
-	cdm_op begin;
-	cdm_op end;
-};
-
-static const struct hold mlocked = { op_mlock, op_munlock };
-static const struct hold pinned = { op_pin, op_unpin };
-
-/* Pages that are held stay, and stay charged, whatever asks for them. */
-static void test_held(const char *group, const void *arg)
-{
-	const struct hold *hold = arg;
 	struct cdm_task task;
 
 	start_cold(&task, group, 700);
-	CHECK_GE(task_call(&task, hold->begin, 0, 300).ret, 0);
+	CHECK_EQ(task_call(&task, op_pin, 0, 300).ret, 300);
 	cdm_drain_lru();
 	CHECK_EQ(cdm_reclaim(group, cdm_node, 400), 0);
 	CHECK_EQ(cdm_usage(group, cdm_node), 300);
@@ -364,16 +349,15 @@ static void test_held(const char *group, const void *arg)
 	task_end(&task);
 }
 
-static void test_let_go(const char *group, const void *arg)
+static void test_unpinned(const char *group)
 {
-	const struct hold *hold = arg;
 	struct cdm_task task;
 
 	start_cold(&task, group, 300);
-	CHECK_GE(task_call(&task, hold->begin, 0, 300).ret, 0);
+	CHECK_EQ(task_call(&task, op_pin, 0, 300).ret, 300);
 	cdm_drain_lru();
 	CHECK_EQ(cdm_reclaim(group, cdm_node, 1), -EAGAIN);
-	CHECK_EQ(task_call(&task, hold->end, 0, 300).ret, 0);
+	CHECK_EQ(task_call(&task, op_unpin, 0, 300).ret, 0);
 	cdm_drain_lru();
 	CHECK_EQ(cdm_reclaim(group, cdm_node, 300), 0);
 	CHECK_EQ(cdm_usage(group, cdm_node), 0);
@@ -1357,7 +1341,7 @@ static void run_crowds(void)
 	}
 }
 
-#define OTHERS		33
+#define OTHERS		31
 #define CASES		(ARRAY_SIZE(kinds) + ARRAY_SIZE(crowds) + OTHERS)
 
 static void run(void)
@@ -1372,10 +1356,8 @@ static void run(void)
 	for (i = 0; i < ARRAY_SIZE(kinds); i++)
 		cdm_case_arg(kinds[i].name, test_kind, &kinds[i]);
 	cdm_case("dirty page cache of a disk that is stuck", test_stuck_disk);
-	cdm_case_arg("mlocked pages stay", test_held, &mlocked);
-	cdm_case_arg("pinned pages stay", test_held, &pinned);
-	cdm_case_arg("unlocked pages go", test_let_go, &mlocked);
-	cdm_case_arg("unpinned pages go", test_let_go, &pinned);
+	cdm_case("pinned pages stay", test_pinned);
+	cdm_case("unpinned pages go", test_unpinned);
 	cdm_case("hugetlb stays", test_hugetlb);
 	cdm_case("the coldest first", test_coldest);
 	cdm_case("neighbours of a limit keep every page", test_neighbours);
