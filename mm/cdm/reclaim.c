@@ -29,6 +29,7 @@
 #include <linux/memcontrol.h>
 #include <linux/mm.h>
 #include <linux/mmzone.h>
+#include <linux/mutex.h>
 #include <linux/psi.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
@@ -64,11 +65,17 @@
 #define CDM_LARGEST	(IS_ENABLED(CONFIG_TRANSPARENT_HUGEPAGE) ?	\
 			 (unsigned long)HPAGE_PMD_NR : 1)
 
+/* Time between two looks into the batches of other CPUs. */
+#define CDM_DRAIN_TIME		(HZ / 10)
+
 /* Ticks that a request waits for pages that others are moving, or for RAM. */
 #define CDM_WAIT_TICKS		10
 
-/* Rounds below a lowered cdm.max that may demote nothing before it gives up. */
-#define CDM_EXCESS_RETRIES	16
+/*
+ * Rounds below a lowered cdm.max that may demote nothing before it gives up.
+ * Each may wait for CDM_DRAIN_TIME.
+ */
+#define CDM_EXCESS_RETRIES	4
 
 /**
  * struct cdm_walk - one reclaim from a subtree
@@ -117,6 +124,13 @@ struct cdm_walk {
  */
 static atomic_t cdm_nr_walkers[CDM_MAX_NODES];
 static atomic_long_t cdm_demoted[CDM_MAX_NODES];
+
+/*
+ * By node index: jiffies when the batches of all CPUs were last put on the
+ * lists for the node; under the mutex, which is held meanwhile.
+ */
+static unsigned long cdm_lru_drained[CDM_MAX_NODES];
+static DEFINE_MUTEX(cdm_lru_mutex);
 
 /**
  * cdm_may_reclaim - may this request wait for demotion?
@@ -348,6 +362,36 @@ static bool cdm_others_demoted(const struct cdm_walk *walk)
 	       walk->got;
 }
 
+/*
+ * Have the other CPUs put what is in their batches on the lists, which
+ * interrupts what they do: once in CDM_DRAIN_TIME for a node, for all who look
+ * for pages there. Who has no other way out waits for the next time.
+ *
+ * Returns whether that was done since the call.
+ */
+static bool cdm_drain_batches(struct cdm_walk *walk)
+{
+	unsigned long *drained = &cdm_lru_drained[walk->idx];
+	unsigned long start = jiffies;
+	bool done = false;
+
+	while (!done && !mutex_lock_killable(&cdm_lru_mutex)) {
+		long wait = *drained + CDM_DRAIN_TIME - jiffies;
+
+		done = time_after(*drained, start);
+		if (!done && wait <= 0) {
+			*drained = jiffies;
+			lru_add_drain_all();
+			done = true;
+		}
+		mutex_unlock(&cdm_lru_mutex);
+		if (!done && (!walk->last_resort ||
+			      schedule_timeout_killable(wait)))
+			break;
+	}
+	return done;
+}
+
 /* Try everything to find pages that are not protected. */
 static void cdm_walk_patiently(struct cdm_walk *walk)
 {
@@ -356,10 +400,8 @@ static void cdm_walk_patiently(struct cdm_walk *walk)
 	/* Pages in this CPU's batches are not on the lists yet. */
 	lru_add_drain();
 	cdm_walk_direct(walk);
-	if (!walk->got && !walk->ram_full) {
-		lru_add_drain_all();
+	if (!walk->got && !walk->ram_full && cdm_drain_batches(walk))
 		cdm_walk_direct(walk);
-	}
 	/* Other walks may be making room, or kswapd in RAM. */
 	while (!walk->got && !cdm_others_demoted(walk) &&
 	       !fatal_signal_pending(current) && ticks-- &&

@@ -365,6 +365,55 @@ static void test_unpinned(const char *group)
 	task_end(&task);
 }
 
+/* Have pages in the batches of one CPU all the time, until it is killed. */
+static struct cdm_reply op_churn(struct cdm_buf *buf, long pages, long cpu)
+{
+	struct cdm_reply reply = op_on_cpu(buf, cpu, 0);
+
+	while (!reply.ret) {
+		reply = op_map(buf, pages, -1);
+		op_touch(buf, 0, pages);
+		op_unmap(buf, 0, pages);
+	}
+	return reply;
+}
+
+/*
+ * With nothing to take, pages may yet be in the batches of other CPUs, which
+ * have to be interrupted for that: not for each request.
+ */
+#define LOOKS	"workqueue/workqueue_queue_work"
+#define LOOK	0.1	/* seconds */
+
+static void test_looks(const char *group)
+{
+	struct cdm_task task, other;
+	double begin, seconds;
+	long looks = -1;
+
+	cdm_policy(group, "reclaim");
+	start_cold(&task, group, BATCH);
+	CHECK_EQ(task_call(&task, op_pin, 0, BATCH).ret, BATCH);
+	CHECK_EQ(cdm_limit(group, cdm_node, BATCH), 0);
+	CHECK_EQ(task_call(&task, op_on_cpu, 0, 0).ret, 0);
+	CHECK_EQ(task_call(&task, op_map, 500, cdm_node).ret, 0);
+	task_start(&other, cdm_root);
+	task_send(&other, op_churn, BATCH, 1);
+
+	begin = cdm_now();
+	cdm_trace_begin(LOOKS);
+	CHECK_EQ(task_call(&task, op_touch, 0, 500).ram, 500);
+	cdm_trace_end(LOOKS);
+	seconds = cdm_now() - begin;
+	CHECK_NE(cdm_trace_sum("workqueue_queue_work:", "lru_add_drain_per_cpu",
+			       "req_cpu=", &looks), CDM_NONE);
+	CHECK_GT(looks, 0);
+	CHECK_LE(looks, sysconf(_SC_NPROCESSORS_ONLN) * (seconds / LOOK + 2));
+	CHECK_GE(cdm_event(group, "reclaim"), 500);
+	task_kill(&other);
+	task_end(&task);
+}
+
 /* Pages of hugetlb are not demoted. */
 static void test_hugetlb(const char *group)
 {
@@ -1341,7 +1390,7 @@ static void run_crowds(void)
 	}
 }
 
-#define OTHERS		31
+#define OTHERS		32
 #define CASES		(ARRAY_SIZE(kinds) + ARRAY_SIZE(crowds) + OTHERS)
 
 static void run(void)
@@ -1358,6 +1407,8 @@ static void run(void)
 	cdm_case("dirty page cache of a disk that is stuck", test_stuck_disk);
 	cdm_case("pinned pages stay", test_pinned);
 	cdm_case("unpinned pages go", test_unpinned);
+	cdm_case("other CPUs' batches are looked into now and then",
+		 test_looks);
 	cdm_case("hugetlb stays", test_hugetlb);
 	cdm_case("the coldest first", test_coldest);
 	cdm_case("neighbours of a limit keep every page", test_neighbours);
