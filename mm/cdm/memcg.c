@@ -84,12 +84,12 @@ static int cdm_memcg_charge(struct folio *folio, struct mem_cgroup *memcg,
  * @src: isolated folio on a CDM node
  * @reason: why it is migrated, MR_*
  *
- * Demotion takes what fits at once: it is part of reclaim, and must neither
- * recurse nor exceed the limit. Other migration reclaims from the group once.
- * If the page cannot stay, because its memory goes offline or is bad, the limit
- * is exceeded as a last resort.
+ * Demotion, and DAMON's kind of it, take what fits at once: they are part of
+ * reclaim, and must neither recurse nor exceed the limit. Other migration
+ * reclaims from the group once. If the page cannot stay, because its memory
+ * goes offline or is bad, the limit is exceeded as a last resort.
  *
- * Context: process context; sleeps unless @reason is MR_DEMOTION.
+ * Context: process context; sleeps unless @reason is MR_DEMOTION or MR_DAMON.
  * Return: 0 or -ENOMEM.
  */
 int __cdm_memcg_charge_copy(struct folio *dst, struct folio *src, int reason)
@@ -109,6 +109,7 @@ int __cdm_memcg_charge_copy(struct folio *dst, struct folio *src, int reason)
 
 	switch (reason) {
 	case MR_DEMOTION:
+	case MR_DAMON:
 		/* PF_MEMALLOC would exceed the limit. */
 		noreclaim = current->flags & PF_MEMALLOC;
 		memalloc_flags_restore(noreclaim);

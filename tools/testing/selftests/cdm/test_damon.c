@@ -200,11 +200,30 @@ static void test_others(const char *group)
 	task_end(&other);
 }
 
+/* What memory.max has no room for does not come to RAM. */
+static void test_full_ram(const char *group)
+{
+	struct cdm_task task;
+	long full;
+
+	task_start_on(&task, group, PAGES, cdm_node);
+	cdm_fill_ram(group);
+	full = cdm_ram_usage(group);
+	if (CHECK_EQ(damon_start(&task, group, cdm_ram_node), 0))
+		damon_wait(group, 0, PAGES + OWN);
+	damon_stop();
+	CHECK_LE(cdm_ram_usage(group), full);
+	CHECK_EQ(task_call(&task, op_verify, 0, PAGES).bad, 0);
+	cdm_set_memory(group, "memory.max", -1);
+	task_end(&task);
+}
+
 int main(void)
 {
-	cdm_init(3);
+	cdm_init(4);
 	cdm_case("there and back", test_there_and_back);
 	cdm_case("a limit", test_limit);
 	cdm_case("the pages of one group", test_others);
+	cdm_case("RAM without room", test_full_ram);
 	cdm_exit();
 }
