@@ -38,7 +38,8 @@ struct zone;
 /*
  * No CDM node has a lower number, and no page on one a lower struct page: one
  * comparison tells most of RAM apart. They only ever decrease, before there is
- * memory that needs it.
+ * memory that needs it. What a driver has in ZONE_DEVICE, on a node that may
+ * be marked as well, is its own: it has no owners, and counts as ever.
  */
 extern int cdm_first_node;
 extern unsigned long cdm_first_page;
@@ -47,7 +48,8 @@ static inline bool page_is_cdm(const struct page *page)
 {
 	return cdm_enabled() &&
 	       unlikely((unsigned long)page >= cdm_first_page) &&
-	       node_isset(page_to_nid(page), cdm_nodes);
+	       node_isset(page_to_nid(page), cdm_nodes) &&
+	       !is_zone_device_page(page);
 }
 
 /*

@@ -324,6 +324,26 @@ static void drivers_page(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, cdm_usage(root, idx), before);
 }
 
+#ifdef CONFIG_ZONE_DEVICE
+/* A driver's own pages, of a node that is CDM, are not. */
+static void zone_device(struct kunit *test)
+{
+	const gfp_t gfp = GFP_HIGHUSER_MOVABLE | __GFP_THISNODE | __GFP_NOWARN;
+	struct page *page;
+
+	if (nodes_empty(cdm_nodes))
+		kunit_skip(test, "no node");
+	page = alloc_pages_node(first_node(cdm_nodes), gfp, 0);
+	KUNIT_ASSERT_NOT_NULL(test, page);
+	KUNIT_EXPECT_TRUE(test, page_is_cdm(page));
+	set_page_zone(page, ZONE_DEVICE);
+	KUNIT_EXPECT_FALSE(test, page_is_cdm(page));
+	KUNIT_EXPECT_FALSE(test, cdm_is_exempt(page_folio(page)));
+	set_page_zone(page, ZONE_MOVABLE);
+	__free_page(page);
+}
+#endif
+
 static struct kunit_case cdm_alloc_cases[] = {
 	KUNIT_CASE(contiguous),
 	KUNIT_CASE(in_bulk),
@@ -335,6 +355,9 @@ static struct kunit_case cdm_alloc_cases[] = {
 	KUNIT_CASE(compressed),
 #endif
 	KUNIT_CASE(drivers_page),
+#ifdef CONFIG_ZONE_DEVICE
+	KUNIT_CASE(zone_device),
+#endif
 	{ }
 };
 
