@@ -98,6 +98,12 @@ bool cdm_candidates(const struct cdm_request *rq, nodemask_t *nodes,
 		return false;
 	if (cdm_is_for_reclaim(rq))
 		return false;
+	/*
+	 * A kernel thread has no memory policy. It met that of a file that it
+	 * writes to, for whoever it may be.
+	 */
+	if (rq->only_free && (rq->nodemask || rq->prefers))
+		return false;
 	if (rq->nodemask) {
 		nodes_and(*nodes, *rq->nodemask, cdm_nodes);
 		nodes_andnot(*ram, *rq->nodemask, cdm_nodes);
@@ -234,7 +240,7 @@ static bool cdm_may_take(const struct cdm_request *rq, struct cdm_owner *owner,
 
 	if (likely(cdm_has_plenty(zone, order)))
 		return true;
-	if (cdm_claims_reserve(owner, idx, nr)) {
+	if (!rq->only_free && cdm_claims_reserve(owner, idx, nr)) {
 		WRITE_ONCE(cdm_reserved_until[idx], jiffies + CDM_RESERVE_TIME);
 		return true;
 	}
@@ -316,6 +322,11 @@ u16 cdm_charge(struct cdm_request *rq, int nid)
 
 	rcu_read_lock();
 	payer = cdm_find_payer(rq->scope);
+	if (unlikely(!payer)) {
+		cdm_note_miss(rq, nid, false);
+		rcu_read_unlock();
+		return 0;
+	}
 	id = cdm_charge_owner(payer, idx, 1U << rq->order, rq->gfp, &limit);
 	if (unlikely(!id)) {
 		cdm_note_miss(rq, nid, true);
@@ -353,7 +364,8 @@ static struct page *cdm_alloc_node(struct cdm_request *rq, int nid)
 		owner = cdm_owner_by_id(id);
 		take = take || cdm_may_take(rq, owner, nid, rq->order, 0);
 		/* kswapd is for those who compete for the whole node. */
-		wake = take && cdm_claims_reserve(owner, idx, 0);
+		wake = take && !rq->only_free &&
+		       cdm_claims_reserve(owner, idx, 0);
 		rcu_read_unlock();
 	}
 	page = take ? cdm_take_page(rq, nid, wake) : NULL;
@@ -368,7 +380,9 @@ static struct page *cdm_alloc_node(struct cdm_request *rq, int nid)
 	cdm_cancel_charge(id, idx, 1U << rq->order);
 	rcu_read_lock();
 	cdm_note_miss(rq, nid, false);
-	cdm_event(cdm_find_payer(rq->scope), idx, CDM_EV_DEPLETED);
+	owner = cdm_find_payer(rq->scope);
+	if (owner)
+		cdm_event(owner, idx, CDM_EV_DEPLETED);
 	rcu_read_unlock();
 	return NULL;
 }
@@ -494,7 +508,7 @@ static struct page *cdm_make_way_on(struct cdm_request *rq, nodemask_t nodes)
 {
 	struct page *page = NULL;
 
-	if (!cdm_may_reclaim(rq->gfp))
+	if (rq->only_free || !cdm_may_reclaim(rq->gfp))
 		return NULL;
 	while (!page && !nodes_empty(nodes)) {
 		int nid = cdm_nearest(rq->nid, &nodes);
@@ -564,6 +578,27 @@ static struct page *cdm_apply_policy(struct cdm_request *rq, nodemask_t nodes)
 	return cdm_end_in_ram(rq);
 }
 
+/*
+ * A request that insists on a node that it may not have. Kernel memory fails as
+ * ever, on a node that has none for it. Whatever the node could serve would not
+ * be charged: it is past the task's cpuset, or reclaim's own.
+ */
+static struct page *cdm_alloc_nothing(const struct cdm_request *rq, gfp_t gfp)
+{
+	if (gfp_zone(rq->gfp) == ZONE_MOVABLE)
+		return NULL;
+	return __alloc_pages_raw(gfp, rq->order, rq->nid, rq->nodemask);
+}
+
+/* Nobody is there any more to pay for a page on a device. */
+static struct page *cdm_alloc_unowned(struct cdm_request *rq)
+{
+	if (!cdm_source_stays(rq))
+		return cdm_end_in_ram(rq);
+	rq->scope->no_room = true;
+	return NULL;
+}
+
 /* Any request: see cdm_alloc_pages(). */
 static noinline struct page *cdm_alloc_slow(gfp_t gfp, unsigned int order,
 					    int nid, nodemask_t *nodemask,
@@ -582,11 +617,12 @@ static noinline struct page *cdm_alloc_slow(gfp_t gfp, unsigned int order,
 	nodemask_t nodes, ram;
 	bool ram_first;
 
+	rq.only_free = !cdm_payer_is_known(rq.scope);
 	ram_first = cdm_candidates(&rq, &nodes, &ram);
 	if (unlikely(nodes_empty(nodes))) {
 		/* As ever: kernel memory on a node that has none for it. */
 		if ((gfp & __GFP_THISNODE) && !(rq.scope && rq.scope->ram_only))
-			return __alloc_pages_raw(gfp, order, nid, nodemask);
+			return cdm_alloc_nothing(&rq, gfp);
 		return cdm_end_in_ram(&rq);
 	}
 
@@ -601,10 +637,16 @@ static noinline struct page *cdm_alloc_slow(gfp_t gfp, unsigned int order,
 		return page;
 
 	rcu_read_lock();
-	rq.payer = cdm_owner_get(cdm_find_payer(rq.scope));
+	rq.payer = cdm_find_payer(rq.scope);
+	if (likely(rq.payer))
+		rq.payer = cdm_owner_get(rq.payer);
 	rcu_read_unlock();
-	page = cdm_apply_policy(&rq, nodes);
-	cdm_owner_put(rq.payer);
+	if (likely(rq.payer)) {
+		page = cdm_apply_policy(&rq, nodes);
+		cdm_owner_put(rq.payer);
+	} else {
+		page = cdm_alloc_unowned(&rq);
+	}
 	return page;
 }
 
@@ -718,6 +760,9 @@ static __always_inline struct page *cdm_alloc_fast(gfp_t gfp,
 		     (task->flags & (PF_MEMALLOC | PF_MEMALLOC_PIN)) ||
 		     cdm_charge_may_fail()))
 		return NULL;
+	/* An interrupt has nothing to do with the task. */
+	if (unlikely(!gfpflags_allow_blocking(gfp)) && !in_task())
+		return NULL;
 	if (cpusets_enabled() && !node_isset(nid, task->mems_allowed))
 		return NULL;
 	if (unlikely(!cdm_has_plenty(zone, order)))
@@ -819,8 +864,8 @@ int __cdm_alloc_contig(unsigned long start_pfn, unsigned long end_pfn,
 
 	rcu_read_lock();
 	payer = cdm_find_payer(cdm_current_scope());
-	id = cdm_charge_owner(payer, idx, nr, gfp, &limit);
-	if (!id) {
+	id = payer ? cdm_charge_owner(payer, idx, nr, gfp, &limit) : 0;
+	if (payer && !id) {
 		cdm_event(limit, idx, CDM_EV_MAX);
 		cdm_event(payer, idx, CDM_EV_FAIL);
 	}

@@ -610,6 +610,10 @@ cdm_dequeue_policy(struct cdm_request *rq, struct hstate *h,
 		return NULL;
 	rcu_read_lock();
 	payer = cdm_find_payer(rq->scope);
+	if (unlikely(!payer)) {
+		rcu_read_unlock();
+		return cdm_dequeue_instead(rq, h, dequeue);
+	}
 	if (!rq->limited)
 		cdm_event(payer, idx, CDM_EV_DEPLETED);
 	/* Not a copy, and with a nodemask, or it would only be preferred. */
@@ -734,12 +738,17 @@ void __cdm_hugetlb_prepare(struct vm_area_struct *vma, unsigned long addr,
 		cdm_candidates(&rq, &nodes, &ram);
 		if (!nodes_empty(nodes)) {
 			rcu_read_lock();
-			payer = cdm_owner_get(cdm_find_payer(rq.scope));
+			payer = cdm_find_payer(rq.scope);
+			if (likely(payer))
+				payer = cdm_owner_get(payer);
 			rcu_read_unlock();
-			cdm_make_room(payer,
-				      cdm_node_idx(cdm_nearest(rq.nid, &nodes)),
-				      1U << order);
-			cdm_owner_put(payer);
+			if (likely(payer)) {
+				cdm_make_room(payer,
+					      cdm_node_idx(cdm_nearest(rq.nid,
+								       &nodes)),
+					      1U << order);
+				cdm_owner_put(payer);
+			}
 		}
 	}
 	mpol_cond_put(mpol);

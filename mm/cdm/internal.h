@@ -69,6 +69,7 @@ static inline struct cdm_scope *cdm_current_scope(void)
 }
 
 struct cdm_owner *cdm_find_payer(struct cdm_scope *scope);
+bool cdm_payer_is_known(const struct cdm_scope *scope);
 struct cdm_owner *cdm_memcg_owner(struct mem_cgroup *memcg);
 
 /*
@@ -88,6 +89,7 @@ struct cdm_owner *cdm_memcg_owner(struct mem_cgroup *memcg);
  *		what the request gets in the end; NUMA_NO_NODE before
  * @limited:	a limit had no room there, otherwise the node was depleted
  * @freed:	pages that were just demoted on a node for this request
+ * @only_free:	nobody knows who pays: no other page makes way
  */
 struct cdm_request {
 	gfp_t gfp;
@@ -100,6 +102,7 @@ struct cdm_request {
 	int missed;
 	bool limited;
 	unsigned long freed;
+	bool only_free;
 };
 
 bool cdm_node_allowed(int nid);

@@ -12,25 +12,50 @@
 #include <linux/migrate.h>
 #include <linux/mm.h>
 #include <linux/mmzone.h>
+#include <linux/sched/mm.h>
 
 #include "internal.h"
 
 /*
  * The group of the process that owns @mm, whatever group the thread that does
- * the work is in. Without an owner (the process exits) the root. RCU read side.
+ * the work is in. NULL when the process has gone, and only others, who work on
+ * what it leaves, keep the address space. RCU read side.
  */
 static struct cdm_owner *cdm_mm_owner(struct mm_struct *mm)
 {
 	struct cdm_group *group = cdm_mm_group(mm);
 
-	return likely(group) ? group->owner : cdm_root_owner;
+	if (likely(group))
+		return group->owner;
+	return mm == &init_mm ? cdm_root_owner : NULL;
 }
 
-/* That of current's address space, or of a kernel thread's own group. */
+/* The group that a kernel thread, or an interrupt, says that it works for. */
+static struct mem_cgroup *cdm_active_memcg(void)
+{
+	return in_task() ? current->active_memcg :
+			   this_cpu_read(int_active_memcg);
+}
+
+/*
+ * That of current's address space, or of whom a kernel thread works for. If
+ * it does not say, that of the thread's own group; and the root for an
+ * interrupt, which has nothing to do with current. NULL as from cdm_mm_owner(),
+ * and if somebody is named who is in no group: that may be anybody, as all are
+ * for the block layer without the io controller. RCU read side.
+ */
 static struct cdm_owner *cdm_current_owner(void)
 {
-	if (current->mm)
+	struct mem_cgroup *memcg;
+
+	if (in_task() && current->mm)
 		return cdm_mm_owner(current->mm);
+	memcg = cdm_active_memcg();
+	if (memcg)
+		return mem_cgroup_is_root(memcg) ? NULL :
+						   cdm_memcg_owner(memcg);
+	if (!in_task())
+		return cdm_root_owner;
 	return css_cdm(task_css(current, cdm_cgrp_id))->owner;
 }
 
@@ -65,19 +90,33 @@ static struct cdm_owner *cdm_folio_owner(struct folio *folio)
  * @scope: from cdm_current_scope()
  *
  * Context: RCU read side.
- * Return: the owner.
+ * Return: the owner; NULL if there is nobody any more, so that it has to be
+ * RAM.
  */
 struct cdm_owner *cdm_find_payer(struct cdm_scope *scope)
 {
 	struct cdm_owner *owner = NULL;
 
-	if (!scope)
-		return cdm_current_owner();
-	if (scope->src)
+	if (scope && scope->src)
 		owner = cdm_folio_owner(scope->src);
-	else if (scope->mm)
-		owner = cdm_mm_owner(scope->mm);
+	else if (scope && scope->mm)
+		return cdm_mm_owner(scope->mm);
 	return owner ? owner : cdm_current_owner();
+}
+
+/**
+ * cdm_payer_is_known - is it known whom current allocates for?
+ * @scope: from cdm_current_scope()
+ *
+ * Context: any.
+ * Return: false for a kernel thread, or an interrupt, that does not say so. A
+ * driver's may have what is free, and should make nobody else's pages go.
+ */
+bool cdm_payer_is_known(const struct cdm_scope *scope)
+{
+	if (scope && (scope->src || scope->mm))
+		return true;
+	return (in_task() && current->mm) || cdm_active_memcg();
 }
 
 /* Let a copy of @src fit under its payer's limits, on whatever node. */
@@ -90,7 +129,7 @@ static void cdm_make_copy_fit(struct folio *src)
 	payer = cdm_folio_owner(src);
 	if (!payer)
 		payer = cdm_current_owner();
-	for (idx = 0; idx < READ_ONCE(cdm_nr_nodes); idx++)
+	for (idx = 0; payer && idx < READ_ONCE(cdm_nr_nodes); idx++)
 		cdm_make_fit(payer, idx, folio_nr_pages(src), &limit);
 	rcu_read_unlock();
 }

@@ -92,6 +92,58 @@ static void no_node(struct kunit *test)
 		KUNIT_EXPECT_NULL(test, __alloc_pages(gfp, 0, nid, &none));
 }
 
+/* What reclaim allocates for itself is not taken past the door either. */
+static void this_node_in_reclaim(struct kunit *test)
+{
+	const gfp_t gfp = GFP_HIGHUSER_MOVABLE | __GFP_THISNODE | __GFP_NOWARN;
+	unsigned int flags;
+	struct page *page;
+
+	if (nodes_empty(cdm_nodes))
+		kunit_skip(test, "no node");
+	flags = memalloc_noreclaim_save();
+	page = alloc_pages_node(first_node(cdm_nodes), gfp, 0);
+	memalloc_noreclaim_restore(flags);
+	KUNIT_EXPECT_NULL(test, page);
+	if (page)
+		__free_page(page);
+}
+
+/*
+ * A kernel thread that does not say whom it works for, as this one: a driver's
+ * gets what is free, and the memory policy of a file means RAM. So it is if it
+ * works for somebody in no group.
+ */
+static void unknown_payer(struct kunit *test)
+{
+	const gfp_t gfp = GFP_HIGHUSER_MOVABLE | __GFP_NOWARN;
+	struct mem_cgroup *old;
+	nodemask_t mask;
+	struct page *page;
+	int nid;
+
+	if (nodes_empty(cdm_nodes))
+		kunit_skip(test, "no node");
+	nid = first_node(cdm_nodes);
+	mask = nodemask_of_node(nid);
+	page = __alloc_pages(gfp, 0, nid, NULL);
+	KUNIT_ASSERT_NOT_NULL(test, page);
+	KUNIT_EXPECT_EQ(test, page_to_nid(page), nid);
+	__free_page(page);
+
+	page = __alloc_pages(gfp, 0, nid, &mask);
+	KUNIT_ASSERT_NOT_NULL(test, page);
+	KUNIT_EXPECT_FALSE(test, page_is_cdm(page));
+	__free_page(page);
+
+	old = set_active_memcg(root_mem_cgroup);
+	page = __alloc_pages(gfp, 0, nid, NULL);
+	set_active_memcg(old);
+	KUNIT_ASSERT_NOT_NULL(test, page);
+	KUNIT_EXPECT_FALSE(test, page_is_cdm(page));
+	__free_page(page);
+}
+
 static unsigned long replaced_counts(struct kunit *test,
 				     struct mem_cgroup *memcg, int nid)
 {
@@ -348,6 +400,8 @@ static struct kunit_case cdm_alloc_cases[] = {
 	KUNIT_CASE(contiguous),
 	KUNIT_CASE(in_bulk),
 	KUNIT_CASE(no_node),
+	KUNIT_CASE(this_node_in_reclaim),
+	KUNIT_CASE(unknown_payer),
 	KUNIT_CASE(replaced),
 	KUNIT_CASE(poisoned),
 	KUNIT_CASE(in_reclaim),

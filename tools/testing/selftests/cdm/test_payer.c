@@ -442,6 +442,155 @@ static void uffd_stop(struct cdm_task *owner, struct cdm_task *monitor)
 	close(uffd_pipe[1]);
 }
 
+/*
+ * Write to @SLOW pages of another process, from memory of which all but the
+ * first page is missing, and filled in as slowly as the test likes. The call
+ * gets the other's pages for one part at a time.
+ */
+#define SLOW	100
+
+static struct cdm_reply op_write_slowly(struct cdm_buf *buf, long pid,
+					long addr)
+{
+	struct uffdio_api api = { .api = UFFD_API };
+	struct uffdio_register range = {
+		.range = { (unsigned long)buf->addr + cdm_psize,
+			   (SLOW - 1) * cdm_psize },
+		.mode = UFFDIO_REGISTER_MODE_MISSING,
+	};
+	struct iovec local = { buf->addr, SLOW * cdm_psize };
+	struct iovec remote[] = {
+		{ (char *)addr, cdm_psize },
+		{ (char *)addr + cdm_psize, cdm_psize },
+		{ (char *)addr + 2 * cdm_psize, (SLOW - 3) * cdm_psize },
+		{ (char *)addr + (SLOW - 1) * cdm_psize, cdm_psize },
+	};
+	long ret;
+
+	uffd = syscall(__NR_userfaultfd, O_CLOEXEC);
+	if (uffd < 0 || ioctl(uffd, UFFDIO_API, &api) ||
+	    ioctl(uffd, UFFDIO_REGISTER, &range) ||
+	    send_fd(uffd_pipe[0], uffd))
+		return buf_errno(-1);
+	ret = process_vm_writev(pid, &local, 1, remote, ARRAY_SIZE(remote), 0);
+	return buf_errno(ret < 0 ? -1 : ret / cdm_psize);
+}
+
+/* Wait until somebody misses page @page of @addr. */
+static void wait_missing(long addr, long page)
+{
+	struct uffd_msg msg = { 0 };
+
+	CHECK_EQ(read(uffd, &msg, sizeof(msg)), sizeof(msg));
+	CHECK_EQ(msg.event, UFFD_EVENT_PAGEFAULT);
+	CHECK_EQ((msg.arg.pagefault.address - addr) / cdm_psize, page);
+}
+
+static void fill_in(long addr, long first, long nr)
+{
+	struct uffdio_zeropage zero = {
+		.range = { addr + first * cdm_psize, nr * cdm_psize },
+	};
+
+	CHECK_EQ(ioctl(uffd, UFFDIO_ZEROPAGE, &zero), 0);
+}
+
+/*
+ * The owner dies while another fills its memory. Nobody is left to pay, and so
+ * the rest is in RAM.
+ */
+static void test_owner_gone(const char *group)
+{
+	struct cdm_task owner, writer;
+	long addr, from, before;
+	char *a, *b;
+
+	CHECK_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, uffd_pipe),
+		 0);
+	cdm_make_two_groups(group, &a, &b);
+	task_start(&owner, a);
+	task_start(&writer, b);
+	CHECK_EQ(task_call(&owner, op_map, SLOW, cdm_node).ret, 0);
+	addr = task_call(&owner, op_address, 0, 0).ret;
+	CHECK_EQ(task_call(&writer, op_map, SLOW, -1).ret, 0);
+	CHECK_EQ(task_call(&writer, op_touch, 0, 1).ok, 1);
+	from = task_call(&writer, op_address, 0, 0).ret;
+
+	task_send(&writer, op_write_slowly, owner.pid, addr);
+	uffd = receive_fd(uffd_pipe[1]);
+	wait_missing(from, 1);
+	CHECK_EQ(cdm_usage(a, cdm_node), 2);
+	task_kill(&owner);
+	before = cdm_usage(cdm_root, cdm_node);
+	fill_in(from, 1, SLOW - 2);
+	wait_missing(from, SLOW - 1);
+	CHECK_EQ(cdm_usage(a, cdm_node), 2);
+	CHECK_EQ(cdm_usage(b, cdm_node), 0);
+	CHECK_EQ(cdm_usage(cdm_root, cdm_node), before);
+	fill_in(from, SLOW - 1, 1);
+	CHECK_EQ(task_reply(&writer).ret, SLOW);
+	task_end(&writer);
+	CHECK_EQ(cdm_wait_usage(a, cdm_node, 0), 0);
+	close(uffd);
+	close(uffd_pipe[0]);
+	close(uffd_pipe[1]);
+}
+
+/*
+ * A loop device on a file in memory that is bound to the device: the pages are
+ * written by a kernel thread. If the block layer tells for whom, that group
+ * pays, and otherwise it is RAM.
+ */
+#define LOOP_PAGES	400
+
+static struct cdm_reply op_write_loop(struct cdm_buf *buf, long pages, long b)
+{
+	struct cdm_reply reply = { 0 };
+	char *data = malloc(cdm_psize), name[64];
+	int fd;
+
+	(void)buf;
+	(void)b;
+	if (file_read("loop", name, sizeof(name)))
+		return buf_errno(-1);
+	name[strcspn(name, "\n")] = 0;
+	fd = open(name, O_WRONLY | O_CLOEXEC);
+	memset(data, 1, cdm_psize);
+	while (reply.ok < pages && write(fd, data, cdm_psize) == cdm_psize)
+		reply.ok++;
+	reply.ret = fd < 0 || fsync(fd) ? -errno : 0;
+	close(fd);
+	free(data);
+	return reply;
+}
+
+static void test_loop(const char *group)
+{
+	struct cdm_task task;
+	char command[256];
+	long before, own;
+
+	snprintf(command, sizeof(command),
+		 "set -e; mkdir mem; "
+		 "mount -t tmpfs -o mpol=bind:%d,size=64M tmpfs mem; "
+		 "truncate -s 32M mem/img; losetup -f --show mem/img >loop",
+		 cdm_node);
+	if (!CHECK_EQ(system(command), 0))
+		return;
+	CHECK_EQ(cdm_limit(group, cdm_node, 50), 0);
+	before = cdm_usage(cdm_root, cdm_node);
+	task_start(&task, group);
+	CHECK_EQ(task_call(&task, op_write_loop, LOOP_PAGES, 0).ret, 0);
+	own = cdm_usage(group, cdm_node);
+	CHECK_LE(own, 50);
+	CHECK_EQ(cdm_usage(cdm_root, cdm_node), before + own);
+	task_end(&task);
+	CHECK_EQ(system("losetup -d $(cat loop) && umount mem"), 0);
+	CHECK_EQ(rmdir("mem"), 0);
+	unlink("loop");
+	cdm_empty_cache();
+}
+
 /* The owner of the memory pays for what the monitor fills in. */
 static void test_uffd_monitor(const char *group)
 {
@@ -706,7 +855,7 @@ static void test_remove_in_use(const char *group)
 
 int main(void)
 {
-	cdm_init(12);
+	cdm_init(14);
 	cdm_case("fork into another group", test_fork_into);
 	cdm_case("copies of a child in another group obey its limit",
 		 test_fork_into_limit);
@@ -719,6 +868,9 @@ int main(void)
 	cdm_case("userfaultfd monitor of another group: the owner pays",
 		 test_uffd_monitor);
 	cdm_case("userfaultfd move keeps the charge", test_uffd_move);
+	cdm_case("the owner dies while its memory is filled: RAM",
+		 test_owner_gone);
+	cdm_case("a loop device's thread charges nobody else", test_loop);
 	cdm_case("memory enabled deeper than cdm, and later not",
 		 test_depth);
 	cdm_case("kernel memory under a policy for the device",
