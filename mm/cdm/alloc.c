@@ -252,7 +252,8 @@ static bool cdm_may_take(const struct cdm_request *rq, struct cdm_owner *owner,
 static struct page *cdm_take_page(const struct cdm_request *rq, int nid,
 				  bool wake_kswapd)
 {
-	gfp_t gfp = rq->gfp & ~(__GFP_DIRECT_RECLAIM | __GFP_NOFAIL);
+	gfp_t gfp = rq->gfp & ~(__GFP_DIRECT_RECLAIM | __GFP_NOFAIL |
+				__GFP_ACCOUNT);
 	struct page *page;
 
 	if (!wake_kswapd)
@@ -338,6 +339,23 @@ u16 cdm_charge(struct cdm_request *rq, int nid)
 	return id;
 }
 
+/*
+ * What a driver has accounted, with __GFP_ACCOUNT, is charged to cdm, and to
+ * memory as well only if device memory counts there. Gives the page back if
+ * memory.max has no room for it, which is no lack of device memory.
+ */
+static bool cdm_account_page(struct cdm_request *rq, struct page *page)
+{
+	if (likely(!(rq->gfp & __GFP_ACCOUNT)) || cdm_nodes_are_exempt() ||
+	    !memcg_kmem_online() ||
+	    !__memcg_kmem_charge_page(page, rq->gfp, rq->order))
+		return true;
+	rq->memcg_full = true;
+	cdm_note_miss(rq, page_to_nid(page), false);
+	__free_pages(page, rq->order);
+	return false;
+}
+
 /* One try on one node. */
 static struct page *cdm_alloc_node(struct cdm_request *rq, int nid)
 {
@@ -371,6 +389,8 @@ static struct page *cdm_alloc_node(struct cdm_request *rq, int nid)
 	page = take ? cdm_take_page(rq, nid, wake) : NULL;
 	if (likely(page)) {
 		cdm_set_owner(page, rq->order, id);
+		if (unlikely(!cdm_account_page(rq, page)))
+			return NULL;
 		rq->freed -= min(rq->freed, 1UL << rq->order);
 		if (in_task())
 			current->cdm_refused = false;
@@ -391,7 +411,7 @@ static struct page *cdm_alloc_nodes(struct cdm_request *rq, nodemask_t nodes)
 {
 	struct page *page = NULL;
 
-	while (!page && !nodes_empty(nodes)) {
+	while (!page && !rq->memcg_full && !nodes_empty(nodes)) {
 		int nid = cdm_nearest(rq->nid, &nodes);
 
 		page = cdm_alloc_node(rq, nid);
@@ -496,7 +516,7 @@ static struct page *cdm_make_way(struct cdm_request *rq, int nid)
 		if (!rq->freed && !way.others)
 			break;
 		page = cdm_alloc_node(rq, nid);
-		if (fatal_signal_pending(current))
+		if (rq->memcg_full || fatal_signal_pending(current))
 			break;
 	}
 	rq->freed = 0;
@@ -541,6 +561,14 @@ static bool cdm_source_stays(const struct cdm_request *rq)
 	return rq->scope->collapse;
 }
 
+/* memory.max was exceeded: RAM, which it limits as well, is no way out. */
+static struct page *cdm_fail_memcg(struct cdm_request *rq)
+{
+	if (!cdm_is_probe(rq))
+		cdm_event(rq->payer, cdm_node_idx(rq->missed), CDM_EV_FAIL);
+	return NULL;
+}
+
 /* All @nodes that the request names have missed: what now? */
 static struct page *cdm_apply_policy(struct cdm_request *rq, nodemask_t nodes)
 {
@@ -549,6 +577,8 @@ static struct page *cdm_apply_policy(struct cdm_request *rq, nodemask_t nodes)
 	bool stays = cdm_source_stays(rq);
 	struct page *page;
 
+	if (unlikely(rq->memcg_full))
+		return cdm_fail_memcg(rq);
 	trace_cdm_policy(rq->missed, rq->payer->cgroup,
 			 policy.reach ? policy.reach->cgroup : 0, policy.fails,
 			 rq->order, !rq->limited);
@@ -558,6 +588,8 @@ static struct page *cdm_apply_policy(struct cdm_request *rq, nodemask_t nodes)
 	page = cdm_make_way_on(rq, nodes);
 	if (page)
 		return page;
+	if (unlikely(rq->memcg_full))
+		return cdm_fail_memcg(rq);
 	/* What was demoted, or may yet be, can do for base pages. */
 	if (cdm_may_split(rq) && !stays &&
 	    (cdm_base_page_fits(rq) || cdm_is_promised(rq, rq->missed, 1)))

@@ -90,6 +90,7 @@ struct cdm_owner *cdm_memcg_owner(struct mem_cgroup *memcg);
  * @limited:	a limit had no room there, otherwise the node was depleted
  * @freed:	pages that were just demoted on a node for this request
  * @only_free:	nobody knows who pays: no other page makes way
+ * @memcg_full:	there was a page, but memory.max has no room for it
  */
 struct cdm_request {
 	gfp_t gfp;
@@ -103,6 +104,7 @@ struct cdm_request {
 	bool limited;
 	unsigned long freed;
 	bool only_free;
+	bool memcg_full;
 };
 
 bool cdm_node_allowed(int nid);

@@ -109,6 +109,31 @@ static void this_node_in_reclaim(struct kunit *test)
 		__free_page(page);
 }
 
+/* A request for one node alone that is refused is seen in the events. */
+static void this_node(struct kunit *test)
+{
+	const gfp_t gfp = GFP_HIGHUSER_MOVABLE | __GFP_THISNODE;
+	struct cdm_owner *root = cdm_root_owner;
+	unsigned long fails;
+	struct page *page;
+	int idx, nid;
+
+	if (nodes_empty(cdm_nodes))
+		kunit_skip(test, "no node");
+	nid = first_node(cdm_nodes);
+	idx = cdm_node_idx(nid);
+	cdm_drain(idx);
+	fails = cdm_read_event(root, idx, CDM_EV_FAIL, true);
+	cdm_set_setting(root, idx, CDM_SETTING_MAX, 0);
+	page = alloc_pages_node(nid, gfp, 0);
+	cdm_set_setting(root, idx, CDM_SETTING_MAX, CDM_MAX);
+	KUNIT_EXPECT_NULL(test, page);
+	KUNIT_EXPECT_EQ(test, cdm_read_event(root, idx, CDM_EV_FAIL, true),
+			fails + 1);
+	if (page)
+		__free_page(page);
+}
+
 /*
  * A kernel thread that does not say whom it works for, as this one: a driver's
  * gets what is free, and the memory policy of a file means RAM. So it is if it
@@ -142,6 +167,91 @@ static void unknown_payer(struct kunit *test)
 	KUNIT_ASSERT_NOT_NULL(test, page);
 	KUNIT_EXPECT_FALSE(test, page_is_cdm(page));
 	__free_page(page);
+}
+
+static void never_released(struct percpu_ref *ref)
+{
+}
+
+/* A page that a driver accounts, under a memory.max of 0. */
+static struct page *alloc_accounted(struct kunit *test, int nid)
+{
+	const gfp_t gfp = (GFP_HIGHUSER_MOVABLE & ~__GFP_RECLAIM) |
+			  __GFP_THISNODE | __GFP_ACCOUNT;
+	bool online = static_key_enabled(&memcg_kmem_online_key);
+	struct cgroup_subsys_state *root = &root_mem_cgroup->css, *css;
+	struct mem_cgroup *memcg, *old;
+	struct obj_cgroup objcg = { };
+	struct page *page;
+
+	css = memory_cgrp_subsys.css_alloc(root);
+	KUNIT_ASSERT_FALSE(test, IS_ERR(css));
+	css->cgroup = root->cgroup;
+	css->flags = CSS_NO_REF;
+	memcg = mem_cgroup_from_css(css);
+	page_counter_set_max(&memcg->memory, 0);
+	KUNIT_ASSERT_EQ(test, percpu_ref_init(&objcg.refcnt, never_released, 0,
+					      GFP_KERNEL), 0);
+	objcg.memcg = memcg;
+	RCU_INIT_POINTER(memcg->objcg, &objcg);
+	if (!online)
+		static_branch_enable(&memcg_kmem_online_key);
+
+	old = set_active_memcg(memcg);
+	page = alloc_pages_node(nid, gfp, 0);
+	set_active_memcg(old);
+
+	if (!online)
+		static_branch_disable(&memcg_kmem_online_key);
+	RCU_INIT_POINTER(memcg->objcg, NULL);
+	percpu_ref_exit(&objcg.refcnt);
+	memory_cgrp_subsys.css_free(css);
+	return page;
+}
+
+/*
+ * Pages that a driver accounts count once: in cdm, and in memory only if device
+ * memory counts there. If memory has no room then, that is not for want of
+ * device memory.
+ */
+static void accounted(struct kunit *test)
+{
+	struct cdm_owner *root = cdm_root_owner;
+	unsigned long before, depleted, fails;
+	bool counts = cdm_counts_as_ram;
+	struct page *page;
+	int idx, nid;
+
+	/* Later the boot option is read-only. */
+	if (nodes_empty(cdm_nodes) || system_state > SYSTEM_SCHEDULING)
+		kunit_skip(test, "no node, or too late");
+	nid = first_node(cdm_nodes);
+	idx = cdm_node_idx(nid);
+	before = cdm_usage(root, idx);
+	depleted = cdm_read_event(root, idx, CDM_EV_DEPLETED, true);
+	fails = cdm_read_event(root, idx, CDM_EV_FAIL, true);
+
+	cdm_counts_as_ram = false;
+	page = alloc_accounted(test, nid);
+	cdm_counts_as_ram = counts;
+	KUNIT_EXPECT_NOT_NULL(test, page);
+	if (page) {
+		KUNIT_EXPECT_FALSE(test, PageMemcgKmem(page));
+		KUNIT_EXPECT_EQ(test, cdm_usage(root, idx), before + 1);
+		__free_page(page);
+	}
+
+	cdm_counts_as_ram = true;
+	page = alloc_accounted(test, nid);
+	cdm_counts_as_ram = counts;
+	KUNIT_EXPECT_NULL(test, page);
+	KUNIT_EXPECT_EQ(test, cdm_usage(root, idx), before);
+	KUNIT_EXPECT_EQ(test, cdm_read_event(root, idx, CDM_EV_DEPLETED, true),
+			depleted);
+	KUNIT_EXPECT_EQ(test, cdm_read_event(root, idx, CDM_EV_FAIL, true),
+			fails + 1);
+	if (page)
+		__free_page(page);
 }
 
 static unsigned long replaced_counts(struct kunit *test,
@@ -401,7 +511,9 @@ static struct kunit_case cdm_alloc_cases[] = {
 	KUNIT_CASE(in_bulk),
 	KUNIT_CASE(no_node),
 	KUNIT_CASE(this_node_in_reclaim),
+	KUNIT_CASE(this_node),
 	KUNIT_CASE(unknown_payer),
+	KUNIT_CASE(accounted),
 	KUNIT_CASE(replaced),
 	KUNIT_CASE(poisoned),
 	KUNIT_CASE(in_reclaim),
