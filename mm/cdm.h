@@ -19,6 +19,7 @@
 #include <linux/gfp.h>
 #include <linux/list.h>
 #include <linux/migrate.h>
+#include <linux/migrate_mode.h>
 #include <linux/mm.h>
 #include <linux/mm_types.h>
 #include <linux/sched.h>
@@ -85,6 +86,13 @@ static inline bool folio_is_cdm(const struct folio *folio)
  * Who pays when current is not the payer
  */
 
+/* Is the answer known already? See &struct cdm_scope. */
+enum cdm_may_move {
+	CDM_MOVE_ASK,
+	CDM_MOVE_YES,
+	CDM_MOVE_NO,
+};
+
 /**
  * struct cdm_scope - names who pays when current is not the payer
  * @src:	folio that is migrated: its owner pays; NULL if @mm names the
@@ -98,6 +106,11 @@ static inline bool folio_is_cdm(const struct folio *folio)
  * @allowance:	see @bounded
  * @pools:	what is given back was reserved in pools on CDM nodes
  * @memalloc:	PF_MEMALLOC of the task when it began: see cdm_is_for_reclaim()
+ * @mover:	address space of who asked for @src to be moved, if it has to be
+ *		asked whether he may; NULL if there is nothing to ask
+ * @may_move:	whether he may have @src moved, once somebody wanted to know
+ * @denied:	set where he may not: index of the CDM node that @src would have
+ *		come to or left, plus 1
  * @no_room:	set by the allocator: the request missed, and @src, or the base
  *		pages, stay where they are
  * @ram_full:	set by migration in the scope around it: RAM has no room for a
@@ -120,6 +133,9 @@ struct cdm_scope {
 	unsigned long allowance;
 	bool pools;
 	bool memalloc;
+	struct mm_struct *mover;
+	enum cdm_may_move may_move;
+	unsigned int denied;
 	bool no_room;
 	bool ram_full;
 	bool memcg_full;
@@ -300,21 +316,23 @@ static inline void cdm_uncharge_pages(struct page *page, unsigned int order)
  */
 
 struct folio *__cdm_get_new_folio(new_folio_t get_new_folio, struct folio *src,
-				  unsigned long private, int reason);
+				  unsigned long private, enum migrate_mode mode,
+				  int reason);
 int __cdm_migrate_error(struct folio *src, struct list_head *ret);
 void __cdm_migrate_owner(struct folio *dst, struct folio *src);
 
 /*
  * migrate_folio_unmap() and its hugetlb twin: the owner of @src pays for the
- * copy. A copy in RAM counts in memory.current, where @src did not.
+ * copy, and who asked for it has to be allowed to. A copy in RAM counts in
+ * memory.current, where @src did not.
  */
-static inline struct folio *cdm_get_new_folio(new_folio_t get_new_folio,
-					      struct folio *src,
-					      unsigned long private, int reason)
+static inline struct folio *
+cdm_get_new_folio(new_folio_t get_new_folio, struct folio *src,
+		  unsigned long private, enum migrate_mode mode, int reason)
 {
 	if (!cdm_enabled())
 		return get_new_folio(src, private);
-	return __cdm_get_new_folio(get_new_folio, src, private, reason);
+	return __cdm_get_new_folio(get_new_folio, src, private, mode, reason);
 }
 
 /*

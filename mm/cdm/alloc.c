@@ -111,11 +111,27 @@ bool cdm_candidates(const struct cdm_request *rq, nodemask_t *nodes,
 		__node_set(rq->nid, nodes);
 	}
 	for_each_node_mask(nid, *nodes)
-		if (!cdm_node_allowed(nid))
+		if (!cdm_node_allowed(nid) || !cdm_may_place(rq->scope, nid))
 			__node_clear(nid, nodes);
 	return !nodes_empty(*nodes) && !nodes_empty(*ram) &&
 	       node_distance(rq->nid, cdm_nearest(rq->nid, ram)) <=
 	       node_distance(rq->nid, cdm_nearest(rq->nid, nodes));
+}
+
+/**
+ * cdm_is_denied - does a folio stay because of who wants it on a CDM node?
+ * @rq: the request for its copy, after cdm_candidates() left no CDM node
+ * @ram: the nodes with RAM that it names
+ *
+ * Context: any.
+ * Return: true if so: it names no other node, and may not have one of those.
+ */
+bool cdm_is_denied(const struct cdm_request *rq, const nodemask_t *ram)
+{
+	if (!rq->scope || !rq->scope->denied || !nodes_empty(*ram))
+		return false;
+	rq->scope->no_room = true;
+	return true;
 }
 
 /**
@@ -652,7 +668,8 @@ static noinline struct page *cdm_alloc_slow(gfp_t gfp, unsigned int order,
 	rq.only_free = !cdm_payer_is_known(rq.scope);
 	ram_first = cdm_candidates(&rq, &nodes, &ram);
 	if (unlikely(nodes_empty(nodes))) {
-		/* As ever: kernel memory on a node that has none for it. */
+		if (cdm_is_denied(&rq, &ram))
+			return NULL;
 		if ((gfp & __GFP_THISNODE) && !(rq.scope && rq.scope->ram_only))
 			return cdm_alloc_nothing(&rq, gfp);
 		return cdm_end_in_ram(&rq);
@@ -798,6 +815,9 @@ static __always_inline struct page *cdm_alloc_fast(gfp_t gfp,
 	if (cpusets_enabled() && !node_isset(nid, task->mems_allowed))
 		return NULL;
 	if (unlikely(!cdm_has_plenty(zone, order)))
+		return NULL;
+	if (unlikely(task->cdm_scope) && in_task() &&
+	    !cdm_may_place(task->cdm_scope, nid))
 		return NULL;
 	idx = cdm_idx[nid];
 	rcu_read_lock();

@@ -663,6 +663,8 @@ cdm_dequeue_hugetlb(struct hstate *h, gfp_t gfp, int nid, nodemask_t *nodemask,
 	bool ram_first;
 
 	ram_first = cdm_candidates(&rq, &nodes, &ram);
+	if (nodes_empty(nodes) && cdm_is_denied(&rq, &ram))
+		return NULL;
 	if (nodes_empty(nodes))
 		return cdm_dequeue_instead(&rq, h, dequeue);
 	if (ram_first)

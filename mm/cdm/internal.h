@@ -70,7 +70,14 @@ static inline struct cdm_scope *cdm_current_scope(void)
 
 struct cdm_owner *cdm_find_payer(struct cdm_scope *scope);
 bool cdm_payer_is_known(const struct cdm_scope *scope);
+bool __cdm_may_place(struct cdm_scope *scope, int nid);
 struct cdm_owner *cdm_memcg_owner(struct mem_cgroup *memcg);
+
+/* May the copy of a folio be on node @nid? Not only its owner has a say. */
+static inline bool cdm_may_place(struct cdm_scope *scope, int nid)
+{
+	return likely(!scope || !scope->mover) || __cdm_may_place(scope, nid);
+}
 
 /*
  * alloc.c
@@ -111,6 +118,7 @@ bool cdm_node_allowed(int nid);
 bool cdm_candidates(const struct cdm_request *rq, nodemask_t *nodes,
 		    nodemask_t *ram);
 int cdm_nearest(int from, const nodemask_t *nodes);
+bool cdm_is_denied(const struct cdm_request *rq, const nodemask_t *ram);
 nodemask_t *cdm_request_ram(const struct cdm_request *rq, nodemask_t *ram);
 void cdm_note_miss(struct cdm_request *rq, int nid, bool limited);
 u16 cdm_charge(struct cdm_request *rq, int nid);

@@ -1,18 +1,33 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Who pays for device memory
+ * Who pays for device memory, and who may have it moved
  *
- * Normally the group of the address space that current runs in. Migration,
+ * Normally the group of the address space that current runs in pays. Migration,
  * khugepaged, remote faults and readahead of swap allocate on behalf of others:
  * a struct cdm_scope at those few places names the payer.
+ *
+ * The owner of a folio pays for its copy, so move_pages(), migrate_pages() and
+ * mbind() could spend the quota of others, or take from them what they have on
+ * a device. Who calls them without being the machine's administrator may have
+ * moved, to a CDM node or from one:
+ *
+ *   - what his cgroup owns, or one below it
+ *   - private memory that only his address space maps, whoever owns it: a task
+ *     that changed its cgroup keeps what it has
+ *
+ * and has to have a limit on the node, even for what others pay for. Other
+ * folios stay, as they do for want of room.
  */
+#include <linux/capability.h>
 #include <linux/hugetlb.h>
 #include <linux/memcontrol.h>
 #include <linux/mempolicy.h>
 #include <linux/migrate.h>
 #include <linux/mm.h>
 #include <linux/mmzone.h>
+#include <linux/rmap.h>
 #include <linux/sched/mm.h>
+#include <linux/user_namespace.h>
 
 #include "internal.h"
 
@@ -135,22 +150,185 @@ static void cdm_make_copy_fit(struct folio *src)
 }
 
 /*
+ * Who may have it moved
+ */
+
+/*
+ * The address space that asks for a folio to be moved, if it has to be allowed
+ * to. The kernel's own reasons need no leave, except that a task's cpuset has
+ * its pages moved by a kernel thread, for the task: do_migrate_pages() says so.
+ */
+static struct mm_struct *cdm_mover(int reason)
+{
+	if (reason != MR_SYSCALL && reason != MR_MEMPOLICY_MBIND)
+		return NULL;
+	if (!current->mm)
+		return current->cdm_scope ? current->cdm_scope->mm : NULL;
+	/*
+	 * CAP_SYS_NICE does not do: containers are given it for mbind(). Nobody
+	 * is refused anything for want of this, so nobody should hear of it.
+	 */
+	return ns_capable_noaudit(&init_user_ns, CAP_SYS_ADMIN) ? NULL :
+								  current->mm;
+}
+
+/* Who else maps a folio? */
+struct cdm_sharers {
+	struct mm_struct *mm;
+	bool found;
+};
+
+static bool cdm_is_own_vma(struct vm_area_struct *vma, void *arg)
+{
+	const struct cdm_sharers *sharers = arg;
+
+	return vma->vm_mm == sharers->mm;
+}
+
+static bool cdm_is_mapped_in(struct folio *folio, struct vm_area_struct *vma,
+			     unsigned long address, void *arg)
+{
+	DEFINE_FOLIO_VMA_WALK(pvmw, folio, vma, address, 0);
+	struct cdm_sharers *sharers = arg;
+
+	if (!page_vma_mapped_walk(&pvmw))
+		return true;
+	page_vma_mapped_walk_done(&pvmw);
+	sharers->found = true;
+	return false;
+}
+
+/*
+ * Is @folio, which is isolated, private memory that no address space but @mm
+ * maps? What is isolated is not merged by KSM meanwhile, whose pages are
+ * everybody's. For huge pages folio_likely_mapped_shared() is only a guess.
+ */
+static bool cdm_is_private(struct folio *folio, struct mm_struct *mm)
+{
+	struct cdm_sharers sharers = { .mm = mm };
+	struct rmap_walk_control rwc = {
+		.arg = &sharers,
+		.rmap_one = cdm_is_mapped_in,
+		.anon_lock = folio_lock_anon_vma_read,
+		.invalid_vma = cdm_is_own_vma,
+	};
+
+	if (!folio_test_anon(folio) || folio_test_ksm(folio))
+		return false;
+	rmap_walk(folio, &rwc);
+	return !sharers.found;
+}
+
+/* A folio that nobody owns is the root's. */
+static bool cdm_owns(struct mm_struct *mm, struct folio *folio)
+{
+	struct cdm_owner *mover, *owner;
+	bool owns;
+
+	rcu_read_lock();
+	mover = cdm_mm_owner(mm);
+	owner = cdm_folio_owner(folio);
+	owns = cdm_owner_is_below(owner ? owner : cdm_root_owner, mover);
+	rcu_read_unlock();
+	return owns;
+}
+
+static bool cdm_may_move(struct cdm_scope *scope)
+{
+	if (scope->may_move == CDM_MOVE_ASK)
+		scope->may_move = cdm_owns(scope->mover, scope->src) ||
+				  cdm_is_private(scope->src, scope->mover) ?
+					  CDM_MOVE_YES :
+					  CDM_MOVE_NO;
+	return scope->may_move == CDM_MOVE_YES;
+}
+
+/* Does the limit of @mm's group, or one above it, deny it the node? */
+static bool cdm_is_denied_node(struct mm_struct *mm, int nid)
+{
+	unsigned int idx = cdm_node_idx(nid);
+	struct cdm_owner *owner;
+	bool denied;
+
+	rcu_read_lock();
+	owner = cdm_mm_owner(mm);
+	denied = !owner ||
+		 !cdm_effective_max(cdm_live_owner(owner, idx), idx);
+	rcu_read_unlock();
+	return denied;
+}
+
+/**
+ * __cdm_may_place - may the copy of a folio be on a CDM node?
+ * @scope: of the migration, with a mover
+ * @nid: the node
+ *
+ * Context: that of get_new_folio(), where it sleeps; any for a page of a pool.
+ * Return: true if so.
+ */
+bool __cdm_may_place(struct cdm_scope *scope, int nid)
+{
+	/* What reclaim allocates meanwhile is not the copy. */
+	if (current->flags & PF_MEMALLOC)
+		return false;
+	if (cdm_may_move(scope) && !cdm_is_denied_node(scope->mover, nid))
+		return true;
+	scope->denied = cdm_node_idx(nid) + 1;
+	return false;
+}
+
+/* May the folio leave where it is? Its copy, if any, is on another node. */
+static bool cdm_may_leave(struct cdm_scope *scope)
+{
+	if (!scope->mover)
+		return true;
+	/* A pool page is taken where it is impossible to sleep: ask now. */
+	if (folio_test_hugetlb(scope->src))
+		cdm_may_move(scope);
+	if (!folio_is_cdm(scope->src) || cdm_may_move(scope))
+		return true;
+	scope->denied = cdm_node_idx(folio_nid(scope->src)) + 1;
+	scope->no_room = true;
+	return false;
+}
+
+/* Who wanted the folio to move is told, and not its owner. */
+static void cdm_count_denied(const struct cdm_scope *scope)
+{
+	struct cdm_owner *mover;
+
+	rcu_read_lock();
+	mover = cdm_mm_owner(scope->mover);
+	if (mover)
+		cdm_event(mover, scope->denied - 1, CDM_EV_FAIL);
+	rcu_read_unlock();
+}
+
+/*
  * migrate_folio_unmap(): see cdm_get_new_folio(). Its caller asks
  * __cdm_migrate_error() next, in this task, why there is no copy.
  */
 struct folio *__cdm_get_new_folio(new_folio_t get_new_folio, struct folio *src,
-				  unsigned long private, int reason)
+				  unsigned long private, enum migrate_mode mode,
+				  int reason)
 {
 	struct cdm_scope scope, *outer;
-	struct folio *dst;
+	struct folio *dst = NULL;
 	bool memcg_full;
 
-	/* A pool page is charged where it is impossible to wait for a drain. */
-	if (folio_test_hugetlb(src))
-		cdm_make_copy_fit(src);
 	cdm_scope_begin(&scope, src, NULL);
-	dst = get_new_folio(src, private);
+	scope.mover = cdm_mover(reason);
+	if (likely(cdm_may_leave(&scope))) {
+		/* A pool page is charged where it is impossible to wait. */
+		if (folio_test_hugetlb(src))
+			cdm_make_copy_fit(src);
+		dst = get_new_folio(src, private);
+	}
 	cdm_scope_end(&scope);
+	/* What fails in this mode is tried again in another. */
+	if (unlikely(!dst && scope.denied && scope.no_room &&
+		     mode != MIGRATE_ASYNC))
+		cdm_count_denied(&scope);
 	if (likely(dst && !cdm_memcg_charge_copy(dst, src, reason))) {
 		current->cdm_refused = false;
 		return dst;
