@@ -122,7 +122,7 @@ static void this_node(struct kunit *test)
 		kunit_skip(test, "no node");
 	nid = first_node(cdm_nodes);
 	idx = cdm_node_idx(nid);
-	cdm_drain(idx);
+	cdm_drain(cdm_root_owner, idx);
 	fails = cdm_read_event(root, idx, CDM_EV_FAIL, true);
 	cdm_set_setting(root, idx, CDM_SETTING_MAX, 0);
 	page = alloc_pages_node(nid, gfp, 0);
