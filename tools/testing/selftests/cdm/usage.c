@@ -151,7 +151,7 @@ int cdm_word(const char *group, const char *file, int node, const char *item,
 	if (!pos)
 		return -1;
 	pos += strlen(key);
-	snprintf(word, len, "%.*s", (int)strcspn(pos, " \n"), pos);
+	snprintf(word, len, "%.*s", (int)strcspn(pos, "\n "), pos);
 	return 0;
 }
 
