@@ -45,7 +45,7 @@ class Emulator:
         # A file that lives only as long as it is open, so no run leaves one.
         self.initrd = os.memfd_create("initramfs", 0)
         os.write(self.initrd, guest.initramfs(job, self.interactive,
-                                              args.leaves))
+                                              args.compare))
         self.qemu = self.start(place, accel)
 
     def chardev(self, name):

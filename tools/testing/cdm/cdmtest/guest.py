@@ -15,7 +15,7 @@ OWN = ("/tmp/", "/run/", "/dev/")
 EXE, FILE, DIR = 0o100755, 0o100644, 0o040755
 
 
-def initramfs(job, interactive, leaves):
+def initramfs(job, interactive, compare):
     busybox = shutil.which("busybox", path="/bin:/usr/bin")
     if not busybox:
         log.die("no busybox on this machine (package busybox-static)")
@@ -36,8 +36,8 @@ def initramfs(job, interactive, leaves):
     ]
     if interactive:
         entries.append(("run/cdm/interactive", FILE, b""))
-    if leaves:
-        entries.append(("run/cdm/leaves", FILE, b""))
+    if compare:
+        entries.append(("run/cdm/compare", FILE, b""))
     return cpio.archive(entries)
 
 

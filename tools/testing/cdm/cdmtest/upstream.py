@@ -178,10 +178,9 @@ def guest(jobs, lane, only, name):
     top = f"{jobs.place.work}/upstream"
     todo = f"{top}/jobs-{lane}"
     files.write(todo, "\n".join(lines) + "\n")
-    # The unpatched kernel takes a device's memory for RAM. What the kernel's
-    # own tests leave behind is not ours to judge.
+    # The unpatched kernel takes a device's memory for RAM.
     options = ["--nodes", "ram", "--no-check-log"] if lane == "vanilla" else \
-        ["--allow", PROVOKED, "--leaves"]
+        ["--allow", PROVOKED]
     status, out, _ = jobs.vm(name, [*options, "--timeout", "1800"],
                              [f"{paths.GUEST}/upstream", top, todo], lane)
     return parse(out), status, out

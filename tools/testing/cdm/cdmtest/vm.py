@@ -11,10 +11,10 @@ nodes with a CPU and RAM each, node 2 that is a device's memory, and node 3 that
 is one after "cdm-hotplug add". The command runs as root in /scratch, on an ext4
 disk; there is swap. Its output and exit status are those of the run, which also
 fails on any warning in the kernel's log (the log is shown), when the books of
-the device nodes do not balance at the end, when the kernel has more groups,
-tasks or memory in use than at the start, on a panic and on a hang. In a lane
-with lockdep it fails as well when that is no longer on at the end, and with
---leaks when memory was leaked.
+the device nodes do not balance at the end, on a panic and on a hang. In a lane
+with lockdep it fails as well when that is no longer on at the end, with --leaks
+when memory was leaked, and with --compare when the kernel has more groups,
+tasks or memory in use at the end than at the start.
 
 Exit status: the command's; 124 for out of time; 125 for all else that is wrong.
 """
@@ -81,9 +81,9 @@ def main():
     ap.add_argument("--leaks", action="store_true",
                     help="look for leaked memory at the end (lane debug; a\n"
                     "minute or two)")
-    ap.add_argument("--leaves", action="store_true",
-                    help="the command leaves something behind in the kernel:\n"
-                    "do not look for that")
+    ap.add_argument("--compare", action="store_true",
+                    help="the kernel must have no more groups, tasks and\n"
+                    "memory in use at the end than at the start")
     ap.add_argument("--log", help="keep the kernel's log in this file")
     ap.usage = "vm run [OPTIONS] -- COMMAND...  |  vm shell [OPTIONS]"
     words, command = sys.argv[1:], []

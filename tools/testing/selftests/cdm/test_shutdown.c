@@ -3,8 +3,6 @@
  * The machine is shut down with pages in a file system, a group with a limit,
  * and a group that was removed. The shutdown must not produce a warning, and
  * the books must be in order, both of which the runner of the guest checks.
- *
- * vm: --leaves
  */
 
 #include <fcntl.h>
