@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <linux/falloc.h>
 #include <linux/mempolicy.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -341,8 +342,10 @@ static void test_page_cache_moved(const char *group)
 	cdm_check_root(100);
 	/* The charge ends when pages are evicted to RAM, or dropped. */
 	CHECK_EQ(cdm_limit(group, cdm_node, 30), 0);
-	CHECK_EQ(cdm_wait_usage(group, cdm_node, 30), 30);
-	CHECK_EQ(task_call(&task, op_where_file, 100, 0).dev, 30);
+	/* A folio of many pages goes as a whole. */
+	CHECK_LE(cdm_usage(group, cdm_node), 30);
+	CHECK_EQ(task_call(&task, op_where_file, 100, 0).dev,
+		 cdm_usage(group, cdm_node));
 	task_end(&task);
 	unlink(CDM_CACHED);
 	cdm_empty_cache();
@@ -411,6 +414,8 @@ static struct cdm_reply op_run_bound(struct cdm_buf *buf, long a, long b)
 	(void)buf;
 	(void)a;
 	(void)b;
+	/* A worker leaves its children to the kernel. */
+	signal(SIGCHLD, SIG_DFL);
 	pid = fork();
 	if (!pid) {
 		sys_set_mempolicy(MPOL_PREFERRED, 1UL << cdm_node);
