@@ -355,7 +355,7 @@ static void test_repeat(const char *group)
 
 int main(void)
 {
-	cdm_init(9);
+	cdm_init(11);
 	/* The first case, as its groups must be older than the node. */
 	cdm_case("default applies to a node that appears later",
 		 test_default_applies);
