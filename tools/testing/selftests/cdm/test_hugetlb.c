@@ -7,6 +7,7 @@
  * vm: --allow memory.corruption
  */
 
+#include <errno.h>
 #include <linux/mempolicy.h>
 #include <signal.h>
 #include <sys/mman.h>
@@ -568,6 +569,9 @@ static struct cdm_reply op_reserve(struct cdm_buf *buf, long huge, long mode)
 {
 	struct cdm_reply reply;
 
+	/* See buf_map_pool(): what is written to is this process's own. */
+	buf->pages = 0;
+	errno = 0;
 	if (sys_set_mempolicy(mode, 1UL << cdm_node))
 		return buf_errno(-1);
 	reply = buf_map_pool(buf, huge, -1, MAP_PRIVATE);
@@ -676,7 +680,7 @@ static void test_reserved_file(const char *group)
 	task_end(&other);
 	CHECK_EQ(cdm_wait_usage(group, cdm_node, 0), 0);
 	/* Nothing of it is left. */
-	task_start(&task, group);
+	task_start(&task, b);
 	CHECK_EQ(task_call(&task, op_map_pool, 4, cdm_node).ret, 0);
 	task_end(&task);
 	CHECK_EQ(cdm_set_pool(cdm_node, CDM_POOL_KB, 0), 0);
