@@ -224,13 +224,13 @@ static inline struct cdm_scope *cdm_scope_enter(struct cdm_scope *scope,
 static inline struct cdm_scope *cdm_scope_hole(struct cdm_scope *scope,
 					       struct vm_fault *vmf)
 {
-	struct cdm_scope *outer;
-
 	if (!cdm_enabled())
 		return NULL;
-	outer = current->cdm_scope;
-	cdm_scope_begin(scope, NULL, outer ? outer->mm : current->mm);
-	scope->ram_only = outer && outer->ram_only;
+	cdm_scope_begin(scope, NULL, current->mm);
+	if (scope->outer) {
+		scope->mm = scope->outer->mm;
+		scope->ram_only = scope->outer->ram_only;
+	}
 	scope->hole = true;
 	scope->vmf = vmf;
 	return scope;

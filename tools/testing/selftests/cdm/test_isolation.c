@@ -799,7 +799,7 @@ static void check_masks(const char *group, const char *child,
 	for (i = 0; i < ARRAY_SIZE(mask_modes); i++) {
 		CHECK_EQ(touch_under(child, mask_modes[i], mask, 60).ram, 60);
 		/* Nodes that do not exist, or are not allowed, do not count. */
-		CHECK_EQ(touch_under(child, mask_modes[i], mask | 1UL << 20,
+		CHECK_EQ(touch_under(child, mask_modes[i], mask | 1UL << 13,
 				     60).ram, 60);
 		CHECK_EQ(nodes_under(child, mask_modes[i], mask) &
 			 1UL << cdm_node, 0);
@@ -1252,7 +1252,8 @@ static void comes_back(const char *group, int flag, unsigned long nodes,
 		CHECK_EQ(task_call(&task, op_touch, 0, 50).dev, 50);
 		CHECK_EQ(cdm_write(child, "cpuset.mems", "%s", mems), 0);
 		CHECK_EQ(task_call(&task, op_touch, 50, 50).ram, 50);
-		CHECK_EQ(cdm_write(child, "cpuset.mems", "\n"), 0);
+		CHECK_EQ(cdm_write(child, "cpuset.mems", "%s,%d", mems,
+				   cdm_node), 0);
 		CHECK_EQ(task_call(&task, op_touch, 100, 50).dev,
 			 back ? 50 : 0);
 		task_call(&task, op_policy, MPOL_DEFAULT, 0);
