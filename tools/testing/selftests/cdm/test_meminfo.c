@@ -120,8 +120,8 @@ static void test_lines(const char *group)
 	};
 	/* Lines that would be wrong by the pages on the device. */
 	static const char * const used[] = {
-		"AnonPages:", "Unevictable:", "Mlocked:", "Mapped:", "Shmem:",
-		"AnonHugePages:", "FilePages:", "Dirty:",
+		"AnonPages:", "Mlocked:", "Mapped:", "Shmem:", "AnonHugePages:",
+		"FilePages:", "Dirty:",
 	};
 	struct full full = { .pages = 8 * cdm_hpages };
 	long kib = full.pages * cdm_psize / 1024;
