@@ -269,8 +269,8 @@ vm_fault_t cdm_handle_remote_fault(struct vm_area_struct *vma,
 
 struct page *cdm_alloc_pages(gfp_t gfp, unsigned int order, int nid,
 			     nodemask_t *nodemask);
-struct page *__cdm_alloc_preferred(gfp_t gfp, unsigned int order, int nid,
-				   nodemask_t *nodemask);
+struct page *cdm_alloc_preferred(gfp_t gfp, unsigned int order, int nid,
+				 nodemask_t *nodemask);
 int __cdm_alloc_contig(unsigned long start_pfn, unsigned long end_pfn,
 		       gfp_t gfp);
 void __cdm_uncharge_pages(struct page *page, unsigned int order);
@@ -424,19 +424,6 @@ extern nodemask_t cdm_prefers;
 static inline nodemask_t *cdm_preferred(int nid)
 {
 	return node_is_cdm(nid) ? &cdm_prefers : NULL;
-}
-
-/*
- * alloc_pages_preferred_many() tries the nodes without reclaim, and then any
- * others. The door does both at once for CDM.
- */
-static inline bool cdm_alloc_preferred(gfp_t gfp, unsigned int order, int nid,
-				       nodemask_t *nodemask, struct page **page)
-{
-	if (!cdm_is_named(nid, nodemask))
-		return false;
-	*page = __cdm_alloc_preferred(gfp, order, nid, nodemask);
-	return true;
 }
 
 /*

@@ -893,9 +893,21 @@ struct page *cdm_alloc_pages(gfp_t gfp, unsigned int order, int nid,
 	return cdm_alloc_slow(gfp, order, nid, nodemask, false);
 }
 
-/* alloc_pages_preferred_many(): see cdm_alloc_preferred(). */
-struct page *__cdm_alloc_preferred(gfp_t gfp, unsigned int order, int nid,
-				   nodemask_t *nodemask)
+/**
+ * cdm_alloc_preferred - allocate for a memory policy that prefers CDM nodes
+ * @gfp: flags
+ * @order: order
+ * @nid: preferred node
+ * @nodemask: nodes that are preferred, some of them CDM
+ *
+ * alloc_pages_preferred_many() tries the nodes without reclaim, and then any
+ * others. The door does both at once, so that pages may make way.
+ *
+ * Context: as cdm_alloc_pages().
+ * Return: the page, or NULL as __alloc_pages().
+ */
+struct page *cdm_alloc_preferred(gfp_t gfp, unsigned int order, int nid,
+				 nodemask_t *nodemask)
 {
 	might_alloc(gfp);
 	return cdm_alloc_slow(gfp, order, nid, nodemask, true);
