@@ -730,15 +730,32 @@ static bool cdm_is_traced(void)
 }
 
 /*
+ * cdm_get_policy() for the most common answer: nobody makes way, take RAM. A
+ * policy that comes to the same in another way is left to the slow way. RCU
+ * read side.
+ */
+static __always_inline bool cdm_only_falls_back(const struct cdm_owner *owner,
+						unsigned int idx)
+{
+	/* Pairs with smp_store_release() in cdm_counter_create(). */
+	const struct cdm_counter *c = smp_load_acquire(&owner->counter[idx]);
+
+	if (unlikely(!c))
+		return false;
+	while (READ_ONCE(c->policy) == CDM_INHERIT && c->parent)
+		c = c->parent;
+	return READ_ONCE(c->policy) == CDM_FALLBACK;
+}
+
+/*
  * Must a base page for a payer whose quota is used up come from RAM, without
  * another look at the node? The events are counted then. RCU read side.
  */
 static bool cdm_must_fall_back(const struct cdm_group *group, unsigned int idx)
 {
-	struct cdm_effective_policy policy = cdm_get_policy(group->owner, idx);
 	struct cdm_owner *limit;
 
-	if (policy.reach || policy.fails)
+	if (!cdm_only_falls_back(group->owner, idx))
 		return false;
 	limit = cdm_full_limit(group->owner, idx);
 	if (!limit)
