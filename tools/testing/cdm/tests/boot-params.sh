@@ -115,7 +115,7 @@ host()
 {
 	local drop=(--without "cdm_nodes=2,3" --allow "cdm: .*ignored")
 
-	plan 35
+	plan 37
 	in_guest 4 as_shipped
 	in_guest 3 no_such_node "${drop[@]}" --append cdm_nodes=2,9
 	in_guest 3 node_with_cpus "${drop[@]}" --append cdm_nodes=0-2
