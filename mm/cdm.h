@@ -271,9 +271,40 @@ struct page *cdm_alloc_pages(gfp_t gfp, unsigned int order, int nid,
 			     nodemask_t *nodemask);
 struct page *cdm_alloc_preferred(gfp_t gfp, unsigned int order, int nid,
 				 nodemask_t *nodemask);
+/* mm/page_alloc.c: __alloc_pages() behind the door. */
+struct page *__alloc_pages_raw(gfp_t gfp, unsigned int order, int nid,
+			       nodemask_t *nodemask);
 int __cdm_alloc_contig(unsigned long start_pfn, unsigned long end_pfn,
 		       gfp_t gfp);
 void __cdm_uncharge_pages(struct page *page, unsigned int order);
+
+/*
+ * The nodes of a memory policy that prefers a CDM node, or whose turn it is,
+ * and ends in RAM. The door tells it by this mask from a driver that names the
+ * node.
+ */
+extern nodemask_t cdm_prefers;
+
+/*
+ * alloc_pages_mpol(): the door, for a memory policy that is bound to @nodemask,
+ * or without one prefers @nid.
+ */
+#ifdef CONFIG_CGROUP_CDM
+static inline struct page *cdm_alloc_mpol(gfp_t gfp, unsigned int order,
+					  int nid, nodemask_t *nodemask)
+{
+	if (cdm_is_named(nid, nodemask))
+		return cdm_alloc_pages(gfp, order, nid,
+				       nodemask ?: &cdm_prefers);
+	return __alloc_pages_raw(gfp, order, nid, nodemask);
+}
+#else
+static inline struct page *cdm_alloc_mpol(gfp_t gfp, unsigned int order,
+					  int nid, nodemask_t *nodemask)
+{
+	return __alloc_pages_noprof(gfp, order, nid, nodemask);
+}
+#endif
 
 /*
  * alloc_contig_range(): charge pages that were taken past the door. Frees them
@@ -414,16 +445,11 @@ static inline void cdm_rebind_nodes(const struct mempolicy *pol,
 		__cdm_rebind_nodes(pol, nodes, allowed);
 }
 
-/*
- * policy_nodemask(): the nodes of a memory policy that prefers @nid, or whose
- * turn it is, and ends in RAM. The door tells it by this mask from a driver
- * that names the node.
- */
-extern nodemask_t cdm_prefers;
-
-static inline nodemask_t *cdm_preferred(int nid)
+/* huge_node() and others that take a page from a pool: see cdm_alloc_mpol(). */
+static inline void cdm_mpol_pool(int nid, nodemask_t **nodemask)
 {
-	return node_is_cdm(nid) ? &cdm_prefers : NULL;
+	if (!*nodemask && node_is_cdm(nid))
+		*nodemask = &cdm_prefers;
 }
 
 /*
@@ -639,9 +665,6 @@ static inline bool cdm_shrink_node(struct pglist_data *pgdat, int priority,
  * In mm/, for mm/cdm/ alone
  */
 
-/* mm/page_alloc.c: __alloc_pages() behind the door. */
-struct page *__alloc_pages_raw(gfp_t gfp, unsigned int order, int nid,
-			       nodemask_t *nodemask);
 /*
  * mm/page_alloc.c: movable pages of a zone with plenty. NULL does not mean that
  * there is none.

@@ -701,7 +701,7 @@ static noinline struct page *cdm_alloc_slow(gfp_t gfp, unsigned int order,
 
 /*
  * For a memory policy that prefers a node, whatever its other nodes are: see
- * cdm_preferred(). Only its address counts.
+ * cdm_alloc_mpol(). Only its address counts.
  */
 nodemask_t cdm_prefers __read_mostly = NODE_MASK_ALL;
 
