@@ -454,13 +454,11 @@ int cdm_node_register(int nid)
 	mutex_unlock(&cdm_node_mutex);
 	if (ret)
 		return ret;
-	/* Settings can be made from now on. */
-	ret = cdm_owner_add_node(cdm_idx[nid], nid);
-	if (ret)
-		return ret;
+	/* It is marked for good, whether there are counters or not. */
 	cdm_update_ram_nodes();
 	static_branch_enable(&cdm_key);
-	return 0;
+	/* Settings can be made from now on. */
+	return cdm_owner_add_node(cdm_idx[nid], nid);
 }
 EXPORT_SYMBOL_GPL(cdm_node_register);
 
