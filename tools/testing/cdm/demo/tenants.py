@@ -76,8 +76,10 @@ class Numbers:
         self.free = setup["reserve"] / capacity
         self.used_of_all = self.used / (1 - self.free)
 
-        self.demoted = sum(last[n]["demoted"] for n in self.served)
-        self.own = last["protected"]["demoted"]
+        # Bytes, of whole pages.
+        self.demoted = sum(last[n]["demoted"]
+                           for n in self.served) // page
+        self.own = last["protected"]["demoted"] // page
         self.given = max(0, alone["greedy"]["device"] -
                          last["greedy"]["device"])
         self.per_page = self.demoted / self.given if self.given else None

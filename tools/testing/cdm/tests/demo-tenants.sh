@@ -45,7 +45,7 @@ host()
 	spoiled "more demoted than handed over" "per page handed over" \
 		"$low=greedy/s/demoted=/demoted=1/"
 	spoiled "one of its own pages demoted" "own pages" \
-		"$low=protected/s/demoted=.*/demoted=1/"
+		"$low=protected/s/demoted=.*/demoted=4096/"
 	spoiled "no run with cdm.low" "no run with cdm.low" "/run=low /d"
 }
 

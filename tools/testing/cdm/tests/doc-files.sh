@@ -99,7 +99,7 @@ compare()
 	# A new group has the defaults that are documented.
 	for file in cdm.max cdm.low cdm.policy; do
 		default=$(sed -n "/^  $file\$/,/^  cdm/p" "$doc" | tr '\n\t' '  ' |
-			sed -n 's/.*[Tt]he *default is "\([^"]*\)".*/\1/p')
+			sed -n 's/.*[Tt]he *default *is "\([^"]*\)".*/\1/p')
 		is "$file: the default is \"$default\"" \
 			"$(sed 's/^default //; q' "$CG/documented/$file")" \
 			"$default"
@@ -133,8 +133,8 @@ compare()
 
 host()
 {
-	plan 13
-	in_guest 12 compare
+	plan 15
+	in_guest 14 compare
 }
 
 run_halves "$@"

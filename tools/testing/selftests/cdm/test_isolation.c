@@ -1092,6 +1092,7 @@ static char *cpuset_group(const char *group, const char *mems)
 static void ram_list(char *list, size_t len)
 {
 	file_read("/sys/devices/system/node/has_cpu", list, len);
+	list[strcspn(list, "\n")] = '\0';
 }
 
 /* A cpuset without the node keeps its tasks off it. */

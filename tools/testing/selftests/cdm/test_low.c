@@ -847,15 +847,19 @@ static void test_change_at_once(const char *group, const void *policy)
 	scene_policy(&scene, policy);
 	scene_fill(&scene);
 	for (i = 0; i < 3; i++) {
-		long before = cdm_usage(scene.tenant, cdm_node);
+		long before = cdm_usage(scene.tenant, cdm_node), more;
 
 		CHECK_EQ(cdm_protect(scene.greedy, cdm_node, -1), 0);
 		/* First use up what is left of the last batch. */
 		task_ask(&scene.asks, 3 * BATCH);
 		CHECK_LT(cdm_usage(scene.tenant, cdm_node), before + 2 * BATCH);
-		CHECK_EQ(cdm_usage(scene.top, cdm_node), ROOM);
+		/* It may have taken a batch of its own pages meanwhile. */
+		more = ROOM - cdm_usage(scene.top, cdm_node);
+		CHECK_LT(more, 2 * BATCH);
+		before = cdm_usage(scene.tenant, cdm_node);
+		more += BATCH;
 		CHECK_EQ(cdm_protect(scene.greedy, cdm_node, 0), 0);
-		CHECK_EQ(task_ask(&scene.asks, BATCH).dev, BATCH);
+		CHECK_EQ(task_ask(&scene.asks, more).dev, more);
 		CHECK_GE(cdm_usage(scene.tenant, cdm_node), before + BATCH);
 	}
 	scene_end(&scene);
