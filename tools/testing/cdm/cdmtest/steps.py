@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 """Walk the series: after each patch, what it touches compiles without a new
-warning of the compiler (W=1) or of sparse, with the controller on and off."""
+warning of the compiler (W=1) or of sparse, with the controller on and off.
+Without the controller sparse looks at the first and the last state only, as
+it takes longer than the compiler."""
 
 import copy
 import os
@@ -37,9 +39,11 @@ class Walk:
         files.write(self.log, "")
 
     def start(self):
-        """The base and our files, but no hook: hard links are quick."""
-        shutil.rmtree(self.tree, ignore_errors=True)
-        os.makedirs(self.dir, exist_ok=True)
+        """The base and our files, but no hook: hard links are quick. Nothing
+        is built yet, so that all warnings of the base are seen.
+        """
+        shutil.rmtree(self.dir, ignore_errors=True)
+        os.makedirs(self.dir)
         proc.run(["cp", "-al", self.place.pristine, self.tree])
         for f in repo.sources():
             files.write(f"{self.tree}/{f}", files.read(f"{paths.REPO}/{f}"))
@@ -71,11 +75,13 @@ class Walk:
         kbuild.configure(place)
         return place
 
-    def compile(self, place, targets):
-        """What is wrong; with no more to say, the new warnings."""
+    def compile(self, place, targets, sparse="1"):
+        """What is wrong; with no more to say, the new warnings. sparse is 0 for
+        none, 1 for what is compiled, 2 for all.
+        """
         to = f"{self.log}.{place.lane}"
         # Whole lines, whichever of several compilers they are from.
-        ok, _ = kbuild.make(place, ["-O", "W=1", "C=2", *targets], to,
+        ok, _ = kbuild.make(place, ["-O", "W=1", f"C={sparse}", *targets], to,
                             "series", show=False)
         text = files.read(to).decode(errors="replace")
         with open(self.log, "a") as f:
@@ -125,12 +131,16 @@ def walk(place, report):
         wrong = []
         if touched:
             wrong = [w.compile(on, targets + (OURS if w.wired() else [])),
-                     w.compile(off, targets)]
+                     w.compile(off, targets, "0")]
         report.result(
             not any(wrong), f"series: {name[:-6]}",
             "\n".join(f"CGROUP_CDM={v}:\n{x}"
                       for v, x in zip("yn", wrong) if x), began)
     report.result(w.wired(), "series: the controller is built")
+    began = time.monotonic()
+    wrong = w.compile(off, every, "2")
+    report.result(not wrong, "series: all, without the controller", wrong,
+                  began)
     began = time.monotonic()
     wrong = w.errors(w.configured("plain", ["base", "plain"]),
                      [x for x in every if not x.startswith(OF_CGROUPS)])
