@@ -60,7 +60,7 @@ def newest(jobs):
     there = [v for v in archive.offered(base)] or [base.newest]
     os.environ["BASE_VERSION"] = dotted(upstream(there[0]))
     try:
-        inner = Jobs(jobs.report, jobs.costs)
+        inner = Jobs(jobs.report)
         guesttests.selftest(inner, "test_core",
                             selftests.programs()["test_core"], "fast")
     finally:

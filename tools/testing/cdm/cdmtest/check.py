@@ -18,8 +18,9 @@ import sys
 import time
 
 from . import log, packages
-from .checks import AHEAD, ASIDE, catalogue
+from .checks import ASIDE, builds, catalogue
 from .jobs import Jobs
+from .pool import Pool, closure
 from .report import Report
 
 
@@ -42,18 +43,15 @@ def main():
         return
     if args.build:
         packages.need("python", "tree", "build", "vm")
-        sys.exit(not (jobs.kernel(args.build) and jobs.programs()))
+        sys.exit(not (jobs.tree() and jobs.kernel(args.build) and
+                      jobs.programs()))
     unknown = [n for n in args.name if n not in todo]
     if unknown:
         log.die(f"no such test: {' '.join(unknown)} (make test shows them)")
     packages.need("python", "tree", "build", "vm", "check")
     began = time.monotonic()
     names = args.name or [n for n in todo if n not in ASIDE]
-    if not args.name:
-        jobs.plan = AHEAD
-    for name in names:
-        with jobs.costs.step(name):
-            todo[name]()
+    Pool(jobs).run(closure({**builds(jobs), **todo}, names))
     log.note("\n".join(jobs.costs.table()))
     log.note(f"({(time.monotonic() - began) / 60:.0f} min; logs in "
              f"{jobs.place.logs})")

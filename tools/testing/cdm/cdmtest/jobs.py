@@ -3,22 +3,19 @@
 
 import math
 import os
-import subprocess
 import time
 
-from . import ahead, clock, console, costs, log, paths, selftests
+from . import clock, console, costs, log, paths, proc, selftests
 
 
 class Jobs:
     """What has to be built, once, and where results go."""
 
-    def __init__(self, report, spent=None):
+    def __init__(self, report):
         self.report = report
         self.place = paths.Place()
-        self.ahead = ahead.Ahead(self.log)
-        self.costs = spent or costs.Costs(self.ahead.cpu)
+        self.costs = costs.Costs()
         self.built = {}		# {what: whether it worked}
-        self.plan = []		# lanes to build ahead, after the place's own
 
     def log(self, name):
         os.makedirs(self.place.logs, exist_ok=True)
@@ -28,20 +25,8 @@ class Jobs:
         return self.once(self.named("tree"), [f"{paths.SCRIPTS}/tree"])
 
     def kernel(self, lane):
-        name = self.named(f"kernel-{lane}")
-        if name not in self.built and lane in self.ahead.events:
-            began = time.monotonic()
-            with self.costs.step(name):
-                status, cpus = self.ahead.wait(lane)
-            self.costs.add(name, 0, cpus)
-            self.built[name] = not status
-            self.report.result(not status, name,
-                               log.tail(self.log(f"kernel-{lane}")), began)
-        self.once(name, [f"{paths.SCRIPTS}/kernel", lane])
-        if lane == self.place.lane and self.plan:
-            self.ahead.start([x for x in self.plan if x != lane])
-            self.plan = []
-        return self.built[name]
+        return self.once(self.named(f"kernel-{lane}"),
+                         [f"{paths.SCRIPTS}/kernel", lane])
 
     def named(self, name, lane="fast"):
         """A result's name, with what is not as usual."""
@@ -53,8 +38,7 @@ class Jobs:
         """Run a step that others need; it is a result of its own."""
         if name not in self.built:
             began = time.monotonic()
-            with self.costs.step(name):
-                ok = not subprocess.call(cmd, stdin=subprocess.DEVNULL)
+            ok = not proc.together(cmd)
             self.built[name] = ok
             self.report.result(ok, name, "" if ok else " ".join(cmd), began)
         return self.built[name]
@@ -63,8 +47,7 @@ class Jobs:
         """Build the guest programs from the scratch tree; returns if it did."""
         if "programs" not in self.built:
             began = time.monotonic()
-            with self.costs.step("programs"):
-                ok, text = selftests.build(self.place)
+            ok, text = selftests.build(self.place)
             if not ok or "warning:" in text:
                 self.report.result(False, "build of selftests", text, began)
             self.built["programs"] = ok

@@ -2,6 +2,7 @@
 """Running other programs."""
 
 import os
+import signal
 import subprocess
 import sys
 
@@ -17,6 +18,16 @@ def run(cmd, **kw):
         sys.stderr.write(p.stdout)
         log.die(f"failed: {' '.join(cmd)}")
     return p.stdout
+
+
+def together(cmd):
+    """Exit status of a program that ends with us, and all that it started."""
+    p = subprocess.Popen(cmd, stdin=subprocess.DEVNULL, start_new_session=True)
+    try:
+        return p.wait()
+    except BaseException:
+        os.killpg(p.pid, signal.SIGTERM)
+        raise
 
 
 def said(cmd, cwd):

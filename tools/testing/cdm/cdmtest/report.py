@@ -2,6 +2,7 @@
 """Results: printed as they come, and counted."""
 
 import re
+import sys
 import time
 
 from . import log
@@ -20,7 +21,7 @@ class Report:
 
     def result(self, ok, name, detail="", began=None):
         took = f" ({time.monotonic() - began:.0f} s)" if began else ""
-        print(f"{'ok    ' if ok else 'not ok'}  {name}{took}", flush=True)
+        text = f"{'ok    ' if ok else 'not ok'}  {name}{took}\n"
         if ok:
             self.passed += 1
         else:
@@ -28,8 +29,10 @@ class Report:
             lines = detail.splitlines()
             if len(lines) > LINES:
                 lines[LINES:] = [f"... ({len(lines) - LINES} lines more)"]
-            for line in lines:
-                print(f"    {line}")
+            text += "".join(f"    {line}\n" for line in lines)
+        # In one go: other steps print as well.
+        sys.stdout.write(text)
+        sys.stdout.flush()
 
     def tap(self, name, text, status, began, kept, again=None):
         """The cases of a program that printed TAP, and its end as one more."""
