@@ -89,8 +89,9 @@ static inline bool folio_is_cdm(const struct folio *folio)
 /* Is the answer known already? See &struct cdm_scope. */
 enum cdm_may_move {
 	CDM_MOVE_ASK,
-	CDM_MOVE_YES,
 	CDM_MOVE_NO,
+	CDM_MOVE_YES,
+	CDM_MOVE_ANYWHERE,
 };
 
 /**
@@ -106,8 +107,8 @@ enum cdm_may_move {
  * @allowance:	see @bounded
  * @pools:	what is given back was reserved in pools on CDM nodes
  * @memalloc:	PF_MEMALLOC of the task when it began: see cdm_is_for_reclaim()
- * @mover:	address space of who asked for @src to be moved, if it has to be
- *		asked whether he may; NULL if there is nothing to ask
+ * @mover:	address space of who asked for @src to be moved; NULL if nobody
+ *		has to be asked whether he may
  * @may_move:	whether he may have @src moved, once somebody wanted to know
  * @denied:	set where he may not: index of the CDM node that @src would have
  *		come to or left, plus 1
@@ -125,33 +126,45 @@ enum cdm_may_move {
 struct cdm_scope {
 	struct folio *src;
 	struct mm_struct *mm;
+	struct vm_fault *vmf;
+	struct mm_struct *mover;
+	struct cdm_scope *outer;
+	unsigned long allowance;
 	bool ram_only;
 	bool collapse;
 	bool hole;
-	struct vm_fault *vmf;
 	bool bounded;
-	unsigned long allowance;
 	bool pools;
 	bool memalloc;
-	struct mm_struct *mover;
-	enum cdm_may_move may_move;
-	unsigned int denied;
 	bool no_room;
 	bool ram_full;
 	bool memcg_full;
-	struct cdm_scope *outer;
+	u8 may_move;	/* enum cdm_may_move */
+	u8 denied;
 };
 
 #ifdef CONFIG_CGROUP_CDM
 static inline void cdm_scope_begin(struct cdm_scope *scope, struct folio *src,
 				   struct mm_struct *mm)
 {
-	*scope = (struct cdm_scope){
-		.src = src,
-		.mm = mm,
-		.memalloc = current->flags & PF_MEMALLOC,
-		.outer = current->cdm_scope,
-	};
+	scope->src = src;
+	scope->mm = mm;
+	scope->vmf = NULL;
+	scope->mover = NULL;
+	scope->outer = current->cdm_scope;
+	/* All others: one by one these are two stores. */
+	scope->allowance = 0;
+	scope->ram_only = false;
+	scope->collapse = false;
+	scope->hole = false;
+	scope->bounded = false;
+	scope->pools = false;
+	scope->memalloc = current->flags & PF_MEMALLOC;
+	scope->no_room = false;
+	scope->ram_full = false;
+	scope->memcg_full = false;
+	scope->may_move = CDM_MOVE_ASK;
+	scope->denied = 0;
 	current->cdm_scope = scope;
 }
 
@@ -351,6 +364,7 @@ struct folio *__cdm_get_new_folio(new_folio_t get_new_folio, struct folio *src,
 				  int reason);
 int __cdm_migrate_error(struct folio *src, struct list_head *ret);
 void __cdm_migrate_owner(struct folio *dst, struct folio *src);
+void __cdm_count_arrival(struct folio *dst);
 
 /*
  * migrate_folio_unmap() and its hugetlb twin: the owner of @src pays for the
@@ -378,8 +392,10 @@ static inline int cdm_migrate_error(struct folio *src, struct list_head *ret)
 /* folio_migrate_flags(): @dst took the place of @src. */
 static inline void cdm_migrate_owner(struct folio *dst, struct folio *src)
 {
-	if (folio_is_cdm(dst) || folio_is_cdm(src))
+	if (folio_is_cdm(src))
 		__cdm_migrate_owner(dst, src);
+	else if (folio_is_cdm(dst))
+		__cdm_count_arrival(dst);
 }
 
 /*
@@ -526,8 +542,7 @@ extern bool cdm_counts_as_ram;
 
 int cdm_commit_exempt(struct folio *folio, struct mem_cgroup *memcg);
 void __cdm_hugetlb_exempt(struct folio *folio, struct mem_cgroup *memcg);
-void __cdm_memcg_migrate(struct folio *old, struct folio *new,
-			 struct mem_cgroup *memcg);
+void __cdm_memcg_migrate(struct folio *new, bool to, struct mem_cgroup *memcg);
 nodemask_t *cdm_memcg_nodes(void);
 
 /*
@@ -559,8 +574,10 @@ static inline bool cdm_is_exempt(const struct folio *folio)
 static inline void cdm_memcg_migrate(struct folio *old, struct folio *new,
 				     struct mem_cgroup *memcg)
 {
-	if (folio_is_cdm(old) != folio_is_cdm(new))
-		__cdm_memcg_migrate(old, new, memcg);
+	bool to = folio_is_cdm(new);
+
+	if (folio_is_cdm(old) != to)
+		__cdm_memcg_migrate(new, to, memcg);
 }
 
 /*

@@ -773,6 +773,7 @@ static __always_inline struct cdm_group *
 cdm_scope_group(const struct cdm_scope *scope)
 {
 	struct mem_cgroup *memcg;
+	struct cdm_group *group;
 	struct cgroup *cgrp;
 
 	if (!in_task() || scope->ram_only)
@@ -785,7 +786,14 @@ cdm_scope_group(const struct cdm_scope *scope)
 		return NULL;
 	/* None where cdm is not enabled: an ancestor's then. */
 	cgrp = memcg->css.cgroup;
-	return css_cdm(rcu_dereference(cgrp->subsys[cdm_cgrp_id]));
+	group = css_cdm(rcu_dereference(cgrp->subsys[cdm_cgrp_id]));
+	/*
+	 * What is its own a task may place wherever its own limits have room.
+	 * About anything else __cdm_may_place() asks, which may sleep.
+	 */
+	if (scope->mover && group != cdm_mm_group(scope->mover))
+		return NULL;
+	return group;
 }
 
 /*
@@ -832,9 +840,6 @@ static __always_inline struct page *cdm_alloc_fast(gfp_t gfp,
 	if (cpusets_enabled() && !node_isset(nid, task->mems_allowed))
 		return NULL;
 	if (unlikely(!cdm_has_plenty(zone, order)))
-		return NULL;
-	if (unlikely(task->cdm_scope) && in_task() &&
-	    !cdm_may_place(task->cdm_scope, nid))
 		return NULL;
 	idx = cdm_idx[nid];
 	rcu_read_lock();

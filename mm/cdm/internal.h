@@ -190,7 +190,7 @@ bool cdm_memcg_is_full(struct mem_cgroup *memcg);
 static inline int cdm_memcg_charge_copy(struct folio *dst, struct folio *src,
 					int reason)
 {
-	if (folio_is_cdm(dst) || !cdm_is_exempt(src))
+	if (!cdm_is_exempt(src) || folio_is_cdm(dst))
 		return 0;
 	return __cdm_memcg_charge_copy(dst, src, reason);
 }

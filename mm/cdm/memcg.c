@@ -154,12 +154,11 @@ bool cdm_memcg_is_full(struct mem_cgroup *memcg)
  * Cannot fail: the flags only matter for a copy that bypassed
  * cdm_get_new_folio().
  */
-void __cdm_memcg_migrate(struct folio *old, struct folio *new,
-			 struct mem_cgroup *memcg)
+void __cdm_memcg_migrate(struct folio *new, bool to, struct mem_cgroup *memcg)
 {
 	if (!cdm_nodes_are_exempt())
 		return;
-	if (folio_is_cdm(new)) {
+	if (to) {
 		if (!mem_cgroup_is_root(memcg))
 			refill_stock(memcg, folio_nr_pages(new));
 		return;

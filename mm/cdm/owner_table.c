@@ -343,11 +343,14 @@ static void cdm_move_entries(struct folio *dst, struct folio *src)
 static __always_inline void cdm_count_folio(struct folio *folio,
 					    enum cdm_stat item)
 {
-	u16 id = cdm_get_owner(&folio->page);
+	unsigned int idx = cdm_idx[folio_nid(folio)];
+	u16 id;
 
+	preempt_disable();
+	id = READ_ONCE(*cdm_entry(&folio->page, idx));
+	preempt_enable();
 	if (id)
-		cdm_stat_add(id, cdm_idx[folio_nid(folio)], item,
-			     folio_nr_pages(folio));
+		cdm_stat_add(id, idx, item, folio_nr_pages(folio));
 }
 
 /* Why does current take a folio off its node? */
@@ -367,21 +370,29 @@ static enum cdm_stat cdm_demoted_kind(const struct folio *folio)
 					      CDM_STAT_DEMOTED_FILE;
 }
 
-/* folio_migrate_flags(): see cdm_migrate_owner(). Both folios are locked. */
+/* @dst, which is locked and on a CDM node, took the place of one in RAM. */
+void __cdm_count_arrival(struct folio *dst)
+{
+	cdm_count_folio(dst, CDM_STAT_MOVED_IN);
+}
+
+/*
+ * folio_migrate_flags(): see cdm_migrate_owner(). @src is on a CDM node. Both
+ * folios are locked.
+ */
 void __cdm_migrate_owner(struct folio *dst, struct folio *src)
 {
+	enum cdm_stat reason;
+
 	if (folio_nid(src) == folio_nid(dst)) {
 		cdm_move_entries(dst, src);
 		return;
 	}
-	if (folio_is_cdm(src)) {
-		enum cdm_stat reason = cdm_leave_reason();
-
-		/* The sum of all kinds is calculated when it is read. */
-		cdm_count_folio(src, reason == CDM_STAT_DEMOTED ?
-					     cdm_demoted_kind(src) :
-					     reason);
-	}
+	reason = cdm_leave_reason();
+	/* The sum of all kinds is calculated when it is read. */
+	cdm_count_folio(src, reason == CDM_STAT_DEMOTED ?
+				     cdm_demoted_kind(src) :
+				     reason);
 	if (folio_is_cdm(dst))
-		cdm_count_folio(dst, CDM_STAT_MOVED_IN);
+		__cdm_count_arrival(dst);
 }

@@ -154,22 +154,28 @@ static void cdm_make_copy_fit(struct folio *src)
  */
 
 /*
- * The address space that asks for a folio to be moved, if it has to be allowed
- * to. The kernel's own reasons need no leave, except that a task's cpuset has
- * its pages moved by a kernel thread, for the task: do_migrate_pages() says so.
+ * The address space that asks for a folio to be moved. The kernel's own reasons
+ * need no leave, except that a task's cpuset has its pages moved by a kernel
+ * thread, for the task: do_migrate_pages() says so.
  */
 static struct mm_struct *cdm_mover(int reason)
 {
 	if (reason != MR_SYSCALL && reason != MR_MEMPOLICY_MBIND)
 		return NULL;
-	if (!current->mm)
-		return current->cdm_scope ? current->cdm_scope->mm : NULL;
-	/*
-	 * CAP_SYS_NICE does not do: containers are given it for mbind(). Nobody
-	 * is refused anything for want of this, so nobody should hear of it.
-	 */
-	return ns_capable_noaudit(&init_user_ns, CAP_SYS_ADMIN) ? NULL :
-								  current->mm;
+	if (likely(current->mm))
+		return current->mm;
+	return current->cdm_scope ? current->cdm_scope->mm : NULL;
+}
+
+/*
+ * May the mover move what it likes, to where the owner's limits allow it?
+ * CAP_SYS_NICE does not do: containers are given it for mbind(). Nobody is
+ * refused anything for want of this, so nobody should hear of it.
+ */
+static bool cdm_mover_is_admin(const struct cdm_scope *scope)
+{
+	return scope->mover == current->mm &&
+	       ns_capable_noaudit(&init_user_ns, CAP_SYS_ADMIN);
 }
 
 /* Who else maps a folio? */
@@ -191,11 +197,10 @@ static bool cdm_is_mapped_in(struct folio *folio, struct vm_area_struct *vma,
 	DEFINE_FOLIO_VMA_WALK(pvmw, folio, vma, address, 0);
 	struct cdm_sharers *sharers = arg;
 
-	if (!page_vma_mapped_walk(&pvmw))
-		return true;
-	page_vma_mapped_walk_done(&pvmw);
-	sharers->found = true;
-	return false;
+	/* To its end, where the walk lets its lock go by itself. */
+	while (page_vma_mapped_walk(&pvmw))
+		sharers->found = true;
+	return !sharers->found;
 }
 
 /*
@@ -235,12 +240,16 @@ static bool cdm_owns(struct mm_struct *mm, struct folio *folio)
 
 static bool cdm_may_move(struct cdm_scope *scope)
 {
-	if (scope->may_move == CDM_MOVE_ASK)
-		scope->may_move = cdm_owns(scope->mover, scope->src) ||
-				  cdm_is_private(scope->src, scope->mover) ?
-					  CDM_MOVE_YES :
-					  CDM_MOVE_NO;
-	return scope->may_move == CDM_MOVE_YES;
+	if (scope->may_move != CDM_MOVE_ASK)
+		return scope->may_move != CDM_MOVE_NO;
+	if (cdm_mover_is_admin(scope))
+		scope->may_move = CDM_MOVE_ANYWHERE;
+	else if (cdm_owns(scope->mover, scope->src) ||
+		 cdm_is_private(scope->src, scope->mover))
+		scope->may_move = CDM_MOVE_YES;
+	else
+		scope->may_move = CDM_MOVE_NO;
+	return scope->may_move != CDM_MOVE_NO;
 }
 
 /* Does the limit of @mm's group, or one above it, deny it the node? */
@@ -271,7 +280,9 @@ bool __cdm_may_place(struct cdm_scope *scope, int nid)
 	/* What reclaim allocates meanwhile is not the copy. */
 	if (current->flags & PF_MEMALLOC)
 		return false;
-	if (cdm_may_move(scope) && !cdm_is_denied_node(scope->mover, nid))
+	if (cdm_may_move(scope) &&
+	    (scope->may_move == CDM_MOVE_ANYWHERE ||
+	     !cdm_is_denied_node(scope->mover, nid)))
 		return true;
 	scope->denied = cdm_node_idx(nid) + 1;
 	return false;
@@ -304,6 +315,42 @@ static void cdm_count_denied(const struct cdm_scope *scope)
 	rcu_read_unlock();
 }
 
+/* Whatever has to be asked or done before there is a copy: may @src leave? */
+static noinline bool cdm_prepare_copy(struct cdm_scope *scope)
+{
+	if (!cdm_may_leave(scope))
+		return false;
+	/* A pool page is charged where it is impossible to wait. */
+	if (folio_test_hugetlb(scope->src))
+		cdm_make_copy_fit(scope->src);
+	return true;
+}
+
+/* There is no copy, or memory.max has no room for @dst. */
+static noinline struct folio *cdm_no_copy(const struct cdm_scope *scope,
+					  struct folio *dst,
+					  enum migrate_mode mode)
+{
+	struct cdm_scope *outer = current->cdm_scope;
+	const bool memcg_full = dst;
+
+	/* What fails in this mode is tried again in another. */
+	if (!dst && scope->denied && scope->no_room && mode != MIGRATE_ASYNC)
+		cdm_count_denied(scope);
+	if (dst)
+		folio_put(dst);
+	/*
+	 * Reclaim needs to know that there is no room for what it demotes. A
+	 * large folio does not count: it is split when it gets no copy.
+	 */
+	if (outer && !folio_test_large(scope->src)) {
+		outer->memcg_full |= memcg_full;
+		outer->ram_full |= !memcg_full;
+	}
+	current->cdm_refused = scope->no_room || memcg_full;
+	return NULL;
+}
+
 /*
  * migrate_folio_unmap(): see cdm_get_new_folio(). Its caller asks
  * __cdm_migrate_error() next, in this task, why there is no copy.
@@ -312,42 +359,19 @@ struct folio *__cdm_get_new_folio(new_folio_t get_new_folio, struct folio *src,
 				  unsigned long private, enum migrate_mode mode,
 				  int reason)
 {
-	struct cdm_scope scope, *outer;
+	struct cdm_scope scope __uninitialized;
 	struct folio *dst = NULL;
-	bool memcg_full;
 
 	cdm_scope_begin(&scope, src, NULL);
 	scope.mover = cdm_mover(reason);
-	if (likely(cdm_may_leave(&scope))) {
-		/* A pool page is charged where it is impossible to wait. */
-		if (folio_test_hugetlb(src))
-			cdm_make_copy_fit(src);
+	if (likely(!folio_is_cdm(src) && !folio_test_hugetlb(src)) ||
+	    cdm_prepare_copy(&scope))
 		dst = get_new_folio(src, private);
-	}
 	cdm_scope_end(&scope);
-	/* What fails in this mode is tried again in another. */
-	if (unlikely(!dst && scope.denied && scope.no_room &&
-		     mode != MIGRATE_ASYNC))
-		cdm_count_denied(&scope);
-	if (likely(dst && !cdm_memcg_charge_copy(dst, src, reason))) {
-		current->cdm_refused = false;
-		return dst;
-	}
-	/* There was a page, but memory.max has no room for it. */
-	memcg_full = dst;
-	if (dst)
-		folio_put(dst);
-	/*
-	 * Reclaim needs to know that there is no room for what it demotes. A
-	 * large folio does not count: it is split when it gets no copy.
-	 */
-	outer = current->cdm_scope;
-	if (outer && !folio_test_large(src)) {
-		outer->memcg_full |= memcg_full;
-		outer->ram_full |= !memcg_full;
-	}
-	current->cdm_refused = scope.no_room || memcg_full;
-	return NULL;
+	if (unlikely(!dst || cdm_memcg_charge_copy(dst, src, reason)))
+		return cdm_no_copy(&scope, dst, mode);
+	current->cdm_refused = false;
+	return dst;
 }
 
 /*
