@@ -306,7 +306,7 @@ u16 cdm_try_charge(struct cdm_owner *owner, unsigned int idx, unsigned int nr,
 		WRITE_ONCE(*slot, val - nr * SLOT_PAGE + nr);
 		goto out;
 	}
-	/* Nothing is kept beside a huge page, which is too large for a stock. */
+	/* Nothing is kept beside a huge page: it is too large for a stock. */
 	if (nr < CDM_BATCH && SLOT_IDX(*slot) != idx)
 		cdm_empty_slot(slot);
 

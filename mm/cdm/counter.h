@@ -81,8 +81,8 @@
  *
  * Everything is protected by the tree's lock, except @reserved, the fields
  * marked "no lock" and @parent, which is constant. Readers that only report a
- * number take no lock, nor does who looks whether @full is set, or where to look
- * for stocks.
+ * number take no lock, nor does who looks whether @full is set, or where stocks
+ * are.
  */
 struct cdm_counter {
 	struct cdm_counter *parent;

@@ -340,7 +340,7 @@ bool cdm_owner_names(const struct cdm_owner *owner, unsigned int idx)
 	const struct cdm_counter *counter;
 
 	for (; owner->parent; owner = owner->parent) {
-		/* Written under cdm_mutex; a write that is under way may win. */
+		/* Written under cdm_mutex; a write under way may win. */
 		if (!test_bit(idx, owner->own[CDM_SETTING_MAX]))
 			continue;
 		/* Pairs with the release in cdm_counter_create(). */

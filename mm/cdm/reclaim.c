@@ -415,7 +415,7 @@ static void cdm_walk_patiently(struct cdm_walk *walk)
 
 /**
  * cdm_find_way - whose pages make way for a request that misses?
- * @way: has the node, the payer and the number of pages; gets @root, @own and @reason
+ * @way: has the node, the payer and the number of pages; gets the rest
  * @limit: owner whose limit has no room, or NULL if the node is depleted
  *
  * If cdm.low promises the payer the pages, everybody's below the limit do.

@@ -630,7 +630,7 @@ static void test_reserved(const char *group)
 	CHECK_EQ(task_call(&task, op_map_pool, 4, cdm_node).ret, -ENOMEM);
 	CHECK_EQ(task_call(&task, op_map_pool, 3, cdm_node).ret, 0);
 	CHECK_EQ(huge_key("HugePages_Rsvd:"), 0);
-	/* All five are free, and reserved; none can be taken out of the pool. */
+	/* All five are free and reserved; none can leave the pool. */
 	CHECK_EQ(free_pool(cdm_node), 5);
 	CHECK_EQ(cdm_set_pool(cdm_node, CDM_POOL_KB, 0), 5);
 	CHECK_EQ(cdm_set_pool(cdm_node, CDM_POOL_KB, 5), 5);
@@ -648,7 +648,7 @@ static void test_reserved(const char *group)
 	CHECK_EQ(task_call(&other, op_touch_huge, 0, 4).dev, 2);
 	CHECK_EQ(task_call(&task, op_touch_huge, 0, 3).dev, 3);
 	task_end(&other);
-	/* A reservation that was used is used up; the rest goes with the map. */
+	/* What was used is used up; the rest goes with the map. */
 	CHECK_EQ(task_call(&task, op_unmap, 0, base(3)).ret, 0);
 	CHECK_EQ(cdm_wait_usage(a, cdm_node, 0), 0);
 	CHECK_EQ(task_call(&task, op_map_pool, 4, cdm_node).ret, 0);

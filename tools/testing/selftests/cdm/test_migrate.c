@@ -498,7 +498,8 @@ int main(void)
 		 test_migrate_pages);
 	cdm_case("huge pages move there and back", test_move_huge);
 	cdm_case("a file in memory is charged", test_memory_file);
-	cdm_case("page cache of a disk that is moved is charged", test_disk_file);
+	cdm_case("page cache of a disk that is moved is charged",
+		 test_disk_file);
 	cdm_case("between CDM nodes the charge moves along", test_between);
 	cdm_exit();
 }
