@@ -53,7 +53,7 @@ bench: ready ## what operations cost, in instructions; BASELINE=<json> compares
 soak: ready ## tests that go by chance, in the debug lane, for MIN minutes (30)
 	@$(S)soak $(or $(MIN),30)
 
-mutants: ready ## take out each hook in turn; some test has to notice
+mutants: ready ## take out each hook in turn; some test has to notice; T=--own: change our code
 	@$(S)mutants $(T)
 
 refresh: ready ## write what was edited in the tree back to this repository

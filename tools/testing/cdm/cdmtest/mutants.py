@@ -13,20 +13,27 @@ things up (includes, Kconfig, what our files call) are not hooks and are left
 alone, and so are assertions. A mutant that does not build was caught by the
 compiler. When all are caught, the table in Documentation/mm/cdm/hooks.rst is
 made anew.
+
+With --own the mutants are small changes of mm/cdm/ and kernel/cgroup/cdm.c,
+chosen by a seed. What came of each is kept, and not tried again while the file
+is the same. Those that cannot be caught are in Documentation/mm/cdm/tests.rst,
+with the reason.
 """
 
 import argparse
 import copy
+import json
 import re
 import signal
 import subprocess
 import sys
 import textwrap
 
-from . import files, hooks, kbuild, log, packages, paths, selftests
+from . import (changes, files, hooks, kbuild, log, packages, paths, repo,
+               selftests)
 
 # Patches without a hook in them.
-WIRING = re.compile(r"^(000[1-7]|003[3-6])-")
+WIRING = re.compile(r"^(000[1-7]|\d+-(Documentation|MAINTAINERS))-")
 
 # Where to look first, by a word of the patch's name; then come the others.
 LIKELY = [
@@ -45,6 +52,7 @@ LIKELY = [
     ("that-counts", ["test_memcg_counted"]),
     ("offlining", ["test_near_node", "test_hotplug"]),
     ("contiguous", ["kunit"]),
+    ("oom_kill", ["test_oom"]),
     ("is-filled", ["test_payer", "test_swap"]),
     ("swapoff", ["test_swap"]),
     ("bad-page", ["test_poison"]),
@@ -57,6 +65,28 @@ LIKELY = [
     ("hugetlb-grow", ["test_isolation", "test_gigantic"]),
 ]
 
+
+# The same for our own code, by file. The others follow: tests first that take
+# long to miss nothing.
+OWN = {
+    "counter.c": ["kunit", "test_quota", "test_stress"],
+    "protection.c": ["kunit", "test_low"],
+    "stat.c": ["kunit", "test_policy", "test_memcg"],
+    "owner.c": ["kunit", "test_core", "test_rmdir"],
+    "owner_table.c": ["kunit", "test_migrate", "test_hotplug"],
+    "node.c": ["test_core", "test_hotplug"],
+    "isolate.c": ["test_isolation"],
+    "alloc.c": ["kunit", "test_policy", "test_quota"],
+    "payer.c": ["kunit", "test_place", "test_payer", "test_migrate"],
+    "reclaim.c": ["test_reclaim", "test_low"],
+    "memcg.c": ["test_memcg"],
+    "oom.c": ["test_oom"],
+    "hugetlb.c": ["test_hugetlb"],
+    "audit.c": ["kunit", "test_core"],
+    "cdm.c": ["kunit", "test_core"],
+}
+NUMBER = 60
+SEED = 2017
 
 # Between these comments.
 TABLE = (f"{paths.REPO}/Documentation/mm/cdm/hooks.rst",
@@ -94,6 +124,18 @@ class Mutant:
                 return f"{m[1]}()"
         return ""
 
+    def where(self, tree):
+        return f"{self.file} {self.function(tree)}".strip()
+
+    def likely(self):
+        return [t for word, names in LIKELY if word in self.patch
+                for t in names]
+
+    def apply(self, tree):
+        subprocess.run(["patch", "-d", tree, "-p1", "-R", "-s", "-F3",
+                        "--no-backup-if-mismatch"], input=self.diff, text=True,
+                       check=True)
+
     def is_hook(self):
         """Does it change code, rather than includes and comments, or
         assertions, which are for lane debug?
@@ -125,8 +167,61 @@ def mutants(place):
                 yield m
 
 
+class OwnMutant:
+    """The kernel with one line of our own code changed."""
+
+    def __init__(self, change):
+        self.change, self.name = change, change.name
+        self.file = change.file
+
+    def where(self, _):
+        return str(self.change)
+
+    def likely(self):
+        return OWN.get(self.file.split("/")[-1], [])
+
+    def apply(self, tree):
+        lines = files.read(f"{tree}/{self.file}").decode().split("\n")
+        lines[self.change.line] = self.change.new
+        files.write(f"{tree}/{self.file}", "\n".join(lines))
+
+
+def own(seed, number):
+    names = [f for f in repo.sources() if f.endswith(".c")
+             and f.startswith(("mm/cdm/", "kernel/cgroup/"))
+             and "/tests/" not in f]
+    return [OwnMutant(c) for c in changes.choose(
+        {f: files.read(f"{paths.REPO}/{f}").decode() for f in names},
+        seed, number)]
+
+
+class Kept:
+    """What came of mutants of our own code, by the file and the change."""
+
+    def __init__(self):
+        self.path = f"{paths.CACHE}/mutants.json"
+        self.found = json.loads(files.read(self.path, b"{}") or b"{}")
+
+    def key(self, mutant):
+        return files.sha(files.read(f"{paths.REPO}/{mutant.file}") +
+                         mutant.name.encode())
+
+    def get(self, mutant):
+        return self.found.get(self.key(mutant))
+
+    def put(self, mutant, how):
+        self.found[self.key(mutant)] = how
+        files.write(self.path, json.dumps(self.found, indent=1))
+
+
+def explained():
+    """Names of those of our own code that cannot be caught."""
+    text = files.read(f"{paths.REPO}/Documentation/mm/cdm/tests.rst").decode()
+    return set(re.findall(r"^   \* - ``([0-9a-f]{8})``", text, re.M))
+
+
 def tests(mutant):
-    first = [t for word, names in LIKELY if word in mutant.patch for t in names]
+    first = mutant.likely()
     rest = [t for t, source in selftests.programs().items()
             if not selftests.wants(source, "lane")]
     return first + [t for t in [*rest, "kunit"] if t not in first]
@@ -211,17 +306,28 @@ def main():
     ap.add_argument("--found", action="append", default=[], metavar="FILE",
                     help="what an earlier run of some of them printed: those\n"
                          "are not tried again")
-    ap.add_argument("word", nargs="*", help="only mutants of patches with it")
+    ap.add_argument("--own", action="store_true",
+                    help="change our own code instead")
+    ap.add_argument("--seed", type=int, default=SEED, help=f"({SEED})")
+    ap.add_argument("--number", type=int, default=NUMBER,
+                    help=f"about that many ({NUMBER})")
+    ap.add_argument("word", nargs="*",
+                    help="only mutants of patches with it; of our own code,\n"
+                         "those of files with it")
     args = ap.parse_args()
 
     # The tree is put right again however this ends.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     origin = paths.Place("fast")
-    todo = [m for m in mutants(origin) if not args.word or
-            any(w in m.patch or w == m.name for w in args.word)]
+    if args.own:
+        log.note(f"mutants: seed {args.seed}")
+        todo = [m for m in own(args.seed, args.number) if not args.word or
+                any(w in m.file or w == m.name for w in args.word)]
+    else:
+        todo = [m for m in mutants(origin) if not args.word or
+                any(w in m.patch or w == m.name for w in args.word)]
     if args.list:
-        print("\n".join(f"{m.name}  {m.file} {m.function(origin.tree)}"
-                        for m in todo))
+        print("\n".join(f"{m.name}  {m.where(origin.tree)}" for m in todo))
         return
 
     packages.need("build", "vm", "check")
@@ -233,29 +339,30 @@ def main():
         place.tree, place.build = args.source, args.build
     # In place, since a copy would have to be built from nothing.
     place.lock("fast build")
-    survivors, rows = 0, []
+    survivors, rows, kept, known = 0, [], Kept(), explained()
     found = dict(x for f in args.found for x in re.findall(
         r"^(\d{4}\.\d+  \S+ \w+\(\)): (.*)$", files.read(f).decode(), re.M)
         if x[1] != "SURVIVED")
     for m in todo:
-        where = f"{m.file} {m.function(place.tree)}".strip()
-        if f"{m.name}  {where}" in found:
-            rows.append((where, found[f"{m.name}  {where}"]))
-            continue
-        path = f"{place.tree}/{m.file}"
-        whole = files.read(path)
-        subprocess.run(["patch", "-d", place.tree, "-p1", "-R", "-s", "-F3",
-                        "--no-backup-if-mismatch"], input=m.diff, text=True,
-                       check=True)
-        try:
-            how = caught(place, m)
-        finally:
-            with open(path, "wb") as f:
-                f.write(whole)
-        survivors += not how
+        where = m.where(place.tree)
+        how = kept.get(m) if args.own else found.get(f"{m.name}  {where}")
+        if not how:
+            path = f"{place.tree}/{m.file}"
+            whole = files.read(path)
+            try:
+                m.apply(place.tree)
+                how = caught(place, m) or "SURVIVED"
+            finally:
+                with open(path, "wb") as f:
+                    f.write(whole)
+            if args.own:
+                kept.put(m, how)
+        if how == "SURVIVED" and m.name in known:
+            how = "not to be caught, see tests.rst"
+        survivors += how == "SURVIVED"
         rows.append((where, how))
-        print(f"{m.name}  {where}: {how or 'SURVIVED'}", flush=True)
-    if not (survivors or args.word or args.source):
+        print(f"{m.name}  {where}: {how}", flush=True)
+    if not (survivors or args.own or args.word or args.source):
         write_table(rows)
     print(f"{len(todo) - survivors} caught, {survivors} survived")
     sys.exit(survivors > 0)
