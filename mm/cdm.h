@@ -533,6 +533,29 @@ static inline void cdm_si_meminfo(struct sysinfo *val)
 		__cdm_si_meminfo(val);
 }
 
+struct oom_control;
+
+void __cdm_oom_select(struct oom_control *oc,
+		      void (*select)(struct oom_control *oc));
+long __cdm_oom_points(struct task_struct *task, long points);
+
+/* oom_evaluate_task(): @points without the device memory that is known of. */
+static inline long cdm_oom_points(struct task_struct *task, long points)
+{
+	return cdm_enabled() ? __cdm_oom_points(task, points) : points;
+}
+
+/*
+ * out_of_memory(): @select has chosen by all the pages of each process. Have it
+ * choose again until that is right for RAM.
+ */
+static inline void cdm_oom_select(struct oom_control *oc,
+				  void (*select)(struct oom_control *oc))
+{
+	if (cdm_enabled())
+		__cdm_oom_select(oc, select);
+}
+
 /*
  * The memory controller
  */

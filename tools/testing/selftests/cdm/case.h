@@ -14,6 +14,8 @@
 
 #include "kselftest.h"
 
+extern bool cdm_expects_oom;	/* the OOM killer is what is tested */
+
 void cdm_init(unsigned int cases);
 void cdm_case(const char *name, void (*fn)(const char *group));
 void cdm_case_arg(const char *name,
