@@ -337,7 +337,9 @@ def main():
     place = copy.copy(origin)
     if args.source:
         place.tree, place.build = args.source, args.build
-    # In place, since a copy would have to be built from nothing.
+    # In place, since a copy would have to be built from nothing. A refresh
+    # would take it for an edit.
+    place.lock("tree")
     place.lock("fast build")
     survivors, rows, kept, known = 0, [], Kept(), explained()
     found = dict(x for f in args.found for x in re.findall(
