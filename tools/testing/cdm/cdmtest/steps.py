@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0
 """Walk the series: after each patch, what it touches compiles without a new
-warning of the compiler (W=1) or of sparse.
+warning of the compiler (W=1) or of sparse; and all that includes what it
+touches, if that is a header.
 
 Without the controller a file differs by what headers, Kconfig and conditionals
-make of it, so only patches of those are compiled so, and the last state.
+make of it, so only patches of those are compiled so, without sparse; and the
+last state, all of it.
 """
 
 import copy
@@ -78,14 +80,12 @@ class Walk:
         kbuild.configure(place)
         return place
 
-    def compile(self, place, targets, sparse="1"):
-        """What is wrong; with no more to say, the new warnings. sparse is 0 for
-        none, 1 for what is compiled, 2 for all.
-        """
+    def compile(self, place, targets, sparse=True):
+        """What is wrong; with no more to say, the new warnings."""
         to = f"{self.log}.{place.lane}"
         # Whole lines, whichever of several compilers they are from.
-        ok, _ = kbuild.make(place, ["-O", "W=1", f"C={sparse}", *targets], to,
-                            "series", show=False)
+        ok, _ = kbuild.make(place, ["-O", "W=1", f"C={int(sparse)}", *targets],
+                            to, "series", show=False)
         text = files.read(to).decode(errors="replace")
         with open(self.log, "a") as f:
             f.write(text)
@@ -117,9 +117,8 @@ def walk(place, report):
     began = time.monotonic()
     w.start()
     # What the base itself warns of is known before the first patch.
-    on, off = w.configure(True), w.configure(False)
-    for p in (on, off):
-        w.compile(p, every)
+    on = w.configure(True)
+    w.compile(on, every)
     log.note(f"series: {len(every)} files as they were "
              f"({time.monotonic() - began:.0f} s)")
     for name, patch in series:
@@ -127,23 +126,23 @@ def walk(place, report):
         touched = [x for x in hooks.touched(patch)
                    if not x.startswith(UNBUILT)]
         w.push(patch)
-        targets = objects(touched)
+        targets = sources = objects(touched)
         both = bool(CONDITIONAL.search(files.read(patch)))
         if len(targets) != len(touched):
-            on, off = w.configure(True), w.configure(False)
+            on = w.configure(True)
             targets, both = every, True
         wrong = []
         if touched:
             wrong = [w.compile(on, targets + (OURS if w.wired() else []))]
-        if touched and both:
-            wrong.append(w.compile(off, targets, "0"))
+        if sources and both:
+            wrong.append(w.compile(w.configure(False), sources, False))
         report.result(
             not any(wrong), f"series: {name[:-6]}",
             "\n".join(f"CGROUP_CDM={v}:\n{x}"
                       for v, x in zip("yn", wrong) if x), began)
     report.result(w.wired(), "series: the controller is built")
     began = time.monotonic()
-    wrong = w.compile(off, every, "2")
+    wrong = w.compile(w.configure(False), every, False)
     report.result(not wrong, "series: all, without the controller", wrong,
                   began)
     began = time.monotonic()
