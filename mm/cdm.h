@@ -152,7 +152,7 @@ static inline void cdm_scope_begin(struct cdm_scope *scope, struct folio *src,
 	scope->vmf = NULL;
 	scope->mover = NULL;
 	scope->outer = current->cdm_scope;
-	/* All others: one by one these are two stores. */
+	/* The compiler merges the rest into two stores. */
 	scope->allowance = 0;
 	scope->ram_only = false;
 	scope->collapse = false;
