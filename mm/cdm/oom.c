@@ -51,7 +51,9 @@ static int cdm_oom_tables(pmd_t *pmd, unsigned long addr, unsigned long end,
 	struct page *page;
 	pte_t *start, *pte;
 
+	/* sparse does not know which calls return with a lock: say so. */
 	if (ptl) {
+		__acquire(ptl);
 		page = pmd_present(*pmd) ?
 			       vm_normal_page_pmd(walk->vma, addr, *pmd) :
 			       NULL;
@@ -63,6 +65,7 @@ static int cdm_oom_tables(pmd_t *pmd, unsigned long addr, unsigned long end,
 	start = pte_offset_map_lock(walk->mm, pmd, addr, &ptl);
 	if (!start)
 		return 0;
+	__acquire(ptl);
 	for (pte = start; addr != end; pte++, addr += PAGE_SIZE) {
 		pte_t entry = ptep_get(pte);
 
@@ -108,6 +111,7 @@ static bool cdm_oom_count(struct task_struct *task)
 	p = find_lock_task_mm(task);
 	if (!p)
 		return false;
+	__acquire(&p->alloc_lock);
 	if (!cdm_oom_find(p->mm) && mmget_not_zero(p->mm))
 		mm = p->mm;
 	task_unlock(p);
@@ -136,6 +140,7 @@ long __cdm_oom_points(struct task_struct *task, long points)
 		return points;
 	p = find_lock_task_mm(task);
 	if (p) {
+		__acquire(&p->alloc_lock);
 		points -= cdm_oom_find(p->mm);
 		task_unlock(p);
 	}
